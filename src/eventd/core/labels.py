@@ -1,0 +1,109 @@
+"""Labels, canonical names, fingerprints and delivery keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from sys import intern
+
+import msgspec
+from xxhash import xxh3_128_digest, xxh3_128_hexdigest
+
+from eventd.core.model import Severity
+
+# Label names that are no part of an alert's identity: severity is the source's changing opinion,
+# `replica` tells one of two identical Prometheus servers from the other.
+NOT_IDENTITY = frozenset({"severity", "replica"})
+
+# What senders say in other words, from the conventions of Prometheus, Zabbix, syslog, PagerDuty
+# and Nagios.
+_SEVERITIES = {
+    "ok": Severity.OK,
+    "info": Severity.INFO,
+    "informational": Severity.INFO,
+    "information": Severity.INFO,
+    "none": Severity.INFO,
+    "debug": Severity.INFO,
+    "notice": Severity.INFO,
+    "low": Severity.WARNING,
+    "warning": Severity.WARNING,
+    "warn": Severity.WARNING,
+    "minor": Severity.MINOR,
+    "unknown": Severity.MINOR,
+    "average": Severity.MINOR,
+    "major": Severity.MAJOR,
+    "error": Severity.MAJOR,
+    "err": Severity.MAJOR,
+    "high": Severity.MAJOR,
+    "page": Severity.MAJOR,
+    "critical": Severity.CRITICAL,
+    "crit": Severity.CRITICAL,
+    "fatal": Severity.CRITICAL,
+    "emergency": Severity.CRITICAL,
+    "disaster": Severity.CRITICAL,
+}
+SEVERITY_NAMES = {s: s.name.lower() for s in Severity}
+
+
+def severity_of(word: str) -> Severity | None:
+    """eventd's severity for a sender's word, case aside; None where it is no such word."""
+    return _SEVERITIES.get(word) or _SEVERITIES.get(word.strip().lower())
+
+
+@lru_cache(maxsize=16_384)
+def canonical_ci(name: str) -> str:
+    """The name as the inventory compares it: lower case, without port and domain.
+
+    Addresses keep their dots; names with ``://``, ``_`` or ``@`` are no host names and only lose
+    their case.
+    """
+    name = name.strip().lower()
+    if "://" in name or "_" in name or "@" in name or "/" in name or " " in name:
+        return intern(name)
+    if name.startswith("["):  # [v6]:port
+        return intern(name[1:].split("]", 1)[0])
+    if name.count(":") == 1:
+        host, port = name.split(":")
+        if port.isdigit() and host:
+            name = host
+    head = name.split(".", 1)[0]
+    return intern(name if not head or head.isdigit() or ":" in name else head)
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def fingerprint_of(
+    source: str,
+    name: str,
+    ci: str,
+    service: str,
+    labels: Mapping[str, str],
+    volatile: tuple[str, ...] = (),
+) -> str:
+    """Identity of an alert whose sender gives no id of its own; `ci` is canonical.
+
+    The order of labels does not matter; severity, `replica` and `volatile` ones do not count.
+    """
+    rest = {k: v for k, v in labels.items() if k not in NOT_IDENTITY and k not in volatile}
+    return xxh3_128_hexdigest(_encode((source, name, ci, service, rest)))
+
+
+def fingerprint_from_id(source: str, own: str) -> str:
+    """Identity of an alert by the sender's own stable id."""
+    return xxh3_128_hexdigest(f"{source}\x1f{own}")
+
+
+def delivery_key(*parts: str) -> bytes:
+    """16 bytes that recognise the same delivery again; the parts are told apart."""
+    return xxh3_128_digest("\x1f".join(parts))
+
+
+def payload_key(source: str, topic: str, payload: bytes) -> bytes:
+    """The weak key of a delivery whose sender gives none."""
+    return xxh3_128_digest(b"\x1f".join((source.encode(), topic.encode(), payload)))
+
+
+def event_key(delivery: bytes, index: int) -> bytes:
+    """The key of one event of a delivery with a key of its own."""
+    return delivery if index == 0 else xxh3_128_digest(delivery + index.to_bytes(4, "big"))

@@ -1,0 +1,646 @@
+"""The values eventd is about: events, alerts, incidents, inputs and facts.
+
+All are frozen. Times are aware UTC datetimes. Inputs and facts are closed unions. Values that
+reach the journal or the snapshot are `array_like`: their field order is the disk format, so new
+fields are added at the end, with a default.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import Enum, IntEnum
+
+from msgspec import Struct
+
+
+class Severity(IntEnum):
+    """The source's opinion; higher is worse."""
+
+    OK = 0
+    INFO = 1
+    WARNING = 2
+    MINOR = 3
+    MAJOR = 4
+    CRITICAL = 5
+
+
+class Status(Enum):
+    """What an event says."""
+
+    FIRING = "firing"
+    CLEARED = "cleared"
+    INFO = "info"  # a plain occurrence or measurement
+    HEARTBEAT = "heartbeat"
+    CHANGE = "change"
+
+
+class Arrival(Enum):
+    """How a delivery reached the door; only MQTT says anything but LIVE."""
+
+    LIVE = "live"
+    REDELIVERED = "redelivered"  # MQTT DUP: the broker may have sent it before
+    RETAINED = "retained"  # a broker's memory of an old state, never a new occurrence
+
+
+class SourcePolicy(Struct, frozen=True, array_like=True, kw_only=True):
+    """What an operator says of one source; stamped on its deliveries, so that replay sees it."""
+
+    name: str
+    decoder: str
+    quiet_for: float = 0.0  # seconds: the source never clears, its alerts clear themselves
+    repeats_every: float = 0.0  # seconds: the source promises to repeat what still fires
+    volatile: tuple[str, ...] = ()  # labels that are no part of a fingerprint
+
+
+class Delivery(Struct, frozen=True, gc=False, array_like=True, kw_only=True):
+    """One HTTP request or MQTT message as it came, credentials left out."""
+
+    transport: str  # "http" or "mqtt"
+    received_at: datetime
+    payload: bytes
+    source: str = ""
+    decoder: str = ""
+    topic: str = ""  # MQTT
+    qos: int = 0
+    retain: bool = False
+    dup: bool = False
+    properties: dict[str, str] = {}
+    method: str = ""  # HTTP
+    path: str = ""
+    query: str = ""
+    headers: dict[str, str] = {}  # only those a decoder reads; names in lower case
+    quiet_for: float = 0.0  # seconds: the source never clears, its alerts clear themselves
+    repeats_every: float = 0.0  # seconds: the source promises to repeat what still fires
+    volatile: tuple[str, ...] = ()  # labels that are no part of a fingerprint
+
+
+class Window(Struct, frozen=True, gc=False, array_like=True):
+    """Planned maintenance a `change` event announces, half-open; empty lists match nothing."""
+
+    starts_at: datetime
+    ends_at: datetime
+    cis: tuple[str, ...] = ()  # canonical
+    services: tuple[str, ...] = ()
+
+
+class Event(Struct, frozen=True, gc=False, array_like=True, kw_only=True, tag="event"):
+    """One immutable message from a source: "X was seen at T"."""
+
+    source: str
+    fingerprint: str  # identity of the alert it speaks of: 32 hex digits
+    key: bytes  # delivery key, 16 bytes
+    strong: bool  # the key is the sender's own
+    status: Status
+    severity: Severity
+    name: str
+    received_at: datetime
+    occurred_at: datetime | None = None  # the source's word; None where it said nothing usable
+    ci: str = ""  # canonical
+    service: str = ""
+    summary: str = ""
+    labels: dict[str, str] = {}
+    value: float | None = None
+    id: str = ""  # the sender's own
+    links: tuple[str, ...] = ()
+    expires_at: datetime | None = None  # promise: repeated before then, or no longer true
+    repeats_within: float = 0.0  # seconds: the same promise, counted from its arrival
+    quiet_for: float = 0.0  # seconds: an occurrence; clears itself after this long
+    arrival: Arrival = Arrival.LIVE
+    window: Window | None = None
+
+
+class Alert(Struct, frozen=True, gc=False, array_like=True):
+    """What eventd believes now about one fingerprint."""
+
+    fingerprint: str
+    source: str
+    name: str
+    ci: str
+    service: str
+    summary: str
+    status: Status  # FIRING or CLEARED
+    severity: Severity
+    labels: dict[str, str]
+    links: tuple[str, ...]
+    started_at: datetime  # of the present or last episode
+    last_seen_at: datetime  # engine time
+    cleared_at: datetime | None
+    count: int  # events of all remembered episodes, duplicates left out
+    episode: int  # 1, 2, …: one firing-to-clear span each
+    suppressed_by: str  # id of the silence or maintenance window, else ""
+    incident: str  # id, else ""
+    value: float | None = None
+
+
+class IncidentState(Enum):
+    """ITIL's states as eventd keeps them."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+class Incident(Struct, frozen=True, gc=False, array_like=True):
+    """An unplanned interruption or degradation. Members are in the ledger, not in here."""
+
+    id: str  # INC-000042
+    state: IncidentState
+    title: str
+    service: str
+    rule: str
+    group: dict[str, str]
+    impact: int  # 1 high … 3 low
+    urgency: int
+    impact_because: str
+    urgency_because: str
+    alerts: int  # that ever joined
+    firing: int  # of them, firing now
+    cis: int  # distinct among those that joined
+    opened_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None = None
+    closed_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str = ""
+    team: str = ""
+    workaround: str = ""
+    because: str = ""  # why it was opened, one sentence
+
+    @property
+    def priority(self) -> int:
+        """1 … 5, from impact and urgency; never stored, never set."""
+        return self.impact + self.urgency - 1
+
+
+class Matcher(Struct, frozen=True, array_like=True):
+    """One test on a label or field: `label op value`, op one of ``= != =~ !~ < <= > >=``."""
+
+    label: str
+    op: str
+    value: str
+
+
+class Silence(Struct, frozen=True, array_like=True):
+    """Alerts an operator has declared known, for a while."""
+
+    id: str  # SIL-000001
+    matchers: tuple[Matcher, ...]
+    starts_at: datetime
+    ends_at: datetime
+    actor: str
+    comment: str
+
+
+class Maintenance(Struct, frozen=True, array_like=True):
+    """A maintenance window in force or to come."""
+
+    id: str  # MNT-000001
+    window: Window
+    name: str
+    source: str
+
+
+# -- inputs ---------------------------------------------------------------------------------
+
+
+class Refused(Struct, frozen=True, gc=False, array_like=True, tag="refused"):
+    """An event, or a whole delivery, that could not be read; journaled and counted."""
+
+    source: str
+    reason: str  # closed set: "decode", "invalid", "unknown_source", "too_large", "quarantined"
+    error: str  # for people
+    index: int | None = None  # position in the delivery; None for the whole of it
+
+
+class Tick(Struct, frozen=True, array_like=True, tag="tick"):
+    """Time passed and nothing else; journaled exactly when it produced facts."""
+
+
+class Settings(Struct, frozen=True, array_like=True, kw_only=True):
+    """What an operator may tune in the engine; an input, so that replay sees the same."""
+
+    resolve_after: float = 60.0  # s all alerts must stay clear before an incident resolves
+    reopen_within: float = 600.0  # s; default where a rule does not say
+    start_grace: float = 300.0  # s after a start in which nothing goes stale
+    weak_key_within: float = 10.0  # s; DESIGN §7
+    strong_key_for: float = 72 * 3600.0  # s; DESIGN §7
+    forget_after: float = 24 * 3600.0  # s a cleared alert is remembered
+    future_tolerance: float = 300.0  # s an occurred_at may lie ahead of the engine's time
+    past_tolerance: float = 30 * 86400.0  # s an occurred_at may lie behind it
+    max_alerts: int = 250_000
+    max_keys: int = 1_000_000
+    max_groups: int = 100_000  # per rule
+    max_silences: int = 10_000
+    max_maintenance: int = 10_000
+
+
+class Started(Struct, frozen=True, array_like=True, tag="started"):
+    """The daemon started, with these settings."""
+
+    version: str
+    settings: Settings = Settings()
+
+
+class LoadRules(Struct, frozen=True, array_like=True, tag="load_rules"):
+    """Replace the rule set. Each rule is JSON text, already proven by `core.rules.parse`."""
+
+    version: str  # digest of the texts
+    rules: tuple[str, ...]
+
+
+class Acknowledge(Struct, frozen=True, array_like=True, tag="acknowledge"):
+    """A person took the incident."""
+
+    incident: str
+    actor: str
+    key: bytes = b""  # delivery key; b"" where the caller gave none
+
+
+class Comment(Struct, frozen=True, array_like=True, tag="comment"):
+    """A person wrote something down."""
+
+    incident: str
+    actor: str
+    text: str
+    key: bytes = b""
+
+
+class Resolve(Struct, frozen=True, array_like=True, tag="resolve"):
+    """A person says that it is over."""
+
+    incident: str
+    actor: str
+    text: str = ""
+    key: bytes = b""
+
+
+class Close(Struct, frozen=True, array_like=True, tag="close"):
+    """A person says that nothing is left to do; final."""
+
+    incident: str
+    actor: str
+    text: str = ""
+    key: bytes = b""
+
+
+class Reopen(Struct, frozen=True, array_like=True, tag="reopen"):
+    """A person says that it is not over."""
+
+    incident: str
+    actor: str
+    text: str = ""
+    key: bytes = b""
+
+
+class AddSilence(Struct, frozen=True, array_like=True, tag="add_silence"):
+    """Suppress what matches until `ends_at`; starts when it is applied."""
+
+    matchers: tuple[Matcher, ...]
+    ends_at: datetime
+    actor: str
+    comment: str
+    key: bytes = b""
+
+
+class EndSilence(Struct, frozen=True, array_like=True, tag="end_silence"):
+    """End a silence now."""
+
+    silence: str
+    actor: str
+    key: bytes = b""
+
+
+Command = Acknowledge | Comment | Resolve | Close | Reopen | AddSilence | EndSilence
+Input = (
+    Event
+    | Refused
+    | Tick
+    | Started
+    | LoadRules
+    | Acknowledge
+    | Comment
+    | Resolve
+    | Close
+    | Reopen
+    | AddSilence
+    | EndSilence
+)
+
+
+# -- reasons --------------------------------------------------------------------------------
+
+
+class ClearReason(Enum):
+    """Why an alert cleared."""
+
+    SENT = "sent"  # the source said so
+    STALE = "stale"  # it broke its promise to repeat
+    QUIET = "quiet"  # an occurrence that was not seen again
+    EVICTED = "evicted"  # the alert table was full
+
+
+class Grouped(Struct, frozen=True, gc=False, array_like=True, tag="grouped"):
+    """A `group` rule holds: the alert has these labels in common with the incident."""
+
+    rule: str
+    group: dict[str, str]
+
+
+class Counted(Struct, frozen=True, gc=False, array_like=True, tag="counted"):
+    """A `threshold` rule holds: `count` seen within `within` seconds, `at_least` asked for."""
+
+    rule: str
+    group: dict[str, str]
+    count: int
+    at_least: int
+    within: float
+    elsewhere: tuple[str, ...] = ()  # incidents that counted alerts already belong to
+
+
+Because = Grouped | Counted
+
+
+class EndReason(Enum):
+    """Why an incident resolved, reopened or closed."""
+
+    CLEARED = "cleared"  # its alerts cleared and stayed clear
+    OPERATOR = "operator"
+    FIRED = "fired"  # a new firing episode inside the reopen window
+    EXPIRED = "expired"  # the reopen window passed
+    SUPERSEDED = "superseded"  # the state table was full
+
+
+# -- facts ----------------------------------------------------------------------------------
+
+
+class EventDuplicate(Struct, frozen=True, gc=False, array_like=True, tag="duplicate"):
+    """The delivery key was already applied; `fingerprint` is "" for a command."""
+
+    at: datetime
+    fingerprint: str
+
+
+class EventNoted(Struct, frozen=True, gc=False, array_like=True, tag="noted"):
+    """An event that speaks of no alert (info, heartbeat, change), or clears an unknown one."""
+
+    at: datetime
+    source: str
+    status: Status
+
+
+class EventRefused(Struct, frozen=True, gc=False, array_like=True, tag="event_refused"):
+    """What was refused at the door."""
+
+    at: datetime
+    source: str
+    reason: str
+
+
+class AlertFired(Struct, frozen=True, gc=False, array_like=True, tag="fired"):
+    """A new episode began."""
+
+    at: datetime
+    alert: Alert
+
+
+class AlertRepeated(Struct, frozen=True, gc=False, array_like=True, tag="repeated"):
+    """Same fingerprint and status again; `late` = older than what is already known."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    late: bool = False
+
+
+class AlertChanged(Struct, frozen=True, gc=False, array_like=True, tag="changed"):
+    """A firing alert's severity moved."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    was: Severity
+    severity: Severity
+
+
+class AlertCleared(Struct, frozen=True, gc=False, array_like=True, tag="cleared"):
+    """The episode ended."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    reason: ClearReason
+
+
+class AlertForgotten(Struct, frozen=True, gc=False, array_like=True, tag="forgotten"):
+    """A cleared alert left the table."""
+
+    at: datetime
+    fingerprint: str
+
+
+class AlertSuppressed(Struct, frozen=True, gc=False, array_like=True, tag="suppressed"):
+    """Known, but opens nothing: `by` is the silence's or maintenance window's id."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    by: str
+
+
+class AlertUnsuppressed(Struct, frozen=True, gc=False, array_like=True, tag="unsuppressed"):
+    """What suppressed it ended while it still fired: it is judged again."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    by: str
+
+
+class AlertUnmatched(Struct, frozen=True, gc=False, array_like=True, tag="unmatched"):
+    """No rule wanted the episode (or none has counted far enough yet)."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+
+
+class AlertJoined(Struct, frozen=True, gc=False, array_like=True, tag="joined"):
+    """The episode belongs to the incident from now on."""
+
+    at: datetime
+    incident: str
+    fingerprint: str
+    episode: int
+    because: Because
+
+
+class FindingNoted(Struct, frozen=True, gc=False, array_like=True, tag="finding_noted"):
+    """A rule holds for alerts that all belong to incidents already: noted on this one."""
+
+    at: datetime
+    incident: str
+    because: Because
+
+
+class IncidentOpened(Struct, frozen=True, gc=False, array_like=True, tag="opened"):
+    """The value as it was opened."""
+
+    at: datetime
+    incident: Incident
+    because: Because
+
+
+class IncidentUpdated(Struct, frozen=True, gc=False, array_like=True, tag="updated"):
+    """Impact or urgency was judged anew; `because` names what moved it."""
+
+    at: datetime
+    incident: str
+    impact: int
+    urgency: int
+    because: str
+
+
+class IncidentAcknowledged(Struct, frozen=True, gc=False, array_like=True, tag="acknowledged"):
+    """A person took it."""
+
+    at: datetime
+    incident: str
+    actor: str
+
+
+class IncidentCommented(Struct, frozen=True, gc=False, array_like=True, tag="commented"):
+    """A person wrote something down."""
+
+    at: datetime
+    incident: str
+    actor: str
+    text: str
+
+
+class IncidentResolved(Struct, frozen=True, gc=False, array_like=True, tag="resolved"):
+    """It is over, for now."""
+
+    at: datetime
+    incident: str
+    reason: EndReason
+    actor: str = ""
+    text: str = ""
+
+
+class IncidentReopened(Struct, frozen=True, gc=False, array_like=True, tag="reopened"):
+    """It was not over."""
+
+    at: datetime
+    incident: str
+    reason: EndReason
+    actor: str = ""
+    text: str = ""
+
+
+class IncidentClosed(Struct, frozen=True, gc=False, array_like=True, tag="closed"):
+    """Final."""
+
+    at: datetime
+    incident: str
+    reason: EndReason
+    actor: str = ""
+    text: str = ""
+
+
+class SilenceAdded(Struct, frozen=True, array_like=True, tag="silence_added"):
+    """In force from now."""
+
+    at: datetime
+    silence: Silence
+
+
+class SilenceEnded(Struct, frozen=True, array_like=True, tag="silence_ended"):
+    """No longer in force; `actor` is "" where its time ran out."""
+
+    at: datetime
+    silence: str
+    actor: str = ""
+
+
+class MaintenanceAnnounced(Struct, frozen=True, array_like=True, tag="maintenance"):
+    """A window is known."""
+
+    at: datetime
+    maintenance: Maintenance
+
+
+class MaintenanceEnded(Struct, frozen=True, array_like=True, tag="maintenance_ended"):
+    """The window is over."""
+
+    at: datetime
+    maintenance: str
+
+
+class RulesLoaded(Struct, frozen=True, array_like=True, tag="rules_loaded"):
+    """This rule set judges from now on."""
+
+    at: datetime
+    version: str
+    rules: int
+    kept: int  # of them unchanged, with their windows
+
+
+class RuleSwitchedOff(Struct, frozen=True, array_like=True, tag="rule_off"):
+    """The rule raised: it is reset and asked no more until the next load."""
+
+    at: datetime
+    rule: str
+    error: str
+
+
+class CommandRejected(Struct, frozen=True, array_like=True, tag="command_rejected"):
+    """A command that cannot be applied; nothing changed."""
+
+    at: datetime
+    missing: bool  # True: what it names is unknown; False: it is in the wrong state
+    error: str
+
+
+class CapHit(Struct, frozen=True, gc=False, array_like=True, tag="cap_hit"):
+    """A table was full and its policy was applied. Closed set: alerts, keys, groups, silences,
+    maintenance."""
+
+    at: datetime
+    table: str
+
+
+Fact = (
+    EventDuplicate
+    | EventNoted
+    | EventRefused
+    | AlertFired
+    | AlertRepeated
+    | AlertChanged
+    | AlertCleared
+    | AlertForgotten
+    | AlertSuppressed
+    | AlertUnsuppressed
+    | AlertUnmatched
+    | AlertJoined
+    | FindingNoted
+    | IncidentOpened
+    | IncidentUpdated
+    | IncidentAcknowledged
+    | IncidentCommented
+    | IncidentResolved
+    | IncidentReopened
+    | IncidentClosed
+    | SilenceAdded
+    | SilenceEnded
+    | MaintenanceAnnounced
+    | MaintenanceEnded
+    | RulesLoaded
+    | RuleSwitchedOff
+    | CommandRejected
+    | CapHit
+)
+
+
+def seconds(value: float) -> timedelta:
+    """A timedelta of so many seconds."""
+    return timedelta(seconds=value)

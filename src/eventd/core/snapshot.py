@@ -1,0 +1,55 @@
+"""The engine's state as plain data: named sections of values, cut into frames of bytes.
+
+A frame holds at most FRAME_ITEMS values, so that whoever encodes never holds the interpreter for
+long. Sections a newer eventd does not know are an error; sections it misses are empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+FRAME_ITEMS = 1_000
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Frame(Struct, frozen=True, array_like=True):
+    """Up to FRAME_ITEMS values of one section."""
+
+    section: str
+    items: list[msgspec.Raw]
+
+
+class Snapshot(Struct, frozen=True):
+    """The engine's state at one journal position; `frames` may run in another thread."""
+
+    sections: dict[str, list[object]]
+
+    def frames(self) -> Iterator[bytes]:
+        """Encode piece by piece, in order."""
+        for name, items in self.sections.items():
+            for start in range(0, len(items), FRAME_ITEMS):
+                yield _encoder.encode((name, items[start : start + FRAME_ITEMS]))
+
+
+class Restored:
+    """A snapshot read back: sections of undecoded values, decoded as their owner asks."""
+
+    def __init__(self, frames: Iterable[bytes]) -> None:
+        """Raise msgspec.DecodeError where a frame is not one."""
+        decoder = msgspec.msgpack.Decoder(Frame)
+        self._sections: dict[str, list[msgspec.Raw]] = {}
+        for data in frames:
+            frame = decoder.decode(data)
+            self._sections.setdefault(frame.section, []).extend(frame.items)
+
+    def read(self, section: str, kind: type[T]) -> Iterator[T]:
+        """The section's values, in order."""
+        decoder = msgspec.msgpack.Decoder(kind)
+        for raw in self._sections.get(section, ()):
+            yield decoder.decode(raw)

@@ -1,0 +1,456 @@
+"""The shell's loop: inbox → step → commit → acknowledge → publish.
+
+One task owns the engine. It drains whatever waits in the inbox into one batch, steps it, and
+hands it to the store; while that commits, the next batch gathers. Nothing else knows of batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from eventd.clock import Clock, monotonic
+from eventd.core.engine import Engine
+from eventd.core.model import (
+    Alert,
+    AlertChanged,
+    AlertCleared,
+    AlertFired,
+    AlertForgotten,
+    AlertJoined,
+    AlertRepeated,
+    AlertSuppressed,
+    AlertUnsuppressed,
+    Delivery,
+    EventDuplicate,
+    Event,
+    Fact,
+    FindingNoted,
+    Incident,
+    IncidentAcknowledged,
+    IncidentClosed,
+    IncidentCommented,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+    IncidentUpdated,
+    Input,
+    Refused,
+    Tick,
+)
+from eventd.core.snapshot import Snapshot
+from eventd.errors import EventdError, Overloaded, Poisoned, Stopping, StoreFull
+
+MAX_BATCH_INPUTS = 2_000  # about 20 ms of stepping: how long the loop may be held
+SNAPSHOT_EVERY = 100_000  # inputs; DESIGN §7
+FLUSH_EVERY = 1.0  # s alert rows may lag behind the journal; DESIGN §7
+FULL_RETRY_EVERY = 0.5  # s between tries of a commit that found the disk full
+DELIVERY_OVERHEAD = 256  # bytes accounted for a delivery besides its payload
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """What became of one submission, told after its commit."""
+
+    accepted: int  # inputs journaled: duplicates and refusals among them
+    duplicates: int
+    facts: tuple[Fact, ...]
+
+
+Done = Callable[["Outcome | EventdError"], None]
+
+
+class Submission(Struct, frozen=True, gc=False):
+    """One inbox item: a delivery with its inputs, or inputs of eventd's own.
+
+    `done` is called once, on the loop: with the Outcome after the commit, or with the error that
+    says why there will be none. Without inputs it is a probe that travels to the writer and back;
+    `flush` asks that the alert rows be brought up to date on the way.
+    """
+
+    inputs: tuple[Input, ...]
+    done: Done
+    delivery: Delivery | None = None
+    flush: bool = False
+
+    def size(self) -> int:
+        """Bytes accounted in the inbox."""
+        return DELIVERY_OVERHEAD + (len(self.delivery.payload) if self.delivery else 0)
+
+
+class Step(Struct, frozen=True, gc=False):
+    """One journal row: the inputs of one submission, the time they were stepped at, the facts."""
+
+    seq: int  # of the first input; the next row's is seq + len(inputs)
+    now: datetime
+    delivery: Delivery | None
+    inputs: tuple[Input, ...]
+    facts: tuple[Fact, ...]
+
+
+class Quarantined(Struct, frozen=True):
+    """An input the core raised on: never stepped again."""
+
+    input: Input
+    now: datetime
+    delivery: Delivery | None
+    traceback: str
+
+
+class Batch(Struct, frozen=True):
+    """What one transaction holds, in order."""
+
+    steps: tuple[Step, ...] = ()
+    incidents: tuple[Incident, ...] = ()  # present value of every incident the steps touched
+    alerts: tuple[Alert, ...] = ()  # alert rows brought up to date (they may lag)
+    forgotten: tuple[str, ...] = ()  # fingerprints of alert rows to delete
+    quarantined: Quarantined | None = None
+    snapshot: Snapshot | None = None  # to be written once the transaction is durable
+    next_seq: int = 0  # the journal position after this batch
+
+
+class Store(Protocol):
+    """Where batches go. One transaction each; returns when it is durable."""
+
+    async def commit(self, batch: Batch) -> None:
+        """Raise StoreFull where it may be retried unchanged, StoreBroken where it may not."""
+        ...
+
+
+class Observer(Protocol):
+    """Told of every committed batch: metrics, log."""
+
+    def observe(self, batch: Batch) -> None:
+        """Must not raise and must not wait."""
+        ...
+
+
+class Inbox:
+    """Submissions waiting for the engine, bounded in bytes: beyond the cap `put` raises Overloaded.
+
+    MQTT, which cannot be told so, uses `force` and pauses its socket until `room` returns.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes` counts payloads and a flat overhead a delivery."""
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.wake = asyncio.Event()
+        self._items: deque[Submission] = deque()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def crowded(self) -> bool:
+        """More than half full: senders that can be paused should be."""
+        return self.bytes * 2 > self.max_bytes
+
+    def put(self, item: Submission, *, force: bool = False) -> None:
+        """Queue it. Raise Overloaded where there is no room, Stopping where nothing is taken."""
+        if self._closed:
+            raise Stopping
+        size = item.size()
+        if not force and self.bytes + size > self.max_bytes:
+            raise Overloaded
+        self.bytes += size
+        self._items.append(item)
+        if self._room.is_set() and self.crowded:
+            self._room.clear()
+        self.wake.set()
+
+    async def room(self) -> None:
+        """Return when it is less than half full."""
+        await self._room.wait()
+
+    def close(self) -> None:
+        """Take no more; what waits is still worked off."""
+        self._closed = True
+        self.wake.set()
+
+    @property
+    def closed(self) -> bool:
+        """No more is taken."""
+        return self._closed
+
+    def take(self) -> Submission | None:
+        """The oldest, or None."""
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        self.bytes -= item.size()
+        if not self._room.is_set() and not self.crowded:
+            self._room.set()
+        return item
+
+
+class Runtime:
+    """Owns the engine. Invariant: nothing is acknowledged or published before its commit."""
+
+    def __init__(
+        self, engine: Engine, store: Store, clock: Clock, inbox: Inbox, observer: Observer
+    ) -> None:
+        """`engine` must have been recovered; `next_seq` is set by `resume`."""
+        self.engine = engine
+        self.inbox = inbox
+        self._store, self._clock, self._observer = store, clock, observer
+        self._seq = 0
+        self._snapshot_seq = 0
+        self._now: datetime | None = None
+        self._dirty: dict[str, None] = {}
+        self._forgotten: dict[str, None] = {}
+        self._flushed = monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: datetime | None = None
+        self._quarantine: dict[bytes, None] = {}
+        self.blocked_since: float | None = None  # monotonic; the disk is full since
+
+    def resume(
+        self,
+        next_seq: int,
+        snapshot_seq: int,
+        now: datetime | None,
+        dirty: tuple[str, ...] = (),
+        quarantine: tuple[bytes, ...] = (),
+    ) -> None:
+        """Continue where the journal ends; `dirty` alerts' rows are behind the journal."""
+        self._seq, self._snapshot_seq, self._now = next_seq, snapshot_seq, now
+        self._dirty = dict.fromkeys(dirty)
+        self._quarantine = dict.fromkeys(quarantine)
+
+    async def submit(
+        self, inputs: tuple[Input, ...], delivery: Delivery | None = None, *, flush: bool = False
+    ) -> Outcome:
+        """Queue and wait for the commit. Raises Overloaded, Stopping, Poisoned or StoreError."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def done(result: Outcome | EventdError) -> None:
+            if future.done():
+                return
+            if isinstance(result, EventdError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.inbox.put(Submission(inputs, done, delivery, flush))
+        return await future
+
+    async def run(self) -> None:
+        """Work until the inbox is closed and empty, then flush. Raises what the store raises."""
+        while True:
+            items = self._drain()
+            if items or self._flush_due():
+                await self._work(items)
+            elif self.inbox.closed:
+                break
+            else:
+                self._arm()
+                await self.inbox.wake.wait()
+            self.inbox.wake.clear()
+            if len(self.inbox) or self.inbox.closed:
+                self.inbox.wake.set()
+        await self._work((), last=True)
+
+    def _drain(self) -> tuple[Submission, ...]:
+        items: list[Submission] = []
+        inputs = 0
+        while inputs < MAX_BATCH_INPUTS and (item := self.inbox.take()) is not None:
+            items.append(item)
+            inputs += len(item.inputs)
+        return tuple(items)
+
+    def _flush_due(self) -> bool:
+        due = self.engine.deadline()
+        if due is not None and due <= self._tell_time():
+            return True
+        return bool(self._dirty) and monotonic() - self._flushed >= FLUSH_EVERY
+
+    def _tell_time(self) -> datetime:
+        now = self._clock.now()
+        if self._now is not None and now < self._now:
+            now = self._now
+        self._now = now
+        return now
+
+    def _arm(self) -> None:
+        """Wake up at the engine's deadline, or when alert rows have lagged long enough."""
+        waits = []
+        if (due := self.engine.deadline()) is not None:
+            waits.append((due - self._tell_time()).total_seconds())
+        if self._dirty:
+            waits.append(self._flushed + FLUSH_EVERY - monotonic())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if waits:
+            # a day at most: what lies further off is looked at again then
+            delay = min(max(min(waits), 0.0), 86_400.0)
+            self._timer = asyncio.get_running_loop().call_later(delay, self.inbox.wake.set)
+
+    async def _work(self, items: tuple[Submission, ...], *, last: bool = False) -> None:
+        steps: list[Step] = []
+        outcomes: list[Outcome | EventdError] = []
+        quarantined: Quarantined | None = None
+        touched: dict[str, None] = {}
+        due = self.engine.deadline()
+        now = self._tell_time()
+        if due is not None and due <= now:
+            facts = self.engine.step(Tick(), now)
+            if facts:
+                steps.append(self._record(now, None, (Tick(),), facts))
+                self._mark(facts, touched)
+        for item in items:
+            if quarantined is not None:
+                outcomes.append(Poisoned("the daemon restarts after a poisonous input"))
+                continue
+            if not item.inputs:
+                outcomes.append(_PROBED)
+                continue
+            now = self._tell_time()
+            inputs = self._without_quarantined(item.inputs) if self._quarantine else item.inputs
+            facts, duplicates, quarantined = self._step(item, inputs, now)
+            if quarantined is not None:
+                outcomes.append(Poisoned("the daemon could not process this input"))
+                continue
+            steps.append(self._record(now, item.delivery, inputs, facts))
+            self._mark(facts, touched)
+            outcomes.append(Outcome(len(inputs), duplicates, facts))
+        flush = last or any(i.flush for i in items) or self._lagging()
+        batch = self._batch(steps, touched, quarantined, flush=flush, last=last)
+        await self._commit(batch)
+        for item, outcome in zip(items, outcomes, strict=True):
+            item.done(outcome)
+        self._observer.observe(batch)
+        if quarantined is not None:
+            raise Poisoned(quarantined.traceback)
+
+    def _step(
+        self, item: Submission, inputs: tuple[Input, ...], now: datetime
+    ) -> tuple[tuple[Fact, ...], int, Quarantined | None]:
+        """The facts, how many inputs were duplicates, and what poisoned the engine, if anything."""
+        step = self.engine.step
+        facts: list[Fact] = []
+        duplicates = index = 0
+        try:
+            for index, one in enumerate(inputs):  # noqa: B007 - names the culprit below
+                new = step(one, now)
+                facts += new
+                if new and type(new[-1]) is EventDuplicate:
+                    duplicates += 1
+        except Exception:  # noqa: BLE001 - the one boundary: quarantine, commit the rest, leave
+            why = traceback.format_exc()
+            return (), 0, Quarantined(inputs[index], now, item.delivery, why)
+        return tuple(facts), duplicates, None
+
+    def _without_quarantined(self, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+        """A quarantined key is answered and never stepped again; its neighbours are."""
+        return tuple(
+            Refused(one.source, "quarantined", "it crashed the daemon before", index)
+            if isinstance(one, Event) and one.key in self._quarantine
+            else one
+            for index, one in enumerate(inputs)
+        )
+
+    def _record(
+        self,
+        now: datetime,
+        delivery: Delivery | None,
+        inputs: tuple[Input, ...],
+        facts: tuple[Fact, ...],
+    ) -> Step:
+        step = Step(self._seq, now, delivery, inputs, facts)
+        self._seq += len(inputs)
+        return step
+
+    def _mark(self, facts: tuple[Fact, ...], touched: dict[str, None]) -> None:
+        """Note which alert rows and which incidents the facts moved."""
+        dirty = self._dirty
+        for fact in facts:
+            match fact:
+                case EventDuplicate() | AlertRepeated() | AlertCleared() | AlertChanged():
+                    dirty[fact.fingerprint] = None
+                case AlertSuppressed() | AlertUnsuppressed():
+                    dirty[fact.fingerprint] = None
+                case AlertFired():
+                    dirty[fact.alert.fingerprint] = None
+                case AlertJoined():
+                    dirty[fact.fingerprint] = None
+                    touched[fact.incident] = None
+                case AlertForgotten():
+                    dirty.pop(fact.fingerprint, None)
+                    self._forgotten[fact.fingerprint] = None
+                case IncidentOpened():
+                    touched[fact.incident.id] = None
+                case (
+                    IncidentUpdated()
+                    | IncidentAcknowledged()
+                    | IncidentCommented()
+                    | IncidentResolved()
+                    | IncidentReopened()
+                    | IncidentClosed()
+                    | FindingNoted()
+                ):
+                    touched[fact.incident] = None
+                case _:
+                    pass
+
+    def _lagging(self) -> bool:
+        return bool(self._dirty) and monotonic() - self._flushed >= FLUSH_EVERY
+
+    def _batch(
+        self,
+        steps: list[Step],
+        touched: dict[str, None],
+        quarantined: Quarantined | None,
+        *,
+        flush: bool,
+        last: bool,
+    ) -> Batch:
+        """Collect the rows. After poison the engine's memory is in doubt: nothing of it is read,
+        the restart replays the journal and writes the rows anew.
+        """
+        if quarantined is not None:
+            return Batch(tuple(steps), quarantined=quarantined, next_seq=self._seq)
+        behind = self._seq - self._snapshot_seq
+        snapshot = None
+        if behind >= SNAPSHOT_EVERY or (last and behind > 0):
+            snapshot = self.engine.snapshot()
+            self._snapshot_seq = self._seq
+            flush = True
+        alerts: tuple[Alert, ...] = ()
+        forgotten: tuple[str, ...] = ()
+        if flush:
+            alerts = tuple(self.engine.alert(f) for f in self._dirty)
+            forgotten = tuple(self._forgotten)
+            self._dirty.clear()
+            self._forgotten.clear()
+            self._flushed = monotonic()
+        incidents = tuple(self.engine.incident(i) for i in touched)
+        return Batch(
+            tuple(steps), incidents, alerts, forgotten, quarantined, snapshot, self._seq
+        )
+
+    async def _commit(self, batch: Batch) -> None:
+        """A full disk is waited out: the engine stands still, senders get 503 at their deadline."""
+        while True:
+            try:
+                await self._store.commit(batch)
+            except StoreFull:
+                if self.blocked_since is None:
+                    self.blocked_since = monotonic()
+                await asyncio.sleep(FULL_RETRY_EVERY)
+            else:
+                self.blocked_since = None
+                return
+
+
+_PROBED = Outcome(0, 0, ())
+
