@@ -91,12 +91,12 @@ def fingerprint_of(
 
 def fingerprint_from_id(source: str, own: str) -> str:
     """Identity of an alert by the sender's own stable id."""
-    return xxh3_128_hexdigest(f"{source}\x1f{own}")
+    return xxh3_128_hexdigest(f"{source}\x1f{own}".encode())
 
 
 def delivery_key(*parts: str) -> bytes:
     """16 bytes that recognise the same delivery again; the parts are told apart."""
-    return xxh3_128_digest("\x1f".join(parts))
+    return xxh3_128_digest("\x1f".join(parts).encode())
 
 
 def payload_key(source: str, topic: str, payload: bytes) -> bytes:

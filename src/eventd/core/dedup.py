@@ -1,0 +1,274 @@
+"""What eventd believes now about every fingerprint: new, repeat, duplicate; episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from enum import Enum
+from sys import intern
+
+from msgspec import Struct
+
+from eventd.core.model import Alert, Arrival, Event, Settings, Severity, Status
+
+HOUR = timedelta(hours=1)
+
+
+class Outcome(Enum):
+    """What an event means for its alert."""
+
+    DUPLICATE = "duplicate"
+    FIRED = "fired"
+    REPEATED = "repeated"
+    CHANGED = "changed"  # repeated, with another severity
+    LATE = "late"  # older than what is already known: changes nothing but the count
+    CLEARED = "cleared"
+    UNKNOWN = "unknown"  # clears what never fired here
+
+
+class Record(Struct, gc=False, array_like=True):
+    """An alert as the table keeps it: mutable and private to it; `value` is what leaves."""
+
+    fingerprint: str
+    source: str
+    name: str
+    ci: str
+    service: str
+    summary: str
+    status: Status
+    severity: Severity
+    labels: dict[str, str]
+    links: tuple[str, ...]
+    started_at: datetime
+    last_seen_at: datetime
+    said_at: datetime  # the source's time of the newest event that was believed
+    cleared_at: datetime | None = None
+    count: int = 0
+    episode: int = 0
+    suppressed_by: str = ""
+    incident: str = ""
+    measured: float | None = None
+    weak_key: bytes = b""  # of the latest event
+    weak_at: datetime | None = None
+    occurrence: bool = False  # clears itself when quiet
+
+    def value(self) -> Alert:
+        """The alert as a value."""
+        return Alert(
+            self.fingerprint,
+            self.source,
+            self.name,
+            self.ci,
+            self.service,
+            self.summary,
+            self.status,
+            self.severity,
+            self.labels,
+            self.links,
+            self.started_at,
+            self.last_seen_at,
+            self.cleared_at,
+            self.count,
+            self.episode,
+            self.suppressed_by,
+            self.incident,
+            self.measured,
+        )
+
+
+class DeliveryKeys:
+    """Strong delivery keys already applied, kept for a time and within a cap, oldest out first."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._hours: dict[bytes, int] = {}
+        self._hour = 0
+        self._hour_ends: datetime | None = None
+
+    def __len__(self) -> int:
+        return len(self._hours)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._hours
+
+    def add(self, key: bytes, now: datetime, settings: Settings) -> bool:
+        """Remember it. True where the cap pushed a younger key out than time would have."""
+        if self._hour_ends is None or now >= self._hour_ends:
+            self._turn(now, settings.strong_key_for)
+        self._hours[key] = self._hour
+        if len(self._hours) <= settings.max_keys:
+            return False
+        del self._hours[next(iter(self._hours))]
+        return True
+
+    def _turn(self, now: datetime, keep_for: float) -> None:
+        self._hour = int(now.timestamp() // 3600)
+        self._hour_ends = now.replace(minute=0, second=0, microsecond=0) + HOUR
+        oldest = self._hour - int(keep_for // 3600)
+        for key in list(self._hours):
+            if self._hours[key] >= oldest:
+                break
+            del self._hours[key]
+
+    def dump(self) -> list[object]:
+        """Keys of one hour side by side, in order."""
+        rows: list[tuple[int, bytearray]] = []
+        for key, hour in self._hours.items():
+            if not rows or rows[-1][0] != hour or len(rows[-1][1]) >= KEYS_A_ROW * len(key):
+                rows.append((hour, bytearray()))
+            rows[-1][1].extend(key)
+        return list(rows)
+
+    def load(self, rows: Iterator[tuple[int, bytes]]) -> None:
+        """Take up what `dump` gave."""
+        for hour, keys in rows:
+            for start in range(0, len(keys), 16):
+                self._hours[keys[start : start + 16]] = hour
+
+
+KEYS_A_ROW = 1_000
+
+
+class AlertTable:
+    """Every alert eventd remembers, firing or cleared.
+
+    Invariants: a fingerprint stands here once; `cleared` holds exactly the cleared ones, the
+    longest cleared first; said_at never goes back.
+    """
+
+    def __init__(self) -> None:
+        """No alerts."""
+        self.records: dict[str, Record] = {}
+        self.cleared: dict[str, None] = {}
+        self.keys = DeliveryKeys()
+
+    def is_duplicate(self, event: Event, record: Record | None, now: datetime, within: float) -> bool:
+        """Whether the event's delivery key was already applied. Remembers nothing."""
+        if event.status is Status.HEARTBEAT:
+            return False
+        if event.strong:
+            if event.key in self.keys:
+                return True
+        elif record is not None and record.weak_key == event.key and record.weak_at is not None:
+            if event.arrival is not Arrival.LIVE:
+                return True
+            if (now - record.weak_at).total_seconds() <= within:
+                return True
+        return (
+            event.arrival is Arrival.RETAINED
+            and record is not None
+            and event.status is record.status
+            and event.severity is record.severity
+        )
+
+    def apply(self, event: Event, record: Record, now: datetime, settings: Settings) -> Outcome:
+        """Move a known alert by an event that is no duplicate."""
+        said = said_at(event, now, settings)
+        late = said < record.said_at
+        firing = event.status is Status.FIRING
+        if not event.strong:
+            record.weak_key, record.weak_at = event.key, now
+        if late or firing is (record.status is Status.FIRING):
+            return self._repeat(event, record, now, said, late=late)
+        record.said_at = said
+        record.last_seen_at = now
+        if firing:
+            self._fire(event, record, now, said)
+            return Outcome.FIRED
+        self.clear(record, now)
+        return Outcome.CLEARED
+
+    def add(self, event: Event, now: datetime, settings: Settings) -> tuple[Record, Outcome]:
+        """Remember a fingerprint never seen; a clear is kept so that its late firing is known."""
+        said = said_at(event, now, settings)
+        record = Record(
+            fingerprint=event.fingerprint,
+            source=intern(event.source),
+            name=intern(event.name),
+            ci=event.ci,
+            service=intern(event.service),
+            summary=event.summary,
+            status=Status.CLEARED,
+            severity=event.severity,
+            labels=interned(event.labels),
+            links=event.links,
+            started_at=said,
+            last_seen_at=now,
+            said_at=said,
+            cleared_at=now,
+        )
+        if not event.strong:
+            record.weak_key, record.weak_at = event.key, now
+        self.records[event.fingerprint] = record
+        if event.status is not Status.FIRING:
+            self.cleared[event.fingerprint] = None
+            return record, Outcome.UNKNOWN
+        self._fire(event, record, now, said)
+        return record, Outcome.FIRED
+
+    def clear(self, record: Record, now: datetime) -> None:
+        """End the episode."""
+        record.status = Status.CLEARED
+        record.cleared_at = now
+        self.cleared[record.fingerprint] = None
+
+    def forget(self, record: Record) -> None:
+        """Drop a cleared alert."""
+        del self.records[record.fingerprint]
+        self.cleared.pop(record.fingerprint, None)
+
+    def oldest(self) -> Record:
+        """Who makes room: the longest cleared, else the first that began to fire."""
+        return self.records[next(iter(self.cleared or self.records))]
+
+    def _fire(self, event: Event, record: Record, now: datetime, said: datetime) -> None:
+        self.cleared.pop(record.fingerprint, None)
+        record.status = Status.FIRING
+        record.severity = event.severity
+        record.summary = event.summary or record.summary
+        record.started_at = said
+        record.cleared_at = None
+        record.last_seen_at = now
+        record.count += 1
+        record.episode += 1
+        record.incident = record.suppressed_by = ""
+        record.measured = event.value
+        record.occurrence = event.quiet_for > 0
+        if record.episode > 1:
+            record.labels = interned(event.labels)
+            record.links = event.links
+
+    @staticmethod
+    def _repeat(
+        event: Event, record: Record, now: datetime, said: datetime, *, late: bool
+    ) -> Outcome:
+        if event.status is Status.FIRING:
+            record.count += 1
+        if late:
+            return Outcome.LATE
+        record.said_at = said
+        record.last_seen_at = now
+        if event.status is Status.FIRING:
+            record.measured = event.value
+            if event.summary:
+                record.summary = event.summary
+            if event.severity is not record.severity:
+                record.severity = event.severity
+                return Outcome.CHANGED
+        return Outcome.REPEATED
+
+
+def said_at(event: Event, now: datetime, settings: Settings) -> datetime:
+    """The source's time where it is credible, else the engine's."""
+    said = event.occurred_at
+    if said is None:
+        return now
+    ahead = (said - now).total_seconds()
+    if -settings.past_tolerance <= ahead <= settings.future_tolerance:
+        return said
+    return now
+
+
+def interned(labels: dict[str, str]) -> dict[str, str]:
+    """The same labels with every text stored once: most alerts share most of theirs."""
+    return {intern(name): intern(value) for name, value in labels.items()}

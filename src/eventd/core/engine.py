@@ -1,0 +1,462 @@
+"""One pure function decides everything: `Engine.step(input, now) -> facts`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from eventd.core.dedup import Outcome, Record
+from eventd.core.incidents import Rejected
+from eventd.core.model import (
+    AddSilence,
+    Alert,
+    AlertChanged,
+    AlertCleared,
+    AlertFired,
+    AlertForgotten,
+    AlertRepeated,
+    AlertSuppressed,
+    AlertUnmatched,
+    AlertUnsuppressed,
+    CapHit,
+    ClearReason,
+    Command,
+    CommandRejected,
+    Counted,
+    EndSilence,
+    Event,
+    EventDuplicate,
+    EventNoted,
+    EventRefused,
+    Fact,
+    Incident,
+    Input,
+    LoadRules,
+    Maintenance,
+    MaintenanceAnnounced,
+    MaintenanceEnded,
+    Refused,
+    RulesLoaded,
+    RuleSwitchedOff,
+    Severity,
+    Silence,
+    SilenceAdded,
+    SilenceEnded,
+    Started,
+    Status,
+    Tick,
+    seconds,
+)
+from eventd.core.rules.rule import Finding, RuleState, Seen, Transition
+from eventd.core.snapshot import Restored, Snapshot
+from eventd.core.state import State
+from eventd.core.suppress import moved
+
+
+class Engine:
+    """Everything eventd believes, moved by inputs alone.
+
+    `now` never goes back. The same inputs at the same times give the same facts, in this process
+    and in any other, also across `snapshot` and `restore`.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known and no rule is loaded."""
+        self._take_up(State())
+
+    def _take_up(self, state: State) -> None:
+        self._state = state
+        self.settings = state.settings
+        self.table, self.rules = state.table, state.rules
+        self.suppressions, self.timers = state.suppressions, state.timers
+        self.incident_table = state.incidents
+
+    @classmethod
+    def restore(cls, data: Restored) -> Engine:
+        """The engine a snapshot was taken of: it has the same future."""
+        engine = cls()
+        engine._take_up(State.restore(data))
+        return engine
+
+    @classmethod
+    def rebuild(
+        cls,
+        alerts: Iterable[Alert],
+        incidents: Iterable[Incident],
+        members: Iterable[tuple[str, str]],
+        silences: Iterable[Silence],
+        maintenance: Iterable[Maintenance],
+    ) -> Engine:
+        """The last resort, from the tables; see `State.rebuild` for what is lost."""
+        engine = cls()
+        engine._take_up(State.rebuild(alerts, incidents, members, silences, maintenance))
+        return engine
+
+    def snapshot(self) -> Snapshot:
+        """Its state as plain data that later steps do not reach."""
+        return self._state.snapshot()
+
+    # -- what the shell asks -----------------------------------------------------------------
+
+    def step(self, item: Input, now: datetime) -> tuple[Fact, ...]:
+        """What the input caused: timers due first, each at its own due time, then the input."""
+        facts: list[Fact] = []
+        if type(item) is Started:
+            self._start(item, now)
+        due = self.timers.next()
+        if due is not None and due <= now:
+            for at, (kind, key) in self.timers.pop_due(now):
+                self._due(kind, key, at, facts)
+        if type(item) is Event:
+            self._event(item, now, facts)
+        else:
+            self._other(item, now, facts)
+        return tuple(facts)
+
+    def deadline(self) -> datetime | None:
+        """When it wants a Tick if nothing comes before."""
+        return self.timers.next()
+
+    def alert(self, fingerprint: str) -> Alert:
+        """The alert as it stands. Raises KeyError."""
+        return self.table.records[fingerprint].value()
+
+    def alerts(self) -> Iterator[Alert]:
+        """Every alert that ever fired and is remembered, the longest known first."""
+        return (record.value() for record in self.table.records.values() if record.episode)
+
+    def incident(self, incident: str) -> Incident:
+        """The incident as it stands. Raises KeyError where it is unknown or long closed."""
+        return self.incident_table.records[incident].value()
+
+    def incidents(self) -> Iterator[Incident]:
+        """Those that are not closed, and those closed a moment ago, oldest first."""
+        return (record.value() for record in self.incident_table.records.values())
+
+    def silences(self) -> Iterator[Silence]:
+        """Those in force."""
+        return iter(self.suppressions.silences.values())
+
+    @property
+    def rules_version(self) -> str:
+        """Digest of the rule set in force, "" before the first load."""
+        return self.rules.version
+
+    # -- events ------------------------------------------------------------------------------
+
+    def _event(self, event: Event, now: datetime, facts: list[Fact]) -> None:
+        table, settings = self.table, self.settings
+        record = table.records.get(event.fingerprint)
+        if table.is_duplicate(event, record, now, settings.weak_key_within):
+            if record is not None and record.status is Status.FIRING:
+                record.last_seen_at = now
+                self._promise(event, record, now)
+            facts.append(EventDuplicate(now, event.fingerprint))
+            return
+        if event.strong and table.keys.add(event.key, now, settings):
+            facts.append(CapHit(now, "keys"))
+        if event.status is not Status.FIRING and event.status is not Status.CLEARED:
+            facts.append(EventNoted(now, event.source, event.status))
+            if event.window is not None:
+                self._announce(event, now, facts)
+            return
+        if record is None:
+            self._make_room(now, facts)
+            record, outcome = table.add(event, now, settings)
+            was = event.severity
+        else:
+            was = record.severity
+            outcome = table.apply(event, record, now, settings)
+        self._moved(event, record, outcome, was, now, facts)
+
+    def _moved(
+        self,
+        event: Event,
+        record: Record,
+        outcome: Outcome,
+        was: Severity,
+        now: datetime,
+        facts: list[Fact],
+    ) -> None:
+        fingerprint = record.fingerprint
+        match outcome:
+            case Outcome.FIRED:
+                self.timers.cancel(("forget", fingerprint))
+                self._promise(event, record, now)
+                alert = record.value()
+                facts.append(AlertFired(now, alert))
+                self._judge(record, alert, Transition.FIRED, now, facts)
+            case Outcome.REPEATED | Outcome.LATE:
+                late = outcome is Outcome.LATE
+                facts.append(AlertRepeated(now, fingerprint, record.episode, late))
+                if record.status is Status.FIRING and event.status is Status.FIRING:
+                    self._promise(event, record, now)
+                    if self.rules.repeats and not record.suppressed_by:
+                        seen = Seen(record.value(), Transition.REPEATED)
+                        for state in self.rules.on_repeat(seen.alert):
+                            self._ask(state, seen, now, facts)
+            case Outcome.CHANGED:
+                self._promise(event, record, now)
+                alert = record.value()
+                facts.append(
+                    AlertChanged(
+                        now, fingerprint, record.episode, was, record.severity
+                    )
+                )
+                if record.incident:
+                    facts += self.incident_table.changed(record.incident, alert, now)
+                if not record.suppressed_by:
+                    self._ask_all(record, alert, Transition.CHANGED, now, facts)
+            case Outcome.CLEARED:
+                self._cleared(record, now, ClearReason.SENT, facts)
+            case Outcome.UNKNOWN:
+                self.timers.set(
+                    ("forget", fingerprint), now + seconds(self.settings.forget_after)
+                )
+                facts.append(EventNoted(now, event.source, event.status))
+            case Outcome.DUPLICATE:
+                pass
+
+    def _promise(self, event: Event, record: Record, now: datetime) -> None:
+        """Set the time at which the alert clears itself, where its sender promised something."""
+        wait = event.quiet_for or event.repeats_within
+        if wait:
+            self.timers.set(("stale", record.fingerprint), now + timedelta(seconds=wait))
+        elif event.expires_at is not None:
+            self.timers.set(("stale", record.fingerprint), max(event.expires_at, now))
+
+    def _judge(
+        self,
+        record: Record,
+        alert: Alert,
+        transition: Transition,
+        now: datetime,
+        facts: list[Fact],
+    ) -> None:
+        """Suppress a firing alert, or ask the rules about it."""
+        by = self.suppressions.cover(alert, now)
+        if by:
+            record.suppressed_by = by
+            self.suppressions.hold(by, record.fingerprint)
+            facts.append(AlertSuppressed(now, record.fingerprint, record.episode, by))
+            return
+        self._ask_all(record, alert, transition, now, facts)
+        if not record.incident:
+            facts.append(AlertUnmatched(now, record.fingerprint, record.episode))
+
+    def _cleared(
+        self, record: Record, at: datetime, reason: ClearReason, facts: list[Fact]
+    ) -> None:
+        self.table.clear(record, at)
+        fingerprint = record.fingerprint
+        self.timers.cancel(("stale", fingerprint))
+        self.timers.set(("forget", fingerprint), at + seconds(self.settings.forget_after))
+        if record.suppressed_by:
+            self.suppressions.release(record.suppressed_by, fingerprint)
+            record.suppressed_by = ""
+        facts.append(AlertCleared(at, fingerprint, record.episode, reason))
+        if record.incident:
+            self.incident_table.cleared(
+                record.incident, fingerprint, record.episode, at, self.settings
+            )
+
+    def _forget(self, record: Record, at: datetime, facts: list[Fact]) -> None:
+        self.timers.cancel(("forget", record.fingerprint))
+        self.table.forget(record)
+        self.rules.forget(record.fingerprint)
+        if record.episode:
+            facts.append(AlertForgotten(at, record.fingerprint))
+
+    def _make_room(self, now: datetime, facts: list[Fact]) -> None:
+        """At the cap the longest cleared alert is forgotten; where all fire, the oldest clears."""
+        if len(self.table.records) < self.settings.max_alerts:
+            return
+        facts.append(CapHit(now, "alerts"))
+        oldest = self.table.oldest()
+        if oldest.status is Status.FIRING:
+            self._cleared(oldest, now, ClearReason.EVICTED, facts)
+        self._forget(oldest, now, facts)
+
+    # -- rules -------------------------------------------------------------------------------
+
+    def _ask_all(
+        self,
+        record: Record,
+        alert: Alert,
+        transition: Transition,
+        now: datetime,
+        facts: list[Fact],
+    ) -> None:
+        self.rules.forget(record.fingerprint)
+        seen = Seen(alert, transition)
+        for state in self.rules.matching(alert):
+            self._ask(state, seen, now, facts)
+
+    def _ask(self, state: RuleState, seen: Seen, now: datetime, facts: list[Fact]) -> None:
+        try:
+            findings = list(state.observe(seen, now))
+        except Exception as error:  # noqa: BLE001 - a rule that raises is switched off, others go on
+            self.rules.switch_off(state, repr(error))
+            facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
+            return
+        for finding in findings:
+            self._take(finding, seen.alert.fingerprint, now, facts)
+
+    def _take(self, finding: Finding, asked: str, now: datetime, facts: list[Fact]) -> None:
+        """An alert belongs to the first incident that claims it; a finding takes what is left."""
+        loose: list[Record] = []
+        elsewhere: dict[str, None] = {}
+        for fingerprint in finding.alerts:
+            record = self.table.records.get(fingerprint)
+            if record is None or record.status is not Status.FIRING or record.suppressed_by:
+                continue
+            if record.incident:
+                elsewhere[record.incident] = None
+            else:
+                loose.append(record)
+        if isinstance(finding.because, Counted) and elsewhere:
+            because = finding.because
+            finding = Finding(
+                finding.rule,
+                finding.group,
+                finding.alerts,
+                Counted(
+                    because.rule,
+                    because.group,
+                    because.count,
+                    because.at_least,
+                    because.within,
+                    tuple(elsewhere),
+                ),
+            )
+        for record in loose:
+            record.incident, new = self.incident_table.join(
+                finding, record.value(), now, self.settings
+            )
+            facts += new
+        if not loose and isinstance(finding.because, Counted):
+            facts += self.incident_table.note(
+                self.table.records[asked].incident, finding, now
+            )
+
+    # -- everything else -----------------------------------------------------------------------
+
+    def _other(self, item: Input, now: datetime, facts: list[Fact]) -> None:
+        match item:
+            case Tick() | Started():
+                pass
+            case Refused():
+                facts.append(EventRefused(now, item.source, item.reason))
+            case LoadRules():
+                kept = self.rules.load(item.version, item.rules, self.settings.max_groups)
+                facts.append(RulesLoaded(now, item.version, len(item.rules), kept))
+            case Event():
+                self._event(item, now, facts)
+            case _:
+                self._command(item, now, facts)
+
+    def _start(self, started: Started, now: datetime) -> None:
+        """Nothing goes stale in the first minutes: while eventd was away nobody could repeat."""
+        self.settings = self._state.settings = started.settings
+        grace = now + seconds(self.settings.start_grace)
+        for (kind, key), due in list(self.timers.items()):
+            if kind == "stale" and due < grace and not self.table.records[key].occurrence:
+                self.timers.set((kind, key), grace)
+
+    def _command(self, command: Command, now: datetime, facts: list[Fact]) -> None:
+        if command.key and command.key in self.table.keys:
+            facts.append(EventDuplicate(now, ""))
+            return
+        try:
+            match command:
+                case AddSilence():
+                    self._add_silence(command, now, facts)
+                case EndSilence():
+                    if command.silence not in self.suppressions.silences:
+                        raise Rejected(missing=True, error=f"no silence {command.silence}")  # noqa: TRY301
+                    self._end_silence(command.silence, command.actor, now, facts)
+                case _:
+                    facts += self.incident_table.command(command, now)
+        except Rejected as no:
+            facts.append(CommandRejected(now, no.missing, no.error))
+            return
+        if command.key and self.table.keys.add(command.key, now, self.settings):
+            facts.append(CapHit(now, "keys"))
+
+    def _add_silence(self, command: AddSilence, now: datetime, facts: list[Fact]) -> None:
+        if command.ends_at <= now:
+            raise Rejected(missing=False, error="the silence would end before it starts")
+        if len(self.suppressions.silences) >= self.settings.max_silences:
+            facts.append(CapHit(now, "silences"))
+            raise Rejected(missing=False, error="too many silences; end some")
+        self._state.silence_count += 1
+        silence = Silence(
+            f"SIL-{self._state.silence_count:06d}",
+            command.matchers,
+            now,
+            command.ends_at,
+            command.actor,
+            command.comment,
+        )
+        self.suppressions.add_silence(silence)
+        self.timers.set(("silence", silence.id), silence.ends_at)
+        facts.append(SilenceAdded(now, silence))
+
+    def _end_silence(self, silence: str, actor: str, now: datetime, facts: list[Fact]) -> None:
+        self.timers.cancel(("silence", silence))
+        held = self.suppressions.end(silence)
+        facts.append(SilenceEnded(now, silence, actor))
+        self._judge_again(silence, held, now, facts)
+
+    def _announce(self, event: Event, now: datetime, facts: list[Fact]) -> None:
+        window = event.window
+        if window is None or not moved(window, now):
+            return
+        if len(self.suppressions.windows) >= self.settings.max_maintenance:
+            facts.append(CapHit(now, "maintenance"))
+            return
+        self._state.window_count += 1
+        maintenance = Maintenance(
+            f"MNT-{self._state.window_count:06d}", window, event.name, event.source
+        )
+        replaced = self.suppressions.add_window(maintenance, event.fingerprint)
+        self.timers.set(("maintenance", maintenance.id), window.ends_at)
+        facts.append(MaintenanceAnnounced(now, maintenance))
+        if replaced is not None:
+            self._end_window(replaced, now, facts)
+
+    def _end_window(self, window: str, now: datetime, facts: list[Fact]) -> None:
+        self.timers.cancel(("maintenance", window))
+        held = self.suppressions.end(window)
+        facts.append(MaintenanceEnded(now, window))
+        self._judge_again(window, held, now, facts)
+
+    def _judge_again(
+        self, by: str, fingerprints: list[str], now: datetime, facts: list[Fact]
+    ) -> None:
+        for fingerprint in fingerprints:
+            record = self.table.records[fingerprint]
+            record.suppressed_by = ""
+            facts.append(AlertUnsuppressed(now, fingerprint, record.episode, by))
+            self._judge(record, record.value(), Transition.JUDGED, now, facts)
+
+    def _due(self, kind: str, key: str, at: datetime, facts: list[Fact]) -> None:
+        match kind:
+            case "stale":
+                record = self.table.records[key]
+                quiet = ClearReason.QUIET if record.occurrence else ClearReason.STALE
+                self._cleared(record, at, quiet, facts)
+            case "forget":
+                self._forget(self.table.records[key], at, facts)
+            case "resolve":
+                facts += self.incident_table.resolve_due(key, at)
+            case "close":
+                facts += self.incident_table.close_due(key, at)
+            case "drop":
+                self.incident_table.drop_due(key)
+            case "silence":
+                self._end_silence(key, "", at, facts)
+            case "maintenance":
+                self._end_window(key, at, facts)
+            case _:
+                raise ValueError(kind)

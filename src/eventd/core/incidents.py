@@ -1,0 +1,402 @@
+"""Incidents: opened by findings, joined, judged, resolved, reopened, closed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from eventd.core.model import (
+    Acknowledge,
+    Alert,
+    AlertJoined,
+    Because,
+    Close,
+    Comment,
+    Counted,
+    EndReason,
+    Fact,
+    FindingNoted,
+    Grouped,
+    Incident,
+    IncidentAcknowledged,
+    IncidentClosed,
+    IncidentCommented,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+    IncidentState,
+    IncidentUpdated,
+    Reopen,
+    Resolve,
+    Settings,
+    Severity,
+    seconds,
+)
+from eventd.core.rules.rule import Finding, IncidentSpec
+from eventd.core.rules.titles import render
+from eventd.core.timers import Timers
+
+# How many CIs make an impact of 1 and of 2, where the rule does not say: ten things at once is
+# more than one team's own trouble, three is more than one thing's.
+WIDE, SEVERAL = 10, 3
+MAX_NOTED = 64  # findings noted on one incident
+# How long a closed incident can still be asked for in memory; the store keeps it longer.
+DROP_AFTER = 600.0  # s
+
+_URGENCY = {Severity.CRITICAL: 1, Severity.MAJOR: 2}
+
+IncidentKey = tuple[str, tuple[str, ...]]
+
+
+class IncidentRecord(Struct, gc=False, array_like=True):
+    """An incident as the table keeps it: mutable and private to it; `value` is what leaves."""
+
+    id: str
+    rule: str
+    group: dict[str, str]
+    title: str
+    service: str
+    impact: int
+    urgency: int
+    impact_because: str
+    urgency_because: str
+    opened_at: datetime
+    updated_at: datetime
+    because: str
+    spec: IncidentSpec
+    reopen_within: float
+    state: IncidentState = IncidentState.OPEN
+    members: dict[str, int] = {}  # fingerprint → the episode that joined last
+    cis: dict[str, None] = {}
+    firing: int = 0
+    resolved_at: datetime | None = None
+    closed_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str = ""
+    noted: list[str] = []
+    worst: int = 0
+
+    def value(self) -> Incident:
+        """The incident as a value."""
+        return Incident(
+            id=self.id,
+            state=self.state,
+            title=self.title,
+            service=self.service,
+            rule=self.rule,
+            group=self.group,
+            impact=self.impact,
+            urgency=self.urgency,
+            impact_because=self.impact_because,
+            urgency_because=self.urgency_because,
+            alerts=len(self.members),
+            firing=self.firing,
+            cis=len(self.cis),
+            opened_at=self.opened_at,
+            updated_at=self.updated_at,
+            resolved_at=self.resolved_at,
+            closed_at=self.closed_at,
+            acknowledged_at=self.acknowledged_at,
+            acknowledged_by=self.acknowledged_by,
+            team=self.spec.assign,
+            workaround=self.spec.workaround,
+            because=self.because,
+        )
+
+
+class Rejected(Exception):  # noqa: N818 - says that a command was
+    """A command that cannot be applied."""
+
+    def __init__(self, *, missing: bool, error: str) -> None:
+        """`missing`: what it names is unknown."""
+        self.missing, self.error = missing, error
+        super().__init__(error)
+
+
+class IncidentTable:
+    """Incidents that are not closed, and those closed a moment ago.
+
+    Invariants: at most one incident of a rule and group is not closed; `firing` counts exactly
+    the members whose joined episode still fires; a resolve timer runs exactly while an open
+    incident has nothing firing, a close timer exactly while it is resolved.
+    """
+
+    def __init__(self, timers: Timers[tuple[str, str]]) -> None:
+        """`timers` is the engine's; keys are (kind, incident id)."""
+        self.records: dict[str, IncidentRecord] = {}
+        self.count = 0
+        self._open: dict[IncidentKey, str] = {}
+        self._timers = timers
+
+    # -- alerts -----------------------------------------------------------------------------
+
+    def join(
+        self, finding: Finding, alert: Alert, now: datetime, settings: Settings
+    ) -> tuple[str, list[Fact]]:
+        """Put a firing alert that belongs to none into the finding's incident; its id."""
+        facts: list[Fact] = []
+        key = (finding.rule.name, tuple(finding.group.values()))
+        record = self.records.get(self._open.get(key, ""))
+        if record is None:
+            record = self._new(finding, alert, now, settings)
+            self._open[key] = record.id
+            self.records[record.id] = record
+            self._admit(record, alert, now)
+            self._judge(record, alert)
+            facts.append(IncidentOpened(now, record.value(), finding.because))
+        else:
+            if record.state is IncidentState.RESOLVED:
+                self._reopen(record, now)
+                facts.append(IncidentReopened(now, record.id, EndReason.FIRED))
+            self._admit(record, alert, now)
+            if (why := self._judge(record, alert)) is not None:
+                facts.append(
+                    IncidentUpdated(now, record.id, record.impact, record.urgency, why)
+                )
+        facts.append(
+            AlertJoined(now, record.id, alert.fingerprint, alert.episode, finding.because)
+        )
+        return record.id, facts
+
+    def note(self, incident: str, finding: Finding, now: datetime) -> list[Fact]:
+        """A finding whose alerts all belong somewhere: written down once, and its weight taken."""
+        record = self.records.get(incident)
+        if record is None or record.state is not IncidentState.OPEN:
+            return []
+        label = f"{finding.rule.name}\x1f{finding.group}"
+        if label in record.noted or len(record.noted) >= MAX_NOTED:
+            return []
+        record.noted.append(label)
+        record.updated_at = now
+        facts: list[Fact] = [FindingNoted(now, record.id, finding.because)]
+        spec = finding.rule.incident
+        why = f"rule {finding.rule.name} holds too"
+        impact, urgency = spec.impact or record.impact, spec.urgency or record.urgency
+        if impact < record.impact or urgency < record.urgency:
+            record.impact = min(impact, record.impact)
+            record.urgency = min(urgency, record.urgency)
+            facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))
+        return facts
+
+    def changed(self, incident: str, alert: Alert, now: datetime) -> list[Fact]:
+        """A member's severity moved."""
+        record = self.records.get(incident)
+        if record is None or record.state is not IncidentState.OPEN:
+            return []
+        why = self._judge(record, alert)
+        if why is None:
+            return []
+        record.updated_at = now
+        return [IncidentUpdated(now, record.id, record.impact, record.urgency, why)]
+
+    def cleared(
+        self, incident: str, fingerprint: str, episode: int, now: datetime, settings: Settings
+    ) -> None:
+        """A member's episode ended; with the last one the incident starts to resolve."""
+        record = self.records.get(incident)
+        if record is None or record.members.get(fingerprint) != episode:
+            return
+        record.firing -= 1
+        record.updated_at = now
+        if record.firing == 0 and record.state is IncidentState.OPEN:
+            self._timers.set(("resolve", incident), now + seconds(settings.resolve_after))
+
+    # -- time -------------------------------------------------------------------------------
+
+    def resolve_due(self, incident: str, at: datetime) -> list[Fact]:
+        """All stayed clear."""
+        record = self.records[incident]
+        self._resolve(record, at)
+        return [IncidentResolved(at, incident, EndReason.CLEARED)]
+
+    def close_due(self, incident: str, at: datetime) -> list[Fact]:
+        """Nothing fired within the reopen window."""
+        self._close(self.records[incident], at)
+        return [IncidentClosed(at, incident, EndReason.EXPIRED)]
+
+    def drop_due(self, incident: str) -> None:
+        """The store alone remembers it from now on."""
+        del self.records[incident]
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def command(
+        self, command: Acknowledge | Comment | Resolve | Close | Reopen, now: datetime
+    ) -> list[Fact]:
+        """What an operator asked for. Raises Rejected, and then nothing changed."""
+        record = self.records.get(command.incident)
+        if record is None:
+            raise Rejected(missing=True, error=f"no open incident {command.incident}")
+        if record.state is IncidentState.CLOSED:
+            raise Rejected(missing=False, error=f"{record.id} is closed; closed is final")
+        facts = self._apply(command, record, now)
+        record.updated_at = now
+        return facts
+
+    def _apply(
+        self,
+        command: Acknowledge | Comment | Resolve | Close | Reopen,
+        record: IncidentRecord,
+        now: datetime,
+    ) -> list[Fact]:
+        resolved = record.state is IncidentState.RESOLVED
+        match command:
+            case Acknowledge():
+                if record.acknowledged_at is not None:
+                    raise Rejected(
+                        missing=False,
+                        error=f"{record.id} is acknowledged by {record.acknowledged_by} already",
+                    )
+                record.acknowledged_at, record.acknowledged_by = now, command.actor
+                return [IncidentAcknowledged(now, record.id, command.actor)]
+            case Comment():
+                return [IncidentCommented(now, record.id, command.actor, command.text)]
+            case Resolve():
+                if resolved:
+                    raise Rejected(missing=False, error=f"{record.id} is resolved already")
+                self._resolve(record, now)
+                return [
+                    IncidentResolved(
+                        now, record.id, EndReason.OPERATOR, command.actor, command.text
+                    )
+                ]
+            case Close():
+                self._close(record, now)
+                return [
+                    IncidentClosed(now, record.id, EndReason.OPERATOR, command.actor, command.text)
+                ]
+            case Reopen():
+                if not resolved:
+                    raise Rejected(missing=False, error=f"{record.id} is open")
+                self._reopen(record, now)
+                if record.firing == 0:
+                    # nothing fires: it stays open until a person resolves it
+                    self._timers.cancel(("resolve", record.id))
+                return [
+                    IncidentReopened(
+                        now, record.id, EndReason.OPERATOR, command.actor, command.text
+                    )
+                ]
+
+    # -- parts ------------------------------------------------------------------------------
+
+    def _new(
+        self, finding: Finding, alert: Alert, now: datetime, settings: Settings
+    ) -> IncidentRecord:
+        self.count += 1
+        spec = finding.rule.incident
+        reopen = spec.reopen_within
+        if reopen is None:
+            in_session = isinstance(finding.because, Grouped)
+            reopen_within = finding.rule.within if in_session else settings.reopen_within
+        else:
+            reopen_within = float(reopen)
+        return IncidentRecord(
+            id=f"INC-{self.count:06d}",
+            rule=finding.rule.name,
+            group=finding.group,
+            title=render(spec.title, alert),
+            service=alert.service,
+            impact=spec.impact or 3,
+            urgency=spec.urgency or 3,
+            impact_because=f"rule {finding.rule.name} says so" if spec.impact else "",
+            urgency_because=f"rule {finding.rule.name} says so" if spec.urgency else "",
+            opened_at=now,
+            updated_at=now,
+            because=sentence(finding.because),
+            spec=spec,
+            reopen_within=reopen_within,
+            members={},
+            cis={},
+            noted=[],
+        )
+
+    def _admit(self, record: IncidentRecord, alert: Alert, now: datetime) -> None:
+        record.members[alert.fingerprint] = alert.episode
+        if alert.ci:
+            record.cis[alert.ci] = None
+        record.firing += 1
+        record.updated_at = now
+        self._timers.cancel(("resolve", record.id))
+
+    def _judge(self, record: IncidentRecord, alert: Alert) -> str | None:
+        """Raise impact by how wide it is and urgency by how bad; never lower them by themselves.
+
+        What moved them, or None.
+        """
+        moved = None
+        if record.spec.impact is None:
+            wide = len(record.cis)
+            impact = 1 if wide >= WIDE else 2 if wide >= SEVERAL else 3
+            if impact < record.impact or not record.impact_because:
+                moved = f"{wide} CI{'' if wide == 1 else 's'} affected"
+                record.impact, record.impact_because = min(impact, record.impact), moved
+        if record.spec.urgency is None and alert.severity > record.worst:
+            record.worst = alert.severity
+            urgency = _URGENCY.get(alert.severity, 3)
+            if urgency < record.urgency or not record.urgency_because:
+                moved = f"{alert.name} is {alert.severity.name.lower()}"
+                record.urgency, record.urgency_because = min(urgency, record.urgency), moved
+        return moved
+
+    def _resolve(self, record: IncidentRecord, at: datetime) -> None:
+        record.state = IncidentState.RESOLVED
+        record.resolved_at = record.updated_at = at
+        self._timers.cancel(("resolve", record.id))
+        self._timers.set(("close", record.id), at + seconds(record.reopen_within))
+
+    def _reopen(self, record: IncidentRecord, at: datetime) -> None:
+        """Reopening clears acknowledgement: whoever had it thought that it was over."""
+        record.state = IncidentState.OPEN
+        record.resolved_at = record.acknowledged_at = None
+        record.acknowledged_by = ""
+        record.updated_at = at
+        self._timers.cancel(("close", record.id))
+
+    def _close(self, record: IncidentRecord, at: datetime) -> None:
+        record.state = IncidentState.CLOSED
+        record.closed_at = record.updated_at = at
+        record.resolved_at = record.resolved_at or at
+        self._timers.cancel(("resolve", record.id))
+        self._timers.cancel(("close", record.id))
+        self._timers.set(("drop", record.id), at + seconds(DROP_AFTER))
+        self._open.pop((record.rule, tuple(record.group.values())), None)
+
+    def load(self, record: IncidentRecord) -> None:
+        """Take up a record of a snapshot; timers are restored by their owner."""
+        self.records[record.id] = record
+        if record.state is not IncidentState.CLOSED:
+            self._open[(record.rule, tuple(record.group.values()))] = record.id
+
+    def readmit(
+        self, incident: str, fingerprint: str, episode: int, ci: str, *, fires: bool
+    ) -> None:
+        """Rebuilding: the member joined once; `fires` where the episode that joined still does."""
+        record = self.records.get(incident)
+        if record is not None:
+            record.members[fingerprint] = episode
+            record.firing += fires
+            if ci:
+                record.cis[ci] = None
+
+    def rearm(self, settings: Settings) -> None:
+        """Rebuilding: set the timers that every incident's state asks for."""
+        for record in self.records.values():
+            if record.state is IncidentState.OPEN and record.firing == 0:
+                wait = seconds(settings.resolve_after)
+                self._timers.set(("resolve", record.id), record.updated_at + wait)
+            elif record.state is IncidentState.RESOLVED and record.resolved_at is not None:
+                wait = seconds(record.reopen_within)
+                self._timers.set(("close", record.id), record.resolved_at + wait)
+
+
+def sentence(because: Because) -> str:
+    """The reason for people."""
+    group = ", ".join(f"{label} {value}" for label, value in because.group.items())
+    match because:
+        case Grouped():
+            return f"rule {because.rule}: same {group}"
+        case Counted():
+            window = f"{because.within:g} s"
+            return f"rule {because.rule}: {because.count} within {window} for {group}"

@@ -1,0 +1,91 @@
+"""Rules: parsed from plain data, filed in an index, asked only about what they match.
+
+A kind is one module with a `Spec` (its own part of the rule) and a `State` (see
+`rule.RuleState`), named in KINDS.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from eventd.core.rules import group, threshold
+from eventd.core.rules.rule import (
+    IncidentSpec,
+    Name,
+    Rule,
+    RuleState,
+    Span,
+    convert,
+)
+from eventd.core.rules.selectors import parse_selector
+from eventd.core.rules.titles import check_title
+from eventd.errors import RuleError
+
+KINDS = {"group": group, "threshold": threshold}
+
+_to_json = msgspec.json.Encoder(order="deterministic").encode
+
+
+class _Head(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Name
+    within: Span
+    by: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
+    description: Annotated[str, Meta(max_length=1000)] = ""
+    incident: IncidentSpec = IncidentSpec()
+
+
+def parse(data: object) -> Rule:
+    """The rule that plain data (as YAML or JSON gives it) stands for.
+
+    Raises RuleError with the path inside the rule.
+    """
+    if not isinstance(data, dict):
+        raise RuleError("", f"expected a rule, got {data!r}", "a mapping with name, by, within, …")
+    kinds = [key for key in data if key in KINDS]
+    if len(kinds) != 1:
+        found = " and ".join(kinds) or "none"
+        raise RuleError(
+            "", f"expected exactly one kind, got {found}", "one of: " + ", ".join(KINDS)
+        )
+    kind = kinds[0]
+    rest = {key: value for key, value in data.items() if key != kind}
+    head = convert(rest, _Head, "")
+    spec = convert(data[kind], KINDS[kind].Spec, kind)
+    selectors = (spec.match,) if isinstance(spec.match, str) else spec.match
+    match = tuple(
+        parse_selector(text, f"{kind}.match" if isinstance(spec.match, str) else f"{kind}.match[{i}]")
+        for i, text in enumerate(selectors)
+    )
+    if not match:
+        raise RuleError(f"{kind}.match", "expected at least one selector, got none")
+    check_title(head.incident.title, "incident.title")
+    return Rule(
+        name=head.name,
+        description=head.description,
+        kind=kind,
+        spec=spec,
+        match=match,
+        by=head.by,
+        within=head.within,
+        incident=head.incident,
+        text=text_of(data),
+    )
+
+
+def text_of(data: object) -> str:
+    """The rule as JSON text: what a `LoadRules` input carries, and what makes two rules equal."""
+    return _to_json(data).decode()
+
+
+def from_text(text: str) -> Rule:
+    """The rule of a `LoadRules` input."""
+    return parse(msgspec.json.decode(text))
+
+
+def state_of(rule: Rule, max_groups: int) -> RuleState:
+    """A fresh state for the rule."""
+    state: RuleState = KINDS[rule.kind].State(rule, max_groups)
+    return state

@@ -1,0 +1,48 @@
+"""`group`: alerts with these labels in common belong together.
+
+A session lasts while anything in it fires, and for `within` after the last alert cleared; what
+fires in that time joins the same incident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from msgspec import Struct
+
+from eventd.core.model import Grouped
+from eventd.core.rules.rule import Finding, Rule, Seen, Transition, group_of
+
+
+class Spec(Struct, frozen=True, forbid_unknown_fields=True):
+    """`match`: one selector, or several of which any may match."""
+
+    match: str | tuple[str, ...]
+
+
+class State:
+    """Remembers nothing: the incident table knows the session."""
+
+    repeats = False
+
+    def __init__(self, rule: Rule, max_groups: int) -> None:
+        """`max_groups` is for kinds that remember."""
+        self.rule = rule
+        self._max_groups = max_groups
+
+    def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:  # noqa: ARG002
+        """Holds at once."""
+        if seen.transition is Transition.REPEATED:
+            return
+        group = group_of(self.rule, seen.alert)
+        if group is not None:
+            because = Grouped(self.rule.name, group)
+            yield Finding(self.rule, group, (seen.alert.fingerprint,), because)
+
+    def dump(self) -> list[object]:
+        """Nothing."""
+        return []
+
+    def load(self, data: list[object]) -> None:
+        """Nothing."""

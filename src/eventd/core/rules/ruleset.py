@@ -1,0 +1,76 @@
+"""The rule set in force: who matches, who is asked, who is switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eventd.core.model import Alert
+from eventd.core.rules import from_text, state_of
+from eventd.core.rules.index import SelectorIndex
+from eventd.core.rules.rule import RuleState
+
+
+class RuleSet:
+    """Rules in their order, each with what it remembers.
+
+    A rule that raised is in `off` and is asked no more until the next load.
+    """
+
+    def __init__(self) -> None:
+        """No rules."""
+        self.version = ""
+        self.states: dict[str, RuleState] = {}
+        self.off: dict[str, str] = {}
+        self.repeats = False  # whether any rule is asked about repeats
+        self._index: SelectorIndex[RuleState] = SelectorIndex()
+        # what to ask when an alert repeats, so that a storm of repeats never asks the index
+        self._on_repeat: dict[str, list[RuleState]] = {}
+
+    def load(self, version: str, texts: tuple[str, ...], max_groups: int) -> int:
+        """Replace the set. How many rules are unchanged, and kept their windows."""
+        before, self.states = self.states, {}
+        kept = 0
+        for text in texts:
+            rule = from_text(text)
+            old = before.get(rule.name)
+            if old is not None and old.rule.text == rule.text and rule.name not in self.off:
+                self.states[rule.name] = old
+                kept += 1
+            else:
+                self.states[rule.name] = state_of(rule, max_groups)
+        self.version = version
+        self.off = {}
+        self._file()
+        return kept
+
+    def matching(self, alert: Alert) -> list[RuleState]:
+        """Rules whose selectors match, in order."""
+        return self._index.matching(alert)
+
+    def on_repeat(self, alert: Alert) -> list[RuleState]:
+        """Rules that match and whose mind a repeat can change."""
+        found = self._on_repeat.get(alert.fingerprint)
+        if found is None:
+            found = [state for state in self._index.matching(alert) if state.repeats]
+            self._on_repeat[alert.fingerprint] = found
+        return found
+
+    def forget(self, fingerprint: str) -> None:
+        """The alert fired anew, changed or was forgotten: it may match others now."""
+        if self.repeats:
+            self._on_repeat.pop(fingerprint, None)
+
+    def switch_off(self, state: RuleState, error: str) -> None:
+        """The rule raised."""
+        self.off[state.rule.name] = error
+        self._file()
+
+    def texts(self) -> Iterator[str]:
+        """The rules as they were loaded."""
+        return (state.rule.text for state in self.states.values())
+
+    def _file(self) -> None:
+        on = [state for name, state in self.states.items() if name not in self.off]
+        self.repeats = any(state.repeats for state in on)
+        self._index = SelectorIndex((state, state.rule.match) for state in on)
+        self._on_repeat.clear()

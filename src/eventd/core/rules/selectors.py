@@ -1,0 +1,167 @@
+"""Selectors: conjunctions of matchers in the syntax SREs know from Prometheus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+import re2
+
+from eventd.core.labels import SEVERITY_NAMES, severity_of
+from eventd.core.model import Alert, Matcher
+from eventd.errors import RuleError
+
+# Fields of an alert a matcher can name; every other name is a label.
+FIELDS = ("name", "source", "service", "ci", "summary", "status")
+ORDERED = ("severity", "value")  # `<` and its like are for these
+OPS = ("=~", "!~", "!=", "<=", ">=", "=", "<", ">")
+MAX_MATCHERS = 64
+
+# eventd's own text, never an operator's pattern, so `re` is safe here.
+_TOKEN = re.compile(
+    r"""\s*(?P<label>[A-Za-z_][A-Za-z0-9_.:-]*)\s*
+        (?P<op>=~|!~|!=|<=|>=|=|<|>)\s*
+        (?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[A-Za-z0-9_.+-]+))\s*""",
+    re.VERBOSE,
+)
+_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
+
+Test = Callable[[Alert], bool]
+
+
+def parse_selector(text: str, path: str = "match") -> tuple[Matcher, ...]:
+    """Read ``name="DiskFull", severity>=minor``; braces around it are allowed.
+
+    Raises RuleError with `path` where the text is no selector or a pattern is not RE2.
+    """
+    body = text.strip()
+    if body.startswith("{") != body.endswith("}"):
+        raise RuleError(path, f"unbalanced braces in {text!r}", 'write name="x", service="y"')
+    if body.startswith("{"):
+        body = body[1:-1].strip()
+    matchers: list[Matcher] = []
+    position = 0
+    while position < len(body):
+        token = _TOKEN.match(body, position)
+        if token is None:
+            raise RuleError(
+                path,
+                f"expected label, operator and quoted value at character {position + 1} of {text!r}",
+                f"operators are {' '.join(OPS)}",
+            )
+        value = token["bare"] if token["quoted"] is None else _unescape(token["quoted"])
+        matchers.append(Matcher(token["label"], token["op"], value))
+        position = token.end()
+        if position < len(body):
+            if body[position] != ",":
+                raise RuleError(
+                    path, f"expected a comma at character {position + 1} of {text!r}", ""
+                )
+            position += 1
+    if len(matchers) > MAX_MATCHERS:
+        raise RuleError(path, f"more than {MAX_MATCHERS} matchers in one selector", "split it")
+    for matcher in matchers:
+        check(matcher, path)
+    return tuple(matchers)
+
+
+def check(matcher: Matcher, path: str = "match") -> None:
+    """Raise RuleError where the matcher can never be asked."""
+    compile_matcher(matcher, path)
+
+
+def _unescape(quoted: str) -> str:
+    return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], "\\" + m[1]), quoted)
+
+
+def field_of(alert: Alert, label: str) -> str:
+    """The text a matcher on `label` looks at; "" where the alert has no such label."""
+    match label:
+        case "name" | "alertname":
+            return alert.name
+        case "service":
+            return alert.service
+        case "ci":
+            return alert.ci
+        case "source":
+            return alert.source
+        case "summary":
+            return alert.summary
+        case "status":
+            return alert.status.value
+        case "severity":
+            return SEVERITY_NAMES[alert.severity]
+        case _:
+            return alert.labels.get(label, "")
+
+
+def compile_matcher(matcher: Matcher, path: str = "match") -> Test:
+    """The matcher as a function of an alert."""
+    label, op, value = matcher.label, matcher.op, matcher.value
+    if op in {"<", "<=", ">", ">="}:
+        return _ordered(label, op, value, path)
+    if label == "severity" and op in {"=", "!="}:
+        _severity(value, path)
+        value = SEVERITY_NAMES[_severity(value, path)]
+    if label == "value":
+        raise RuleError(path, f"value{op}{value!r} compares text", "use < <= > >= with value")
+    if op == "=":
+        return lambda alert: field_of(alert, label) == value
+    if op == "!=":
+        return lambda alert: field_of(alert, label) != value
+    pattern = pattern_of(value, path)
+    if op == "=~":
+        return lambda alert: pattern.fullmatch(field_of(alert, label)) is not None
+    return lambda alert: pattern.fullmatch(field_of(alert, label)) is None
+
+
+@lru_cache(maxsize=65_536)
+def pattern_of(text: str, path: str = "match") -> re2._Regexp:
+    """The compiled RE2 pattern; it must match the whole text, as in Prometheus."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20  # bytes a pattern may compile to
+    try:
+        return re2.compile(text, options)
+    except re2.error as error:
+        why = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        raise RuleError(
+            path, f"{text!r} is no RE2 pattern: {why}", "RE2 has no look-around and no back-reference"
+        ) from None
+
+
+def _severity(word: str, path: str) -> int:
+    severity = severity_of(word)
+    if severity is None:
+        raise RuleError(
+            path, f"{word!r} is no severity", "one of " + " ".join(SEVERITY_NAMES.values())
+        )
+    return severity
+
+
+def _ordered(label: str, op: str, value: str, path: str) -> Test:
+    if label == "severity":
+        bound: float = _severity(value, path)
+    elif label == "value":
+        try:
+            bound = float(value)
+        except ValueError:
+            raise RuleError(path, f"value{op}{value!r}: no number", 'such as value>"90"') from None
+    else:
+        raise RuleError(
+            path, f"{op} is for {' and '.join(ORDERED)}, not for {label!r}", "use = != =~ !~"
+        )
+
+    def measure(alert: Alert) -> float | None:
+        return alert.severity if label == "severity" else alert.value
+
+    match op:
+        case "<":
+            return lambda alert: (x := measure(alert)) is not None and x < bound
+        case "<=":
+            return lambda alert: (x := measure(alert)) is not None and x <= bound
+        case ">":
+            return lambda alert: (x := measure(alert)) is not None and x > bound
+        case _:
+            return lambda alert: (x := measure(alert)) is not None and x >= bound

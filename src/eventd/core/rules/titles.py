@@ -1,0 +1,33 @@
+"""Titles: `{label}` and nothing else, so that no template can run code."""
+
+from __future__ import annotations
+
+import re
+
+from eventd.core.model import Alert
+from eventd.core.rules.selectors import field_of
+from eventd.errors import RuleError
+
+_PLACE = re.compile(r"\{([^{}]*)\}")  # eventd's own pattern
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
+MAX_TITLE = 300  # characters
+DEFAULT = "{name} on {ci}"
+
+
+def check_title(template: str, path: str) -> None:
+    """Raise RuleError where the template is not text with `{label}` in it."""
+    for place in _PLACE.findall(template):
+        if not _LABEL.fullmatch(place):
+            raise RuleError(
+                path, f"{{{place}}} is no label", "write {service}; nothing else is evaluated"
+            )
+    if "{" in (rest := _PLACE.sub("", template)) or "}" in rest:
+        raise RuleError(path, f"unbalanced braces in {template!r}", "write {service}")
+
+
+def render(template: str, alert: Alert) -> str:
+    """The template with the alert's values; what it lacks reads "?"."""
+    if not template:
+        template = DEFAULT if alert.ci else "{name}"
+    filled = _PLACE.sub(lambda place: field_of(alert, place[1]) or "?", template)
+    return filled if len(filled) <= MAX_TITLE else filled[: MAX_TITLE - 1] + "…"

@@ -1,0 +1,227 @@
+"""Everything the engine remembers, as plain data out and in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import copy
+from datetime import datetime
+from sys import intern
+
+from msgspec import Struct
+
+from eventd.core.dedup import AlertTable, Record, interned
+from eventd.core.incidents import IncidentRecord, IncidentTable
+from eventd.core.model import (
+    Alert,
+    Incident,
+    IncidentState,
+    Maintenance,
+    Settings,
+    Silence,
+    Status,
+    seconds,
+)
+from eventd.core.rules.rule import IncidentSpec
+from eventd.core.rules.ruleset import RuleSet
+from eventd.core.snapshot import Restored, Snapshot
+from eventd.core.suppress import Suppressions
+from eventd.core.timers import Timers
+
+TimerKey = tuple[str, str]  # kind and id
+
+
+class Meta(Struct, frozen=True):
+    """What is one of a kind."""
+
+    settings: Settings
+    rules_version: str
+    incidents: int
+    silences: int
+    windows: int
+
+
+class State:
+    """The tables, the timers and the counters ids are made from."""
+
+    def __init__(self) -> None:
+        """Nothing is known and no rule is loaded."""
+        self.settings = Settings()
+        self.table = AlertTable()
+        self.rules = RuleSet()
+        self.suppressions = Suppressions()
+        self.timers: Timers[TimerKey] = Timers()
+        self.incidents = IncidentTable(self.timers)
+        self.silence_count = 0
+        self.window_count = 0
+
+    def snapshot(self) -> Snapshot:
+        """A copy that later steps do not reach; encoding it is left to whoever has the time."""
+        meta = Meta(
+            self.settings,
+            self.rules.version,
+            self.incidents.count,
+            self.silence_count,
+            self.window_count,
+        )
+        return Snapshot(
+            {
+                "meta": [meta],
+                "rules": list(self.rules.texts()),
+                "rules_off": list(self.rules.off.items()),
+                "rule_states": [
+                    (name, row)
+                    for name, state in self.rules.states.items()
+                    for row in state.dump()
+                ],
+                "alerts": [copy(record) for record in self.table.records.values()],
+                "cleared": list(self.table.cleared),
+                "keys": self.table.keys.dump(),
+                "incidents": [_copied(record) for record in self.incidents.records.values()],
+                "suppressions": self.suppressions.dump(),
+                "timers": [(kind, key, at) for (kind, key), at in self.timers.items()],
+            }
+        )
+
+    @classmethod
+    def restore(cls, data: Restored) -> State:
+        """The state a snapshot holds. Raises msgspec.MsgspecError where it cannot be read."""
+        state = cls()
+        for meta in data.read("meta", Meta):
+            state.settings = meta.settings
+            state.incidents.count = meta.incidents
+            state.silence_count, state.window_count = meta.silences, meta.windows
+            texts = tuple(data.read("rules", str))
+            state.rules.load(meta.rules_version, texts, meta.settings.max_groups)
+        rows: dict[str, list[object]] = {}
+        for name, row in data.read("rule_states", tuple[str, object]):
+            rows.setdefault(name, []).append(row)
+        for name, dumped in rows.items():
+            state.rules.states[name].load(dumped)
+        for name, error in data.read("rules_off", tuple[str, str]):
+            state.rules.switch_off(state.rules.states[name], error)
+        for record in data.read("alerts", Record):
+            state.remember(record)
+        for fingerprint in data.read("cleared", str):
+            state.table.cleared[fingerprint] = None
+        state.table.keys.load(data.read("keys", tuple[int, bytes]))
+        for incident in data.read("incidents", IncidentRecord):
+            state.incidents.load(incident)
+        state.suppressions.load(
+            data.read("suppressions", tuple[str, Silence | None, Maintenance | None])
+        )
+        for kind, key, at in data.read("timers", tuple[str, str, datetime]):
+            state.timers.set((kind, key), at)
+        return state
+
+    def remember(self, record: Record) -> None:
+        """Take up an alert, its texts stored once."""
+        record.labels = interned(record.labels)
+        record.source, record.name = intern(record.source), intern(record.name)
+        record.ci, record.service = intern(record.ci), intern(record.service)
+        self.table.records[record.fingerprint] = record
+        if record.suppressed_by:
+            self.suppressions.hold(record.suppressed_by, record.fingerprint)
+
+    @classmethod
+    def rebuild(
+        cls,
+        alerts: Iterable[Alert],
+        incidents: Iterable[Incident],
+        members: Iterable[tuple[str, str]],
+        silences: Iterable[Silence],
+        maintenance: Iterable[Maintenance],
+    ) -> State:
+        """The last resort: from the tables, when no snapshot is good.
+
+        Lost are delivery keys, promises to repeat, and what rules were counting. `incidents` are
+        those not closed; `members` pairs (incident, fingerprint).
+        """
+        state = cls()
+        for alert in alerts:
+            state.remember(_record_of(alert))
+            if alert.status is Status.CLEARED:
+                state.table.cleared[alert.fingerprint] = None
+                since = alert.cleared_at or alert.last_seen_at
+                wait = seconds(state.settings.forget_after)
+                state.timers.set(("forget", alert.fingerprint), since + wait)
+        for incident in incidents:
+            state.incidents.load(_incident_record_of(incident, state.settings))
+            number = int(incident.id.rpartition("-")[2])
+            state.incidents.count = max(state.incidents.count, number)
+        for incident_id, fingerprint in members:
+            known = state.table.records.get(fingerprint)
+            if known is None:
+                state.incidents.readmit(incident_id, fingerprint, 0, "", fires=False)
+                continue
+            fires = known.incident == incident_id and known.status is Status.FIRING
+            state.incidents.readmit(
+                incident_id, fingerprint, known.episode, known.ci, fires=fires
+            )
+        state.incidents.rearm(state.settings)
+        for silence in silences:
+            state.suppressions.add_silence(silence)
+            state.timers.set(("silence", silence.id), silence.ends_at)
+            state.silence_count = max(state.silence_count, int(silence.id.rpartition("-")[2]))
+        for one in maintenance:
+            state.suppressions.add_window(one, one.id)
+            state.timers.set(("maintenance", one.id), one.window.ends_at)
+            state.window_count = max(state.window_count, int(one.id.rpartition("-")[2]))
+        return state
+
+
+def _copied(record: IncidentRecord) -> IncidentRecord:
+    twin = copy(record)
+    twin.members, twin.cis, twin.noted = dict(record.members), dict(record.cis), list(record.noted)
+    return twin
+
+
+def _record_of(alert: Alert) -> Record:
+    return Record(
+        fingerprint=alert.fingerprint,
+        source=alert.source,
+        name=alert.name,
+        ci=alert.ci,
+        service=alert.service,
+        summary=alert.summary,
+        status=alert.status,
+        severity=alert.severity,
+        labels=alert.labels,
+        links=alert.links,
+        started_at=alert.started_at,
+        last_seen_at=alert.last_seen_at,
+        said_at=alert.started_at,
+        cleared_at=alert.cleared_at,
+        count=alert.count,
+        episode=alert.episode,
+        suppressed_by=alert.suppressed_by,
+        incident=alert.incident,
+        measured=alert.value,
+    )
+
+
+def _incident_record_of(incident: Incident, settings: Settings) -> IncidentRecord:
+    """What the table row says; the rule's own spec is known again with its next incident."""
+    closing = incident.state is IncidentState.RESOLVED
+    return IncidentRecord(
+        id=incident.id,
+        rule=incident.rule,
+        group=incident.group,
+        title=incident.title,
+        service=incident.service,
+        impact=incident.impact,
+        urgency=incident.urgency,
+        impact_because=incident.impact_because,
+        urgency_because=incident.urgency_because,
+        opened_at=incident.opened_at,
+        updated_at=incident.updated_at,
+        because=incident.because,
+        spec=IncidentSpec(assign=incident.team, workaround=incident.workaround),
+        reopen_within=settings.reopen_within,
+        state=incident.state,
+        members={},
+        cis={},
+        noted=[],
+        resolved_at=incident.resolved_at if closing else None,
+        acknowledged_at=incident.acknowledged_at,
+        acknowledged_by=incident.acknowledged_by,
+    )

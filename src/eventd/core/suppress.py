@@ -1,0 +1,111 @@
+"""What is known and shall open nothing: silences and maintenance windows, by what they match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from eventd.core.model import Alert, Maintenance, Silence, Window
+from eventd.core.rules.index import SelectorIndex
+
+
+class Suppressions:
+    """Silences and maintenance windows in force or to come.
+
+    Invariant: `holds` names exactly the firing alerts each of them suppresses. An alert is
+    suppressed by one at a time: the oldest silence that matches, else the oldest window.
+    """
+
+    def __init__(self) -> None:
+        """None."""
+        self.silences: dict[str, Silence] = {}
+        self.windows: dict[str, Maintenance] = {}
+        self._announced: dict[str, str] = {}  # fingerprint of the announcement → window id
+        self._announcement: dict[str, str] = {}  # the other way round
+        self._holds: dict[str, dict[str, None]] = {}
+        self._index: SelectorIndex[str] | None = SelectorIndex()
+        self._by_ci: dict[str, dict[str, None]] = {}
+        self._by_service: dict[str, dict[str, None]] = {}
+
+    def cover(self, alert: Alert, now: datetime) -> str:
+        """The id of what suppresses the alert now, or ""."""
+        if self.silences:
+            if self._index is None:
+                self._index = SelectorIndex((s.id, [s.matchers]) for s in self.silences.values())
+            for silence in self._index.matching(alert):
+                return silence
+        if self.windows:
+            for found in (self._by_ci.get(alert.ci), self._by_service.get(alert.service)):
+                for window in found or ():
+                    span = self.windows[window].window
+                    if span.starts_at <= now < span.ends_at:
+                        return window
+        return ""
+
+    def hold(self, by: str, fingerprint: str) -> None:
+        """The firing alert is suppressed by this one."""
+        self._holds.setdefault(by, {})[fingerprint] = None
+
+    def release(self, by: str, fingerprint: str) -> None:
+        """The alert cleared, or is suppressed no more."""
+        held = self._holds.get(by)
+        if held is not None:
+            held.pop(fingerprint, None)
+            if not held:
+                del self._holds[by]
+
+    def add_silence(self, silence: Silence) -> None:
+        """In force from now."""
+        self.silences[silence.id] = silence
+        self._index = None
+
+    def add_window(self, maintenance: Maintenance, announcement: str) -> str | None:
+        """Known from now; returns the id of the window the same announcement made before."""
+        before = self._announced.get(announcement)
+        if before is not None:
+            self._unfile(before)
+        self._announced[announcement] = maintenance.id
+        self._announcement[maintenance.id] = announcement
+        self.windows[maintenance.id] = maintenance
+        for ci in maintenance.window.cis:
+            self._by_ci.setdefault(ci, {})[maintenance.id] = None
+        for service in maintenance.window.services:
+            self._by_service.setdefault(service, {})[maintenance.id] = None
+        return before
+
+    def end(self, by: str) -> list[str]:
+        """End a silence or window. The fingerprints it held, sorted: they are judged again."""
+        if self.silences.pop(by, None) is not None:
+            self._index = None
+        elif by in self.windows:
+            self._unfile(by)
+        return sorted(self._holds.pop(by, ()))
+
+    def _unfile(self, by: str) -> None:
+        window = self.windows.pop(by).window
+        del self._announced[self._announcement.pop(by)]
+        for table, names in ((self._by_ci, window.cis), (self._by_service, window.services)):
+            for name in names:
+                filed = table.get(name)
+                if filed is not None:
+                    filed.pop(by, None)
+                    if not filed:
+                        del table[name]
+
+    def dump(self) -> list[object]:
+        """Announcement (or "") beside each."""
+        silences: list[object] = [("", s, None) for s in self.silences.values()]
+        return silences + [(self._announcement[w.id], None, w) for w in self.windows.values()]
+
+    def load(self, rows: Iterator[tuple[str, Silence | None, Maintenance | None]]) -> None:
+        """Take up what `dump` gave; holds are told again by their owner."""
+        for announcement, silence, maintenance in rows:
+            if silence is not None:
+                self.add_silence(silence)
+            if maintenance is not None:
+                self.add_window(maintenance, announcement)
+
+
+def moved(window: Window, now: datetime) -> bool:
+    """Whether the window still has time to run."""
+    return window.starts_at < window.ends_at and window.ends_at > now
