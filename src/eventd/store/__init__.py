@@ -1,0 +1,1 @@
+"""What eventd keeps on disk: SQLite, and snapshots beside it."""
