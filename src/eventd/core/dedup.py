@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import islice
 from sys import intern
 
 from msgspec import Struct
@@ -98,7 +100,9 @@ class DeliveryKeys:
         self._hours[key] = self._hour
         if len(self._hours) <= settings.max_keys:
             return False
-        del self._hours[next(iter(self._hours))]
+        # a hundredth at once: one pass over the oldest, where one by one would be a pass each
+        for old in list(islice(self._hours, max(1, settings.max_keys // 100))):
+            del self._hours[old]
         return True
 
     def _turn(self, now: datetime, keep_for: float) -> None:
@@ -139,7 +143,7 @@ class AlertTable:
     def __init__(self) -> None:
         """No alerts."""
         self.records: dict[str, Record] = {}
-        self.cleared: dict[str, None] = {}
+        self.cleared: OrderedDict[str, None] = OrderedDict()
         self.keys = DeliveryKeys()
 
     def is_duplicate(self, event: Event, record: Record | None, now: datetime, within: float) -> bool:

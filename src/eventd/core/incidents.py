@@ -33,7 +33,7 @@ from eventd.core.model import (
     Severity,
     seconds,
 )
-from eventd.core.rules.rule import Finding, IncidentSpec
+from eventd.core.rules.rule import Finding
 from eventd.core.rules.titles import render
 from eventd.core.timers import Timers
 
@@ -64,8 +64,11 @@ class IncidentRecord(Struct, gc=False, array_like=True):
     opened_at: datetime
     updated_at: datetime
     because: str
-    spec: IncidentSpec
     reopen_within: float
+    impact_fixed: bool = False  # the rule says so: nothing is judged
+    urgency_fixed: bool = False
+    team: str = ""
+    workaround: str = ""
     state: IncidentState = IncidentState.OPEN
     members: dict[str, int] = {}  # fingerprint → the episode that joined last
     cis: dict[str, None] = {}
@@ -99,8 +102,8 @@ class IncidentRecord(Struct, gc=False, array_like=True):
             closed_at=self.closed_at,
             acknowledged_at=self.acknowledged_at,
             acknowledged_by=self.acknowledged_by,
-            team=self.spec.assign,
-            workaround=self.spec.workaround,
+            team=self.team,
+            workaround=self.workaround,
             because=self.because,
         )
 
@@ -305,8 +308,11 @@ class IncidentTable:
             opened_at=now,
             updated_at=now,
             because=sentence(finding.because),
-            spec=spec,
             reopen_within=reopen_within,
+            impact_fixed=spec.impact is not None,
+            urgency_fixed=spec.urgency is not None,
+            team=spec.assign,
+            workaround=spec.workaround,
             members={},
             cis={},
             noted=[],
@@ -326,13 +332,13 @@ class IncidentTable:
         What moved them, or None.
         """
         moved = None
-        if record.spec.impact is None:
+        if not record.impact_fixed:
             wide = len(record.cis)
             impact = 1 if wide >= WIDE else 2 if wide >= SEVERAL else 3
             if impact < record.impact or not record.impact_because:
                 moved = f"{wide} CI{'' if wide == 1 else 's'} affected"
                 record.impact, record.impact_because = min(impact, record.impact), moved
-        if record.spec.urgency is None and alert.severity > record.worst:
+        if not record.urgency_fixed and alert.severity > record.worst:
             record.worst = alert.severity
             urgency = _URGENCY.get(alert.severity, 3)
             if urgency < record.urgency or not record.urgency_because:

@@ -21,7 +21,6 @@ from eventd.core.model import (
     Status,
     seconds,
 )
-from eventd.core.rules.rule import IncidentSpec
 from eventd.core.rules.ruleset import RuleSet
 from eventd.core.snapshot import Restored, Snapshot
 from eventd.core.suppress import Suppressions
@@ -215,8 +214,9 @@ def _incident_record_of(incident: Incident, settings: Settings) -> IncidentRecor
         opened_at=incident.opened_at,
         updated_at=incident.updated_at,
         because=incident.because,
-        spec=IncidentSpec(assign=incident.team, workaround=incident.workaround),
         reopen_within=settings.reopen_within,
+        team=incident.team,
+        workaround=incident.workaround,
         state=incident.state,
         members={},
         cis={},

@@ -69,7 +69,7 @@ def parse(data: object) -> Rule:
         spec=spec,
         match=match,
         by=head.by,
-        within=head.within,
+        within=float(head.within),
         incident=head.incident,
         text=text_of(data),
     )

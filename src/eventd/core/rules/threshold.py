@@ -6,6 +6,7 @@ window is half-open: what was seen exactly `within` ago no longer counts.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -27,8 +28,19 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     of: Literal["alerts", "events"] = "alerts"
 
 
+class _Sightings:
+    """The newest sightings of one group, oldest first, and whether they fill the window."""
+
+    __slots__ = ("full", "seen")
+
+    def __init__(self) -> None:
+        # fingerprint, or a running number where every event counts → when, fingerprint
+        self.seen: OrderedDict[str | int, tuple[datetime, str]] = OrderedDict()
+        self.full = False
+
+
 class State:
-    """The newest `count` sightings of each group, oldest first.
+    """The newest `count` sightings of each group.
 
     Invariant: a group is remembered exactly while one of its sightings is inside the window, and
     at most `max_groups` are: beyond that the one longest quiet is dropped.
@@ -36,60 +48,84 @@ class State:
 
     def __init__(self, rule: Rule, max_groups: int) -> None:
         """An empty window."""
-        self.rule = rule
-        self.capped = 0
         if not isinstance(rule.spec, Spec):
             raise TypeError(rule.kind)
-        self._spec = rule.spec
-        self.repeats = self._spec.of == "events"
+        self.rule = rule
+        self.repeats = rule.spec.of == "events"
+        self._count = rule.spec.count
         self._within = timedelta(seconds=rule.within)
         self._max_groups = max_groups
+        self._number = 0
         # least recently seen group first
-        self._groups: dict[Group, list[tuple[datetime, str]]] = {}
+        self._groups: OrderedDict[Group, _Sightings] = OrderedDict()
 
     def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
-        """Holds from the sighting that completes the count for as long as the window stays full."""
+        """Holds for all in the window when the count is reached, then for each that keeps it so."""
         if seen.transition is Transition.CHANGED:
             return
         labels = group_of(self.rule, seen.alert)
         if labels is None:
             return
-        key = tuple(labels.values())
-        sightings = self._recent(self._groups.pop(key, []), now)
+        group = self._touch(tuple(labels.values()), now)
         fingerprint = seen.alert.fingerprint
-        if not self.repeats:
-            sightings = [one for one in sightings if one[1] != fingerprint]
-        sightings.append((now, fingerprint))
-        self._groups[key] = sightings[-self._spec.count :]
-        self._forget(now)
-        if len(sightings) >= self._spec.count:
-            because = Counted(
-                self.rule.name, labels, len(sightings), self._spec.count, self.rule.within
-            )
-            alerts = tuple(dict.fromkeys(fp for _, fp in self._groups[key]))
-            yield Finding(self.rule, labels, alerts, because)
+        self._number += 1
+        key: str | int = self._number if self.repeats else fingerprint
+        group.seen[key] = (now, fingerprint)
+        group.seen.move_to_end(key)
+        self._shorten(group, now)
+        if len(group.seen) < self._count:
+            group.full = False
+            return
+        alerts = (fingerprint,)
+        if not group.full:
+            group.full = True
+            alerts = tuple(dict.fromkeys(fp for _, fp in group.seen.values()))
+        because = Counted(
+            self.rule.name, labels, len(group.seen), self._count, self.rule.within
+        )
+        yield Finding(self.rule, labels, alerts, because)
 
     def dump(self) -> list[object]:
-        """Groups in order."""
-        return [(key, sightings) for key, sightings in self._groups.items()]
+        """Groups in order, the running number first."""
+        return [
+            self._number,
+            *((key, g.full, list(g.seen.items())) for key, g in self._groups.items()),
+        ]
 
     def load(self, data: list[object]) -> None:
-        """Groups in order."""
-        for key, sightings in msgspec.convert(data, list[tuple[Group, list[tuple[datetime, str]]]]):
-            self._groups[key] = sightings
+        """Take up what `dump` gave."""
+        self._number = msgspec.convert(data[0], int)
+        for key, full, items in msgspec.convert(data[1:], list[_Row]):
+            group = self._groups[key] = _Sightings()
+            group.full = full
+            group.seen.update(items)
 
-    def _recent(
-        self, sightings: list[tuple[datetime, str]], now: datetime
-    ) -> list[tuple[datetime, str]]:
+    def _touch(self, key: Group, now: datetime) -> _Sightings:
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Sightings()
+            self._forget(now)
+        else:
+            self._groups.move_to_end(key)
+        return group
+
+    def _shorten(self, group: _Sightings, now: datetime) -> None:
         start = now - self._within
-        return [one for one in sightings if one[0] > start]
+        seen = group.seen
+        while len(seen) > self._count or next(iter(seen.values()))[0] <= start:
+            seen.popitem(last=False)
+            if not seen:
+                return
 
     def _forget(self, now: datetime) -> None:
+        """Drop groups whose window is empty, and the one longest quiet beyond the cap."""
         start = now - self._within
-        while self._groups:
-            oldest = next(iter(self._groups))
-            full = len(self._groups) > self._max_groups
-            if not full and self._groups[oldest][-1][0] > start:
+        while len(self._groups) > 1:
+            key, group = next(iter(self._groups.items()))
+            newest = next(reversed(group.seen.values()))[0]
+            if len(self._groups) <= self._max_groups and newest > start:
                 return
-            self.capped += full
-            del self._groups[oldest]
+            del self._groups[key]
+
+
+_Row = tuple[Group, bool, list[tuple[str | int, tuple[datetime, str]]]]
