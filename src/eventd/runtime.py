@@ -375,8 +375,14 @@ class Runtime:
         dirty = self._dirty
         for fact in facts:
             match fact:
-                case EventDuplicate() | AlertRepeated() | AlertCleared() | AlertChanged():
+                case EventDuplicate() if not fact.fingerprint:
+                    pass  # a command given twice
+                case EventDuplicate() | AlertRepeated() | AlertChanged():
                     dirty[fact.fingerprint] = None
+                case AlertCleared():
+                    dirty[fact.fingerprint] = None
+                    if fact.incident:
+                        touched[fact.incident] = None
                 case AlertSuppressed() | AlertUnsuppressed():
                     dirty[fact.fingerprint] = None
                 case AlertFired():

@@ -151,7 +151,8 @@ class Engine:
             if record is not None and record.status is Status.FIRING:
                 record.last_seen_at = now
                 self._promise(event, record, now)
-            facts.append(EventDuplicate(now, event.fingerprint))
+            known = event.fingerprint if record is not None else ""
+            facts.append(EventDuplicate(now, known))
             return
         if event.strong and table.keys.add(event.key, now, settings):
             facts.append(CapHit(now, "keys"))
@@ -254,18 +255,18 @@ class Engine:
         if record.suppressed_by:
             self.suppressions.release(record.suppressed_by, fingerprint)
             record.suppressed_by = ""
-        facts.append(AlertCleared(at, fingerprint, record.episode, reason))
-        if record.incident:
-            self.incident_table.cleared(
-                record.incident, fingerprint, record.episode, at, self.settings
-            )
+        incident = ""
+        if record.incident and self.incident_table.cleared(
+            record.incident, fingerprint, record.episode, at, self.settings
+        ):
+            incident = record.incident
+        facts.append(AlertCleared(at, fingerprint, record.episode, reason, incident))
 
     def _forget(self, record: Record, at: datetime, facts: list[Fact]) -> None:
         self.timers.cancel(("forget", record.fingerprint))
         self.table.forget(record)
         self.rules.forget(record.fingerprint)
-        if record.episode:
-            facts.append(AlertForgotten(at, record.fingerprint))
+        facts.append(AlertForgotten(at, record.fingerprint))
 
     def _make_room(self, now: datetime, facts: list[Fact]) -> None:
         """At the cap the longest cleared alert is forgotten; where all fire, the oldest clears."""

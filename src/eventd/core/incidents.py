@@ -195,15 +195,21 @@ class IncidentTable:
 
     def cleared(
         self, incident: str, fingerprint: str, episode: int, now: datetime, settings: Settings
-    ) -> None:
-        """A member's episode ended; with the last one the incident starts to resolve."""
+    ) -> bool:
+        """A member's episode ended; with the last one the incident starts to resolve.
+
+        False where the incident knows no such member: it is closed, or the alert left it.
+        """
         record = self.records.get(incident)
-        if record is None or record.members.get(fingerprint) != episode:
-            return
+        if record is None or record.state is IncidentState.CLOSED:
+            return False
+        if record.members.get(fingerprint) != episode:
+            return False
         record.firing -= 1
         record.updated_at = now
         if record.firing == 0 and record.state is IncidentState.OPEN:
             self._timers.set(("resolve", incident), now + seconds(settings.resolve_after))
+        return True
 
     # -- time -------------------------------------------------------------------------------
 

@@ -374,7 +374,7 @@ class EndReason(Enum):
 
 
 class EventDuplicate(Struct, frozen=True, gc=False, array_like=True, tag="duplicate"):
-    """The delivery key was already applied; `fingerprint` is "" for a command."""
+    """The delivery key was already applied; `fingerprint` is "" where it names no known alert."""
 
     at: datetime
     fingerprint: str
@@ -429,6 +429,7 @@ class AlertCleared(Struct, frozen=True, gc=False, array_like=True, tag="cleared"
     fingerprint: str
     episode: int
     reason: ClearReason
+    incident: str = ""  # that has one firing alert less now
 
 
 class AlertForgotten(Struct, frozen=True, gc=False, array_like=True, tag="forgotten"):

@@ -1,0 +1,206 @@
+"""Recordings: JSON lines, one delivery each, as `eventd export` writes and `eventd replay` reads.
+
+``{"deliver_at", "transport": "mqtt", "topic", "qos", "retain", "properties", "payload"}`` or
+``{…, "transport": "http", "method", "path", "query", "headers", "payload"}``; a payload is text,
+JSON, or base64 under `payload_b64`. An export adds what makes it replay to the same incidents:
+`received_at`, the `source`'s policy, and lines of transport ``eventd`` for the inputs that were
+no delivery (starts, rule loads, ticks with facts). A line that is a native event with
+`received_at` is read as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from eventd.core.model import Delivery, Input, SourcePolicy
+from eventd.errors import ConfigError
+
+OWN = "eventd"  # the transport of eventd's own inputs
+DEFAULT_SOURCES = {
+    "events": SourcePolicy(name="events", decoder="native"),
+    "mqtt": SourcePolicy(name="mqtt", decoder="native"),
+}
+
+
+class Line(Struct, frozen=True):
+    """One line read: what came, when; either a delivery or an input of eventd's own."""
+
+    at: datetime
+    delivery: Delivery | None
+    own: Input | None = None
+    native: bool = False  # the line was a native event: its `source` and `received_at` count
+
+
+class _Source(Struct, omit_defaults=True):
+    name: str
+    decoder: str
+    quiet_for: float = 0.0
+    repeats_every: float = 0.0
+    volatile: tuple[str, ...] = ()
+
+
+class _Row(Struct, omit_defaults=True):
+    deliver_at: datetime | None = None
+    transport: str = ""
+    received_at: datetime | None = None
+    source: _Source | str | None = None
+    method: str = ""
+    path: str = ""
+    query: str = ""
+    headers: dict[str, str] = {}
+    topic: str = ""
+    qos: int = 0
+    retain: bool = False
+    dup: bool = False
+    properties: dict[str, str] = {}
+    payload: Raw | None = None
+    payload_b64: str | None = None
+    input: Input | None = None
+
+
+_decoder = msgspec.json.Decoder(_Row)
+_text = msgspec.json.Decoder(str)
+
+
+def read(path: Path, sources: dict[str, SourcePolicy] | None = None) -> Iterator[Line]:
+    """The file's lines in order, `.gz` inflated.
+
+    `sources` are policies by name for lines that carry none. Raises ConfigError naming the line.
+    """
+    known = {**DEFAULT_SOURCES, **(sources or {})}
+    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    with cast("BinaryIO", opened) as stream:
+        for number, text in enumerate(stream, 1):
+            if text.strip():
+                try:
+                    yield parse(text, known)
+                except (msgspec.MsgspecError, ValueError) as error:
+                    raise ConfigError([f"{path}:{number}: {error}"]) from None
+
+
+def parse(text: bytes, sources: dict[str, SourcePolicy]) -> Line:
+    """One line. Raises msgspec.MsgspecError or ValueError with what is wrong."""
+    row = _decoder.decode(text)
+    if row.deliver_at is None and row.received_at is not None:
+        at = _aware(row.received_at)
+        policy = sources["events"]
+        delivery = _stamped(
+            Delivery(transport="http", received_at=at, payload=text.strip(), path="/v1/events"),
+            _Source(policy.name, policy.decoder),
+        )
+        return Line(at, delivery, native=True)
+    if row.deliver_at is None:
+        raise ValueError("expected `deliver_at` (a delivery) or `received_at` (a native event)")
+    at = _aware(row.deliver_at)
+    if row.transport == OWN:
+        if row.input is None:
+            raise ValueError("a line of transport eventd needs `input`")
+        return Line(at, None, row.input)
+    if row.transport not in {"http", "mqtt"}:
+        raise ValueError(f"transport: expected http, mqtt or eventd, got {row.transport!r}")
+    delivery = Delivery(
+        transport=row.transport,
+        received_at=_aware(row.received_at) if row.received_at else at,
+        payload=_payload(row),
+        topic=row.topic,
+        qos=row.qos,
+        retain=row.retain,
+        dup=row.dup,
+        properties=row.properties,
+        method=row.method,
+        path=row.path,
+        query=row.query,
+        headers={name.lower(): value for name, value in row.headers.items()},
+    )
+    return Line(at, _stamped(delivery, _source_of(row, sources)))
+
+
+def line_of(now: datetime, delivery: Delivery | None, inputs: tuple[Input, ...]) -> Iterator[bytes]:
+    """The line or lines that replay one journal row."""
+    if delivery is None:
+        for one in inputs:
+            yield _encode({"deliver_at": _stamp(now), "transport": OWN, "input": one})
+        return
+    row: dict[str, object] = {"deliver_at": _stamp(now), "transport": delivery.transport}
+    if delivery.transport == "mqtt":
+        row |= {"topic": delivery.topic, "qos": delivery.qos, "retain": delivery.retain}
+        row["properties"] = delivery.properties
+        if delivery.dup:
+            row["dup"] = True
+    else:
+        row |= {"method": delivery.method, "path": delivery.path, "query": delivery.query}
+        row["headers"] = delivery.headers
+    try:
+        row["payload"] = delivery.payload.decode()
+    except UnicodeDecodeError:
+        row["payload_b64"] = base64.b64encode(delivery.payload).decode()
+    row["received_at"] = _stamp(delivery.received_at)
+    row["source"] = _Source(
+        delivery.source,
+        delivery.decoder,
+        delivery.quiet_for,
+        delivery.repeats_every,
+        delivery.volatile,
+    )
+    yield _encode(row)
+
+
+def _source_of(row: _Row, sources: dict[str, SourcePolicy]) -> _Source:
+    if isinstance(row.source, _Source):
+        return row.source
+    if row.transport == "mqtt":
+        name = row.source or "mqtt"
+    elif row.path.startswith("/v1/webhooks/"):
+        name = row.path.removeprefix("/v1/webhooks/").split("/")[0]
+    elif row.path.startswith("/api/"):
+        return _Source("api", "")
+    else:
+        name = "events"
+    policy = sources.get(name)
+    if policy is None:
+        return _Source(name, name)
+    return _Source(
+        policy.name, policy.decoder, policy.quiet_for, policy.repeats_every, policy.volatile
+    )
+
+
+def _stamped(delivery: Delivery, source: _Source) -> Delivery:
+    return msgspec.structs.replace(
+        delivery,
+        source=source.name,
+        decoder=source.decoder,
+        quiet_for=source.quiet_for,
+        repeats_every=source.repeats_every,
+        volatile=source.volatile,
+    )
+
+
+def _payload(row: _Row) -> bytes:
+    if row.payload_b64 is not None:
+        return base64.b64decode(row.payload_b64, validate=True)
+    if row.payload is None:
+        return b""
+    raw = bytes(row.payload)
+    return _text.decode(raw).encode() if raw.startswith(b'"') else raw
+
+
+def _aware(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} has no zone; write it as RFC 3339")
+    return at.astimezone(UTC)
+
+
+def _stamp(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _encode(row: dict[str, object]) -> bytes:
+    return msgspec.json.encode(row) + b"\n"
