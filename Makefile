@@ -1,0 +1,59 @@
+# The handful of commands; .ci/run calls the same. Each does its own set-up, which costs nothing once done.
+.DEFAULT_GOAL := run
+.DELETE_ON_ERROR:
+.PHONY: run test lint bench kill setup setup-dev lock clean broker peers
+
+PY := .venv/bin/python
+ROUNDS ?= 200
+UV ?= uv
+COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
+
+run: setup  ## the demo: a bank's bad afternoon at a real daemon, until Ctrl-C
+	@tools/debian-packages mosquitto || echo "Going on without a broker: the demo plays HTTP only."
+	@.venv/bin/eventd demo
+
+test: setup-dev peers  ## every test, with coverage: the core whole, the rest 95 %
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report --skip-covered --include='src/eventd/core/*' --fail-under=100
+	$(PY) -m coverage report --skip-covered
+
+lint: setup-dev  ## format, lint, types, architecture
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: setup-dev peers  ## one JSON line a figure
+	$(PY) bench/run.py
+
+kill: setup-dev broker  ## kill -9 under load, ROUNDS times
+	$(PY) -m tests.acceptance.kill --rounds $(ROUNDS)
+
+setup: .venv/installed  ## .venv with what the program needs
+setup-dev: .venv/installed-dev  ## the same, and what tests and lint need
+
+# The stamps are written last, so that a set-up that failed half way is done again.
+# The development lock holds the other whole: where it is installed, so is the program.
+.venv/installed: requirements.lock pyproject.toml tools/venv
+	@tools/venv requirements.lock
+	@touch $@
+
+.venv/installed-dev: requirements-dev.lock requirements.lock pyproject.toml tools/venv
+	@tools/venv requirements-dev.lock
+	@touch $@ .venv/installed
+
+broker:
+	@tools/debian-packages mosquitto
+
+peers:
+	@tools/debian-packages mosquitto prometheus prometheus-alertmanager
+
+lock:  ## pin anew from pyproject.toml, as far as the locks in place allow (UPGRADE=1: to the newest); needs uv
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra build -o requirements.lock pyproject.toml
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra build --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean:  ## remove what set-up, tests and builds made
+	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
