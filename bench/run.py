@@ -1,0 +1,237 @@
+"""`make bench`: one JSON line a figure, each with the work done to reach it.
+
+CPU is user + system time of the whole daemon, durable commits on, counted until it is quiet
+again; only ratios are comparable between machines, so each line carries `calib_ms`, the time of
+a fixed piece of work just before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench import load
+from tests.acceptance.daemon import Daemon, Mosquitto, until
+
+RULES = 100
+ALERTS = 10_000
+
+
+def rules(folder: Path, count: int) -> Path:
+    """`count` rules of which every event of the load matches two, one grouping into 200."""
+    rows: list[dict[str, object]] = [
+        {"name": "bench-groups", "group": {"match": 'cluster=~"cluster-.*"'},
+         "by": ["name", "cluster"], "within": "1h"},
+        {"name": "bench-counts", "threshold": {"match": 'team=~"[a-z]+"', "count": 10_000,
+         "of": "alerts"}, "by": ["ci"], "within": "1m"},
+    ]
+    rows += [
+        {"name": f"bench-{n}", "group": {"match": f'name="Other{n}", site="s{n % 50}"'},
+         "by": ["service"], "within": "10m"}
+        for n in range(count - len(rows))
+    ]
+    target = folder / f"rules-{count}"
+    target.mkdir(exist_ok=True)
+    for start in range(0, len(rows), 2_000):
+        part = {"rules": rows[start : start + 2_000]}
+        (target / f"{start:06d}.yaml").write_text(json.dumps(part, indent=0))
+    return target
+
+
+def calib() -> float:
+    """Milliseconds of a fixed piece of Python work, the best of five."""
+    best = 1e9
+    value = {"labels": {f"k{i}": f"value-{i}" for i in range(8)}, "n": [1, 2.5, None, True]}
+    for _ in range(5):
+        began = time.thread_time()
+        for _ in range(2_000):
+            json.loads(json.dumps(value))
+        best = min(best, time.thread_time() - began)
+    return round(best * 1e3, 1)
+
+
+class Bench:
+    """A daemon under measurement."""
+
+    def __init__(self, folder: Path, count: int = RULES, mqtt_port: int | None = None) -> None:
+        """Start it with `count` rules."""
+        config: dict[str, object] = {"rules": str(rules(folder, count)), "log": {"level": "error"}}
+        config["incidents"] = {"resolve_after": "1h"}
+        self.daemon = Daemon(folder / f"run-{count}", mqtt_port=mqtt_port, config=config)
+        self.daemon.start()
+
+    def done(self) -> dict[str, int]:
+        """What stands in the store."""
+        path = next(self.daemon.state.glob("*.db"), None) or next(self.daemon.state.glob("*.sqlite*"))
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            rows, events = db.execute(
+                "SELECT count(*), coalesce(sum(inputs), 0) FROM journal"
+            ).fetchone()
+            incidents = db.execute("SELECT count(*) FROM incident").fetchone()[0]
+        commits = self.daemon.metrics().get("eventd_commit_duration_seconds_count", 0)
+        return {"journal_rows": rows, "inputs": events, "incidents": incidents,
+                "commits": int(commits)}
+
+    def measure(self, what: str, events: int, work: Callable[[], None], **more: object) -> None:
+        """Run the work and print its line."""
+        speed = calib()
+        before, began, start = self.done(), time.perf_counter(), load.cpu(self.daemon.pid)
+        work()
+        wall = time.perf_counter() - began
+        load.quiet(self.daemon.pid)
+        spent = load.cpu(self.daemon.pid) - start
+        after = self.done()
+        made = {name: after[name] - before[name] for name in after}
+        line = {"figure": what, "cpu_us_event": round(spent / events * 1e6, 2), "events": events,
+                "events_s": round(events / wall), "calib_ms": speed, **made, **more}
+        print(json.dumps(line), flush=True)
+
+
+def batches(prefix: str, count: int, size: int) -> list[bytes]:
+    """Webhook requests with `count` alerts in all."""
+    path = "/v1/webhooks/alertmanager"
+    return [
+        load.request(path, load.webhook([load.alert(k, prefix) for k in range(n, n + size)]))
+        for n in range(0, count, size)
+    ]
+
+
+def http(folder: Path) -> None:
+    """Repeats and new alerts in batches, single posts, memory."""
+    bench = Bench(folder)
+    port = bench.daemon.port
+    known = batches("host", ALERTS, 100)
+    load.post_all(port, known, 2)
+    bench.measure("http batch 100, repeats of 10,000 alerts", ALERTS * 10,
+                  lambda: _ignore(load.post_all(port, known * 10, 4)))
+    fresh = batches("new", 50_000, 100)
+    bench.measure("http batch 100, new alerts", 50_000,
+                  lambda: _ignore(load.post_all(port, fresh, 4)))
+    single = batches("host", ALERTS, 1)
+    bench.measure("http single post, 32 connections, repeats", ALERTS * 3,
+                  lambda: _ignore(load.post_all(port, single * 3, 32)))
+    bench.daemon.stop()
+
+
+def mqtt(folder: Path) -> None:
+    """QoS 1, acknowledged after commit."""
+    broker = Mosquitto(folder / "broker")
+    broker.start()
+    bench = Bench(folder, mqtt_port=broker.port)
+    publisher = load.Publisher(broker.port)
+
+    def work(count: int, first: int) -> None:
+        target = bench.done()["inputs"] + count
+        payloads = (load.native(k % ALERTS, "mq", id=f"m{first + k}") for k in range(count))
+        publisher.publish("events/bench", payloads)
+        until(lambda: bench.done()["inputs"] >= target, 120.0, "all to be journaled")
+
+    work(ALERTS, 0)
+    bench.measure("mqtt qos 1, repeats", 30_000, lambda: work(30_000, ALERTS))
+    bench.daemon.stop()
+    broker.stop()
+
+
+def many_rules(folder: Path) -> None:
+    """The same new alerts under 10 and under 10,000 rules."""
+    for count in (10, 10_000):
+        bench = Bench(folder, count)
+        fresh = batches("rules", 30_000, 100)
+        bench.measure(f"http batch 100, new alerts, {count} rules", 30_000,
+                      lambda bench=bench, fresh=fresh: _ignore(
+                          load.post_all(bench.daemon.port, fresh, 4)), rules=count)
+        bench.daemon.stop()
+
+
+def memory(folder: Path) -> None:
+    """Resident bytes an active alert, at 100,000."""
+    bench = Bench(folder)
+    load.post_all(bench.daemon.port, batches("warm", 2_000, 100), 4)
+    load.quiet(bench.daemon.pid)
+    before, speed = load.rss(bench.daemon.pid), calib()
+    load.post_all(bench.daemon.port, batches("mem", 100_000, 100), 4)
+    load.quiet(bench.daemon.pid)
+    grown = load.rss(bench.daemon.pid) - before
+    print(json.dumps({"figure": "memory per active alert at 100,000", "calib_ms": speed,
+                      "bytes_alert": round(grown / 100_000), **bench.done()}), flush=True)
+    bench.daemon.stop()
+
+
+def restart(folder: Path) -> None:
+    """1,000,000 journal rows, 100,000 beyond the snapshot, 10,000 open incidents."""
+    state = [
+        {"name": "each", "group": {"match": 'name="Open"'}, "by": ["ci"], "within": "1h"},
+    ]
+    only = folder / "restart-rules"
+    only.mkdir()
+    (only / "rules.yaml").write_text(json.dumps({"rules": state}))
+    daemon = Daemon(folder / "restart", config={"rules": str(only), "log": {"level": "error"}})
+    daemon.start()
+    opening = [
+        load.request("/v1/events", json.dumps({"name": "Open", "ci": f"ci{n}"}).encode())
+        for n in range(10_000)
+    ]
+    load.post_all(daemon.port, opening, 64)
+    every = [load.request("/v1/events", load.native(k, "row", id=f"r{k}")) for k in range(10_000)]
+    rows = 10_000
+    while rows < 1_000_000:
+        fresh = [
+            load.request("/v1/events", load.native(k % 10_000, "row", id=f"r{rows + k}"))
+            for k in range(min(30_000, 1_000_000 - rows))
+        ]
+        load.post_all(daemon.port, fresh, 128)
+        rows += len(fresh)
+    del every
+    until(lambda: True, 1.0)
+    speed = calib()
+    beyond = daemon.metrics().get("eventd_journal_beyond_snapshot_inputs", 0.0)
+    while beyond < 95_000:
+        fresh = [
+            load.request("/v1/events", load.native(k, "row", id=f"r{rows + k}"))
+            for k in range(5_000)
+        ]
+        load.post_all(daemon.port, fresh, 128)
+        rows += len(fresh)
+        beyond = daemon.metrics()["eventd_journal_beyond_snapshot_inputs"]
+    daemon.kill()
+    took = daemon.start()
+    print(json.dumps({"figure": "ready after kill -9", "seconds": round(took, 2), "rows": rows,
+                      "beyond_snapshot": beyond, "calib_ms": speed}), flush=True)
+    daemon.stop()
+    took = daemon.start()
+    print(json.dumps({"figure": "ready after a clean stop", "seconds": round(took, 2),
+                      "rows": rows, "calib_ms": speed}), flush=True)
+    daemon.stop()
+
+
+def _ignore(_: object) -> None:
+    """The load's own duration is not the figure."""
+
+
+FIGURES = {"http": http, "mqtt": mqtt, "rules": many_rules, "memory": memory, "restart": restart}
+
+
+def _chosen(names: list[str]) -> Iterator[Callable[[Path], None]]:
+    for name in names or FIGURES:
+        yield FIGURES[name]
+
+
+def main() -> None:
+    """Measure what is named, or everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figures", nargs="*", choices=[*FIGURES, []], help="default: all")
+    given = parser.parse_args()
+    for figure in _chosen(given.figures):
+        with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+            figure(Path(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
