@@ -16,8 +16,10 @@ CREATE TABLE journal (
 
 -- The raw delivery of a journal row, kept for a shorter time.
 CREATE TABLE delivery (
-    seq  INTEGER PRIMARY KEY,         -- of the journal row
-    body BLOB NOT NULL                -- Delivery
+    seq     INTEGER PRIMARY KEY,      -- of the journal row
+    same_as INTEGER,                  -- seq of the row with the same payload; NULL: it is here
+    meta    BLOB    NOT NULL,         -- Delivery with an empty payload
+    payload BLOB                      -- NULL where another row has it
 ) STRICT;
 
 CREATE TABLE incident (

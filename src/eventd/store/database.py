@@ -1,0 +1,195 @@
+"""The state directory and the connections to the database in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from eventd import __version__
+from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
+from eventd.store.queries import QUERIES
+
+DATABASE = "eventd.db"
+LOCK = "lock"
+SCHEMA = 1  # the highest schema/NNN.sql
+# Bytes: a delivery of 100 events takes about 90 kB; with 4 KiB pages each costs a third more CPU.
+PAGE_SIZE = 8192
+CACHE_KIB = 16 * 1024
+# Bytes the WAL file is cut back to when it was stretched, by a long reader or a full disk.
+WAL_LIMIT = 64 << 20
+
+# ENOSPC that SQLite does not call SQLITE_FULL: growing the WAL's index.
+_FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+
+
+def explain(error: sqlite3.Error, directory: Path) -> StoreError:
+    """What the caller may do: StoreFull (retry unchanged) or StoreBroken (stop)."""
+    code = getattr(error, "sqlite_errorcode", None)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    if code == sqlite3.SQLITE_FULL or (code in _FULL_CODES and _no_space(directory)):
+        return StoreFull(f"{directory}: no space left ({name})")
+    return StoreBroken(f"{directory}: {error} ({name})")
+
+
+def _no_space(directory: Path) -> bool:
+    space = os.statvfs(directory)
+    return space.f_bavail * space.f_frsize < (1 << 20)
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """One transaction, rolled back where anything raises."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def lock_state(directory: Path) -> int:
+    """Make the directory private and take it; the lock goes with the process, also by kill -9.
+
+    The last component is made where it is missing. Returns the descriptor to close. Raises
+    StoreInUse, or StoreError with path and reason.
+    """
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if directory.stat().st_mode & 0o077:
+            directory.chmod(0o700)
+        fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        raise StoreError(f"{directory}: the state directory cannot be used: {e.strerror}") from e
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise StoreInUse(
+            f"{directory}: in use by another eventd (process {pid or 'unknown'}); "
+            "stop it, or give another state directory"
+        ) from None
+    try:
+        os.fchmod(fd, 0o600)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as e:
+        os.close(fd)
+        raise StoreError(f"{directory}: the state directory cannot be used: {e.strerror}") from e
+    return fd
+
+
+def open_writer(directory: Path) -> sqlite3.Connection:
+    """The one connection that writes and checkpoints; the directory must be locked.
+
+    Raises StoreTooNew, StoreFull, or StoreError with path and reason.
+    """
+    path = directory / DATABASE
+    try:
+        _make_private(path)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as e:
+        raise StoreError(f"{path}: cannot be opened: {e}") from e
+    try:
+        _prepare(db)
+        _migrate(db, path)
+        with transaction(db):
+            db.execute(QUERIES["put_meta"], ("version", __version__))
+    except sqlite3.Error as e:
+        db.close()
+        raise explain(e, path) from e
+    except StoreError:
+        db.close()
+        raise
+    return db
+
+
+def open_reader(directory: Path) -> sqlite3.Connection:
+    """A read-only connection that works beside a live daemon. Raises StoreError."""
+    path = directory / DATABASE
+    try:
+        db = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    except sqlite3.Error as e:
+        raise StoreError(f"{path}: cannot be opened: {e}") from e
+    try:
+        _refuse_newer(db, path)
+    except sqlite3.Error as e:
+        db.close()
+        raise StoreError(f"{path}: cannot be read: {e}") from e
+    except StoreError:
+        db.close()
+        raise
+    return db
+
+
+def _make_private(path: Path) -> None:
+    """The database with its final mode, which SQLite gives to the files beside it too."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make new, renamed and deleted names durable. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    # a read error through a memory map is SIGBUS, and the writer reads little
+    db.execute("PRAGMA mmap_size = 0")
+    db.execute("PRAGMA temp_store = MEMORY")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _refuse_newer(db: sqlite3.Connection, path: Path) -> int:
+    version = _version(db)
+    if version > SCHEMA:
+        raise StoreTooNew(
+            f"{path}: written by a newer eventd (schema {version}, this one knows {SCHEMA}); "
+            "run that one, or give another state directory"
+        )
+    return version
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date, one numbered file and transaction at a time."""
+    for number in range(_refuse_newer(db, path) + 1, SCHEMA + 1):
+        script = files("eventd.store").joinpath("schema", f"{number:03d}.sql").read_text("utf-8")
+        try:
+            db.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise

@@ -1,0 +1,166 @@
+"""Reading the journal and what recovery needs of the tables."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct, structs
+
+from eventd.core.model import (
+    Alert,
+    AlertJoined,
+    Delivery,
+    Fact,
+    Incident,
+    Input,
+    Maintenance,
+    Silence,
+)
+from eventd.store.database import open_reader
+from eventd.store.queries import QUERIES
+from eventd.store.rows import (
+    decode_alert,
+    decode_delivery,
+    decode_entries,
+    decode_incident,
+    decode_inputs,
+    decode_maintenance,
+    decode_silence,
+    digest_of,
+    moment,
+)
+from eventd.store.snapshots import read_snapshot, snapshot_paths
+
+# Rows of one read transaction: a long one would keep the writer from reusing its log.
+PAGE_ROWS = 500
+
+
+class JournalRow(NamedTuple):
+    """A journal row for export; `delivery` is None where there was none or it is kept no more."""
+
+    seq: int
+    now: datetime
+    source: str
+    delivery: Delivery | None
+    inputs: tuple[Input, ...]
+
+
+def iter_journal(state_dir: Path, since_seq: int = 0) -> Iterator[JournalRow]:
+    """The journal from a position on, in order, beside a live daemon; ends at its present end.
+
+    Raises StoreError where the store cannot be read.
+    """
+    with closing(open_reader(state_dir)) as db:
+        seq = since_seq
+        while rows := db.execute(QUERIES["page_of_journal"], (seq, PAGE_ROWS)).fetchall():
+            for at, now, source, body, meta, payload in rows:
+                delivery = None
+                if meta is not None and payload is not None:
+                    delivery = structs.replace(decode_delivery(meta), payload=payload)
+                yield JournalRow(at, moment(now), source, delivery, decode_inputs(body))
+            seq = rows[-1][0] + 1
+
+
+class Row(Struct, frozen=True, gc=False):
+    """A journal row to step again."""
+
+    seq: int
+    now: datetime
+    digest: int
+    inputs: tuple[Input, ...]
+
+
+class Saved(Struct, frozen=True):
+    """A snapshot read back."""
+
+    name: str
+    next_seq: int
+    now: datetime | None
+    frames: list[bytes]
+
+
+class Span(Struct, frozen=True):
+    """How far the journal reaches: `[first, next_seq)`, and its last `now`."""
+
+    first: int
+    next_seq: int
+    now: datetime | None
+
+
+class JournalReader:
+    """The journal, the snapshots and the tables as recovery and `check` read them."""
+
+    def __init__(self, directory: Path, db: sqlite3.Connection) -> None:
+        """`db` is a reader's connection."""
+        self.directory, self.db = directory, db
+
+    def span(self) -> Span:
+        """How far it reaches; nothing at 0 where it is empty."""
+        row = self.db.execute(QUERIES["journal_span"]).fetchone()
+        return Span(0, 0, None) if row is None else Span(row[0], row[1], moment(row[2]))
+
+    def tail(self, seq: int) -> Iterator[Row]:
+        """Rows from a position on, in order."""
+        for at, now, digest, body in self.db.execute(QUERIES["tail"], (seq,)):
+            yield Row(at, moment(now), digest, decode_inputs(body))
+
+    def digest(self, facts: Sequence[Fact]) -> int:
+        """What a row's `digest` must be."""
+        return digest_of(facts)
+
+    def skipped(self) -> frozenset[int]:
+        """Positions of inputs that are never stepped again."""
+        return frozenset(seq for (seq,) in self.db.execute(QUERIES["skipped"]))
+
+    def quarantined_keys(self) -> tuple[bytes, ...]:
+        """Delivery keys that are never stepped again, newest first, at most 10,000."""
+        return tuple(key for (key,) in self.db.execute(QUERIES["quarantined_keys"]))
+
+    def snapshots(self) -> list[str]:
+        """Names of the snapshot files, newest first."""
+        return [path.name for path in snapshot_paths(self.directory)]
+
+    def load(self, name: str) -> Saved:
+        """A snapshot, every sum checked. Raises StoreError, saying why not."""
+        header, frames = read_snapshot(self.directory / name)
+        return Saved(name, header.next_seq, header.now, frames)
+
+    # -- for rebuilding from the tables -----------------------------------------------------------
+
+    def alerts(self) -> Iterator[Alert]:
+        """Every alert row, the longest known first."""
+        return (decode_alert(body) for (body,) in self.db.execute(QUERIES["all_alerts"]))
+
+    def incidents(self) -> Iterator[Incident]:
+        """Those not closed, and the last one whatever its state: ids continue after it."""
+        rows = self.db.execute(QUERIES["incidents_to_rebuild"])
+        return (decode_incident(body) for (body,) in rows)
+
+    def members(self) -> Iterator[tuple[str, str]]:
+        """Incident and fingerprint, for incidents that are not closed, in order of joining."""
+        for (body,) in self.db.execute(QUERIES["ledger_to_rebuild"]):
+            for _, fact in decode_entries(body):
+                if isinstance(fact, AlertJoined):
+                    yield fact.incident, fact.fingerprint
+
+    def silences(self) -> Iterator[Silence]:
+        """Those in force, and the last one: where it has ended, it ends when it did."""
+        for body, ended_at in self.db.execute(QUERIES["silences_to_rebuild"]):
+            silence = decode_silence(body)
+            if ended_at is not None:
+                silence = structs.replace(silence, ends_at=moment(ended_at))
+            yield silence
+
+    def maintenance(self) -> Iterator[Maintenance]:
+        """Those to come or in force, and the last one: where it has ended, it ends when it did."""
+        for body, ended_at in self.db.execute(QUERIES["maintenance_to_rebuild"]):
+            one = decode_maintenance(body)
+            if ended_at is not None:
+                window = structs.replace(one.window, ends_at=moment(ended_at))
+                one = structs.replace(one, window=window)
+            yield one

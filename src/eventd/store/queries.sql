@@ -1,0 +1,239 @@
+-- Every statement of the writer and of recovery, by name. Where a statement has one VALUES tuple,
+-- the writer may repeat the tuple to insert many rows in one step (see queries.py).
+
+-- name: add_journal
+-- One row per submission.
+INSERT INTO journal (seq, inputs, now, received_at, source, rules, digest, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: add_delivery
+-- The raw delivery beside its journal row.
+INSERT INTO delivery (seq, same_as, meta, payload) VALUES (?, ?, ?, ?)
+
+-- name: put_incident
+-- The present value of an incident.
+INSERT INTO incident
+    (id, state, priority, service, rule, opened_at, updated_at, closed_at, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    state = excluded.state, priority = excluded.priority, service = excluded.service,
+    rule = excluded.rule, opened_at = excluded.opened_at, updated_at = excluded.updated_at,
+    closed_at = excluded.closed_at, body = excluded.body
+
+-- name: timeline_heads
+-- The highest `n` of each of the incidents in a JSON array, as one JSON object; 0 where none.
+SELECT json_group_object(incident, n) FROM (
+    SELECT value AS incident,
+           (SELECT COALESCE(MAX(n), 0) FROM timeline WHERE incident = value) AS n
+    FROM json_each(?)
+)
+
+-- name: add_timeline
+-- What happened to an incident.
+INSERT INTO timeline (incident, n, seq, at, kind, actor, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: add_ledger
+-- Why alerts joined an incident, or none.
+INSERT INTO ledger (incident, seq, last_seq, at, body) VALUES (?, ?, ?, ?, ?)
+
+-- name: put_alert
+-- The present value of an alert.
+INSERT INTO alert
+    (fingerprint, status, severity, service, ci, name, source, incident, last_seen_at, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (fingerprint) DO UPDATE SET
+    status = excluded.status, severity = excluded.severity, service = excluded.service,
+    ci = excluded.ci, name = excluded.name, source = excluded.source,
+    incident = excluded.incident, last_seen_at = excluded.last_seen_at, body = excluded.body
+
+-- name: forget_alerts
+-- Alerts that left the engine's table, as a JSON array of fingerprints.
+DELETE FROM alert WHERE fingerprint IN (SELECT value FROM json_each(?))
+
+-- name: add_silence
+-- In force from its start.
+INSERT INTO silence (id, seq, starts_at, ends_at, body) VALUES (?, ?, ?, ?, ?)
+
+-- name: end_silence
+-- No longer in force.
+UPDATE silence SET ended_at = ?, ended_by = ?, ended_seq = ? WHERE id = ? AND ended_at IS NULL
+
+-- name: add_maintenance
+-- Known from now.
+INSERT INTO maintenance (id, seq, starts_at, ends_at, body) VALUES (?, ?, ?, ?, ?)
+
+-- name: end_maintenance
+-- Over, or replaced.
+UPDATE maintenance SET ended_at = ?, ended_seq = ? WHERE id = ? AND ended_at IS NULL
+
+-- name: add_quarantine
+-- An input the core raised on.
+INSERT INTO quarantine (key, seq, now, traceback, input, delivery) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: put_meta
+-- A fact about the store itself.
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- name: journal_span
+-- The first seq, the next seq, the last `now` and the last rule set; no row where it is empty.
+SELECT (SELECT MIN(seq) FROM journal), seq + inputs, now, rules
+FROM journal ORDER BY seq DESC LIMIT 1
+
+-- name: tail
+-- What recovery steps again, from a journal position on.
+SELECT seq, now, digest, body FROM journal WHERE seq >= ? ORDER BY seq
+
+-- name: page_of_journal
+-- A page of the journal with its raw deliveries, as far as they are kept.
+SELECT j.seq, j.now, j.source, j.body, d.meta, COALESCE(d.payload, p.payload)
+FROM journal AS j
+LEFT JOIN delivery AS d ON d.seq = j.seq
+LEFT JOIN delivery AS p ON p.seq = d.same_as
+WHERE j.seq >= ? ORDER BY j.seq LIMIT ?
+
+-- name: skipped
+-- Journaled inputs that are never stepped again.
+SELECT seq FROM quarantine WHERE seq IS NOT NULL
+
+-- name: quarantined_keys
+-- Delivery keys that are answered and never stepped again, the newest.
+SELECT key FROM quarantine WHERE key IS NOT NULL ORDER BY id DESC LIMIT 10000
+
+-- name: all_alerts
+-- For rebuilding the engine.
+SELECT body FROM alert ORDER BY rowid
+
+-- name: incidents_to_rebuild
+-- Those not closed, and the last one whatever its state: the next id is made from it.
+SELECT body FROM incident
+WHERE state <> 'closed'
+   OR id = (SELECT id FROM incident ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+ORDER BY LENGTH(id), id
+
+-- name: ledger_to_rebuild
+-- Who joined the incidents that are not closed.
+SELECT l.body FROM ledger AS l JOIN incident AS i ON i.id = l.incident
+WHERE i.state <> 'closed' ORDER BY l.id
+
+-- name: silences_to_rebuild
+-- Those in force, and the last one whatever its state, with the time it ended.
+SELECT body, ended_at FROM silence
+WHERE ended_at IS NULL
+   OR id = (SELECT id FROM silence ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+ORDER BY LENGTH(id), id
+
+-- name: maintenance_to_rebuild
+-- Those to come or in force, and the last one whatever its state, with the time it ended.
+SELECT body, ended_at FROM maintenance
+WHERE ended_at IS NULL
+   OR id = (SELECT id FROM maintenance ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+ORDER BY LENGTH(id), id
+
+-- name: unwrite_incidents
+-- Rewriting: incidents that were opened from a journal position on.
+DELETE FROM incident WHERE id IN (SELECT incident FROM timeline WHERE n = 1 AND seq >= ?)
+
+-- name: unwrite_timeline
+-- Rewriting: what happened from a journal position on.
+DELETE FROM timeline WHERE seq >= ?
+
+-- name: straddling_ledger
+-- Rewriting: ledger rows with entries on both sides of a journal position.
+SELECT id, body FROM ledger WHERE seq < ?1 AND last_seq >= ?1
+
+-- name: cut_ledger
+-- Rewriting: what is left of such a row.
+UPDATE ledger SET last_seq = ?, body = ? WHERE id = ?
+
+-- name: unwrite_ledger
+-- Rewriting: reasons from a journal position on.
+DELETE FROM ledger WHERE seq >= ?
+
+-- name: unwrite_silences
+-- Rewriting: silences added from a journal position on.
+DELETE FROM silence WHERE seq >= ?
+
+-- name: unend_silences
+-- Rewriting: silences ended from a journal position on.
+UPDATE silence SET ended_at = NULL, ended_by = '', ended_seq = NULL WHERE ended_seq >= ?
+
+-- name: unwrite_maintenance
+-- Rewriting: windows announced from a journal position on.
+DELETE FROM maintenance WHERE seq >= ?
+
+-- name: unend_maintenance
+-- Rewriting: windows ended from a journal position on.
+UPDATE maintenance SET ended_at = NULL, ended_seq = NULL WHERE ended_seq >= ?
+
+-- name: unwrite_alerts
+-- Rewriting: all of them; the engine's are put in their place.
+DELETE FROM alert
+
+-- name: put_digest
+-- Rewriting: what the replay decided.
+UPDATE journal SET digest = ? WHERE seq = ?
+
+-- name: trim_deliveries
+-- Retention: raw deliveries of the oldest rows, a bite of them, as far as they are older.
+DELETE FROM delivery WHERE seq IN (
+    SELECT seq FROM (
+        SELECT d.seq AS seq, COALESCE(j.now, 0) AS now
+        FROM delivery AS d LEFT JOIN journal AS j ON j.seq = d.seq
+        ORDER BY d.seq LIMIT 64
+    ) WHERE now < ?
+)
+
+-- name: trim_journal
+-- Retention: the oldest rows, a bite of them, as far as they are older and before a position.
+-- The last row stays: it says where the journal is.
+DELETE FROM journal WHERE seq IN (
+    SELECT seq FROM (SELECT seq, now FROM journal ORDER BY seq LIMIT 512)
+    WHERE now < ? AND seq < ? AND seq < (SELECT MAX(seq) FROM journal)
+)
+
+-- name: trim_orphans
+-- Retention: raw deliveries whose journal row is gone, a bite of them.
+DELETE FROM delivery WHERE seq IN (
+    SELECT seq FROM delivery WHERE seq < (SELECT MIN(seq) FROM journal) ORDER BY seq LIMIT 64
+)
+
+-- name: old_incidents
+-- Retention: the longest closed, a bite of them, as a JSON array; none that anything happened to
+-- from a journal position on. The last id stays: the next one is made from it when all is lost.
+SELECT json_group_array(id) FROM (
+    SELECT id FROM incident
+    WHERE state = 'closed' AND closed_at < ?
+      AND NOT EXISTS (SELECT 1 FROM timeline WHERE incident = incident.id AND seq >= ?)
+      AND id <> (SELECT id FROM incident ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+    ORDER BY closed_at LIMIT 16
+)
+
+-- name: trim_timeline
+-- Retention: of the incidents in a JSON array.
+DELETE FROM timeline WHERE incident IN (SELECT value FROM json_each(?))
+
+-- name: trim_ledger
+-- Retention: of the incidents in a JSON array.
+DELETE FROM ledger WHERE incident IN (SELECT value FROM json_each(?))
+
+-- name: trim_incidents
+-- Retention: the incidents in a JSON array.
+DELETE FROM incident WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: trim_loose_ledger
+-- Retention: why alerts were in no incident, a bite of it, before a journal position.
+DELETE FROM ledger WHERE id IN (
+    SELECT id FROM (
+        SELECT id, at, last_seq FROM ledger WHERE incident = '' ORDER BY id LIMIT 64
+    ) WHERE at < ? AND last_seq < ?
+)
+
+-- name: trim_silences
+-- Retention: those that ended before a journal position, but the last.
+DELETE FROM silence WHERE ended_at < ? AND ended_seq < ?
+   AND id <> (SELECT id FROM silence ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+
+-- name: trim_maintenance
+-- Retention: those that ended before a journal position, but the last.
+DELETE FROM maintenance WHERE ended_at < ? AND ended_seq < ?
+   AND id <> (SELECT id FROM maintenance ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)

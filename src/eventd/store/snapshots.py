@@ -1,0 +1,163 @@
+"""Snapshot files: written aside, checked by sums, the two newest kept.
+
+A file is a magic, then records of length, xxh3_64 of the payload, payload: a header, the frames,
+a trailer with the number of frames and the xxh3_64 of all bytes before it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from eventd import __version__
+from eventd.core.snapshot import Snapshot
+from eventd.errors import StoreError
+from eventd.store.database import sync_directory
+
+MAGIC = b"eventd snapshot\n"
+FORMAT = 1
+KEPT = 2
+SYNC_EVERY = 4 << 20  # bytes between fsyncs, so that the last one does not hold a commit for long
+_HEAD = struct.Struct("<IQ")
+_TRAILER = struct.Struct("<IQ")
+_NAME = re.compile(r"snapshot-(\d{20})")
+_TEMPORARY = "snapshot.tmp"
+
+
+class Header(Struct, frozen=True, array_like=True):
+    """What a snapshot file says of itself."""
+
+    format: int
+    version: str  # of eventd
+    next_seq: int
+    now: datetime | None  # engine time of the last step in it
+
+
+class SnapshotFile:
+    """One snapshot on its way to disk, written in bites. Only `finish` makes it count."""
+
+    def __init__(
+        self, directory: Path, snapshot: Snapshot, next_seq: int, now: datetime | None
+    ) -> None:
+        """`snapshot` is encoded as it is written."""
+        self._directory = directory
+        self._header = Header(FORMAT, __version__, next_seq, now)
+        self._frames = snapshot.frames()
+        self._count = self._unsynced = 0
+        self._sum = xxh3_64()
+        self._fd = -1
+
+    def advance(self) -> bool:
+        """Write one frame; False once it is complete and durable. Raises OSError."""
+        if self._fd < 0:
+            path = self._directory / _TEMPORARY
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            self._fd = os.open(path, flags, 0o600)
+            self._write(MAGIC)
+            self._record(msgspec.msgpack.encode(self._header))
+        frame = next(self._frames, None)
+        if frame is None:
+            self._finish()
+            return False
+        self._record(frame)
+        self._count += 1
+        if self._unsynced >= SYNC_EVERY:
+            os.fsync(self._fd)
+            self._unsynced = 0
+        return True
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        (self._directory / _TEMPORARY).unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        self._record(_TRAILER.pack(self._count, self._sum.intdigest()))
+        os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        name = f"snapshot-{self._header.next_seq:020d}"
+        (self._directory / _TEMPORARY).replace(self._directory / name)
+        sync_directory(self._directory)
+        for old in snapshot_paths(self._directory)[KEPT:]:
+            old.unlink()
+
+    def _record(self, payload: bytes) -> None:
+        self._write(_HEAD.pack(len(payload), xxh3_64_intdigest(payload)))
+        self._write(payload)
+
+    def _write(self, data: bytes) -> None:
+        self._sum.update(data)
+        self._unsynced += len(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+def snapshot_paths(directory: Path) -> list[Path]:
+    """The snapshot files, newest first."""
+    return sorted((p for p in directory.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
+
+
+def position_of(path: Path) -> int:
+    """The journal position in a snapshot file's name."""
+    found = _NAME.fullmatch(path.name)
+    if found is None:
+        raise ValueError(path.name)
+    return int(found[1])
+
+
+def set_aside(path: Path) -> None:
+    """Rename a bad file so that it counts no more; the latest such one is kept for people."""
+    path.replace(path.with_name("snapshot.bad"))
+
+
+def read_snapshot(path: Path) -> tuple[Header, list[bytes]]:
+    """Header and frames, every sum checked. Raises StoreError, saying why not."""
+    try:
+        data = memoryview(path.read_bytes())
+    except OSError as e:
+        raise StoreError(f"cannot be read: {e.strerror}") from e
+    if data[: len(MAGIC)] != MAGIC:
+        raise StoreError("is no snapshot")
+    *records, (at, trailer) = list(_records(data)) or [(0, data[:0])]
+    if not records or len(trailer) != _TRAILER.size:
+        raise StoreError("is cut short")
+    # the sum ends where the trailer's own record begins
+    if _TRAILER.unpack(trailer) != (len(records) - 1, xxh3_64_intdigest(data[:at])):
+        raise StoreError("is damaged: the sum over the file is wrong")
+    try:
+        header = msgspec.msgpack.decode(records[0][1], type=Header)
+    except msgspec.MsgspecError as e:
+        raise StoreError(f"has no header: {e}") from e
+    if header.format != FORMAT:
+        raise StoreError(f"has format {header.format}; this eventd reads {FORMAT}")
+    return header, [bytes(payload) for _, payload in records[1:]]
+
+
+def _records(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Where each record begins, and its payload."""
+    at = len(MAGIC)
+    while at < len(data):
+        start = at + _HEAD.size
+        if start > len(data):
+            raise StoreError("is cut short")
+        length, digest = _HEAD.unpack(data[at:start])
+        end = start + length
+        if end > len(data):
+            raise StoreError("is cut short")
+        payload = data[start:end]
+        if xxh3_64_intdigest(payload) != digest:
+            raise StoreError(f"is damaged at byte {start}")
+        yield at, payload
+        at = end

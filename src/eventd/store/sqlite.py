@@ -1,0 +1,243 @@
+"""The store: one writer thread, one transaction a batch, snapshots beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Self, TypeVar
+
+from eventd.core.snapshot import Snapshot
+from eventd.errors import StoreBroken, StoreError, StoreFull
+from eventd.runtime import Batch, Quarantined
+from eventd.store.database import explain, lock_state, open_reader, open_writer
+from eventd.store.journal import JournalReader
+from eventd.store.retention import Limits, Retention
+from eventd.store.rows import moment
+from eventd.store.snapshots import SnapshotFile, set_aside
+from eventd.store.tables import Tables
+
+T = TypeVar("T")
+
+DEFAULTS = Limits()
+# Bytes written between checkpoints: each copies at most about so much, some 30 ms of one core.
+CHECKPOINT_EVERY = 16 << 20
+# Bytes a commit writes besides bodies: four pages and their frames.
+COMMIT_OVERHEAD = 4 * 8192
+# Engine time, microseconds, between looks for what is too old.
+TRIM_EVERY = 60 * 1_000_000
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class SqliteStore:
+    """The durable state of one daemon: `commit` for the runtime, the rest for recovery.
+
+    All SQLite work happens in one thread of its own, in order. Between commits the same thread
+    writes snapshots, checkpoints and forgets, a few milliseconds at a time. After anything but a
+    full disk goes wrong nothing is committed any more.
+    """
+
+    def __init__(self, directory: Path, limits: Limits) -> None:
+        """Use `open`."""
+        self.directory = directory
+        self._limits = limits
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._lock = -1
+        self._tables: Tables | None = None
+        self._retention: Retention | None = None
+        self._snapshot: SnapshotFile | None = None
+        self._unchecked = 0  # bytes since the last checkpoint
+        self._trimmed = 0  # engine time of the last look for what is too old
+        self._trimming = False
+        self._tidying = False
+        self._closing = False
+        self.broken: StoreBroken | None = None  # why nothing is committed any more
+        self.snapshot_failures = 0  # given up for want of space
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        journal_for: timedelta = DEFAULTS.journal_for,
+        raw_for: timedelta = DEFAULTS.raw_for,
+        max_bytes: int = DEFAULTS.max_bytes,
+    ) -> SqliteStore:
+        """For `async with`: the store in a state directory, taken for this process.
+
+        Entering raises StoreInUse, StoreTooNew, StoreFull, or StoreError with path and reason.
+        """
+        return cls(directory, Limits(journal_for, raw_for, max_bytes))
+
+    async def __aenter__(self) -> Self:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._open)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._close)
+        finally:
+            self._writer.shutdown(wait=False)
+
+    async def commit(self, batch: Batch) -> None:
+        """Write it in one transaction; return when it is durable.
+
+        Raises StoreFull where it may be retried unchanged, StoreBroken where it may not.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, batch)
+
+    @contextmanager
+    def journal(self) -> Iterator[SqliteJournal]:
+        """For recovery, before the first commit, from any thread but the writer's."""
+        with closing(open_reader(self.directory)) as db:
+            yield SqliteJournal(self.directory, db, self._in_writer)
+
+    def _in_writer(self, work: Callable[[Tables], T]) -> T:
+        return self._writer.submit(self._guarded, lambda: work(self._open_tables())).result()
+
+    # -- the writer thread ------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._lock = lock_state(self.directory)
+        (self.directory / "snapshot.tmp").unlink(missing_ok=True)
+        db = open_writer(self.directory)
+        self._tables = tables = Tables(db)
+        self._retention = Retention(tables, self.directory, self._limits)
+        self._guarded(tables.load)
+        self._trimmed = tables.now
+
+    def _close(self) -> None:
+        self._closing = True
+        try:
+            if self.broken is None and self._tables is not None:
+                while self._snapshot is not None:
+                    self._advance(self._snapshot)
+        finally:
+            if self._tables is not None:
+                self._tables.db.close()
+            if self._lock >= 0:
+                os.close(self._lock)
+
+    def _open_tables(self) -> Tables:
+        if self._tables is None:
+            raise StoreBroken(f"{self.directory}: is not open")
+        return self._tables
+
+    def _commit(self, batch: Batch) -> None:
+        tables = self._open_tables()
+        if batch.steps or batch.alerts or batch.forgotten or batch.incidents or batch.quarantined:
+            self._unchecked += self._guarded(lambda: tables.write(batch)) + COMMIT_OVERHEAD
+        elif self.broken is not None:
+            raise self.broken
+        if batch.snapshot is not None:
+            self._take(batch.snapshot, batch.next_seq)
+        if not self._tidying and self._untidy():
+            self._tidying = True
+            self._writer.submit(self._tidy)
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """Run it; what SQLite raises becomes StoreFull, or StoreBroken for ever."""
+        if self.broken is not None:
+            raise self.broken
+        try:
+            return work()
+        except sqlite3.Error as e:
+            error = explain(e, self.directory)
+            if isinstance(error, StoreBroken):
+                self.broken = error
+            raise error from e
+
+    def _take(self, snapshot: Snapshot, next_seq: int) -> None:
+        if self._snapshot is not None:
+            self._snapshot.abandon()
+        now = moment(self._open_tables().now)
+        self._snapshot = SnapshotFile(self.directory, snapshot, next_seq, now)
+
+    def _untidy(self) -> bool:
+        return (
+            self._snapshot is not None
+            or self._unchecked >= CHECKPOINT_EVERY
+            or self._trimming
+            or self._open_tables().now - self._trimmed >= TRIM_EVERY
+        )
+
+    def _tidy(self) -> None:
+        """One bite; commits that wait go before the next."""
+        self._tidying = False
+        if self._closing or self.broken is not None:
+            return
+        try:
+            self._bite()
+        except StoreFull:
+            return  # looked at again after the next commit
+        except StoreError:
+            return  # `broken` says so to the next commit
+        if self._untidy():
+            self._tidying = True
+            self._writer.submit(self._tidy)
+
+    def _bite(self) -> None:
+        tables, retention = self._open_tables(), self._retention
+        if self._unchecked >= CHECKPOINT_EVERY:
+            self._guarded(lambda: tables.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
+            self._unchecked = 0
+            self._trimming = True
+        elif self._snapshot is not None:
+            self._advance(self._snapshot)
+        elif retention is not None:
+            self._trimmed = tables.now
+            self._trimming = self._guarded(retention.bite)
+
+    def _advance(self, snapshot: SnapshotFile) -> None:
+        """Write a little of the snapshot. Want of space gives it up, anything else is doubt."""
+        try:
+            if not snapshot.advance():
+                self._snapshot = None
+        except OSError as e:
+            self._snapshot = None
+            if e.errno not in _NO_SPACE:
+                self.broken = StoreBroken(f"{self.directory}: snapshot: {e.strerror}")
+                raise self.broken from e
+            snapshot.abandon()
+            self.snapshot_failures += 1
+
+
+class SqliteJournal(JournalReader):
+    """What recovery reads, and what it mends."""
+
+    def __init__(
+        self,
+        directory: Path,
+        db: sqlite3.Connection,
+        in_writer: Callable[[Callable[[Tables], None]], None],
+    ) -> None:
+        """`db` reads; `in_writer` has work done on the tables and waits for it."""
+        super().__init__(directory, db)
+        self._in_writer = in_writer
+
+    def set_aside(self, name: str) -> None:
+        """A snapshot that cannot be used counts no more."""
+        set_aside(self.directory / name)
+
+    def quarantine(self, seq: int, poison: Quarantined) -> None:
+        """Never step the journaled input at `seq` again."""
+        self._in_writer(lambda tables: tables.quarantine(seq, poison))
+
+    def rewrite(self, seq: int, batches: Iterable[Batch], everything: Iterable[Batch]) -> None:
+        """Make the tables follow a replay; see `Tables.rewrite`."""
+        self._in_writer(lambda tables: tables.rewrite(seq, batches, everything))
+
+    def forget(self, fingerprints: Sequence[str]) -> None:
+        """Delete alert rows the replay left behind."""
+        self._in_writer(lambda tables: tables.forget(fingerprints))
