@@ -11,14 +11,15 @@ import argparse
 import json
 import os
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from bench import load
 from tests.acceptance.daemon import Daemon, Mosquitto, until
+
+from bench import load
 
 RULES = 100
 ALERTS = 10_000
@@ -27,14 +28,26 @@ ALERTS = 10_000
 def rules(folder: Path, count: int) -> Path:
     """`count` rules of which every event of the load matches two, one grouping into 200."""
     rows: list[dict[str, object]] = [
-        {"name": "bench-groups", "group": {"match": 'cluster=~"cluster-.*"'},
-         "by": ["name", "cluster"], "within": "1h"},
-        {"name": "bench-counts", "threshold": {"match": 'team=~"[a-z]+"', "count": 10_000,
-         "of": "alerts"}, "by": ["ci"], "within": "1m"},
+        {
+            "name": "bench-groups",
+            "group": {"match": 'cluster=~"cluster-.*"'},
+            "by": ["name", "cluster"],
+            "within": "1h",
+        },
+        {
+            "name": "bench-counts",
+            "threshold": {"match": 'team=~"[a-z]+"', "count": 10_000, "of": "alerts"},
+            "by": ["ci"],
+            "within": "1m",
+        },
     ]
     rows += [
-        {"name": f"bench-{n}", "group": {"match": f'name="Other{n}", site="s{n % 50}"'},
-         "by": ["service"], "within": "10m"}
+        {
+            "name": f"bench-{n}",
+            "group": {"match": f'name="Other{n}", site="s{n % 50}"'},
+            "by": ["service"],
+            "within": "10m",
+        }
         for n in range(count - len(rows))
     ]
     target = folder / f"rules-{count}"
@@ -69,17 +82,23 @@ class Bench:
 
     def done(self) -> dict[str, int]:
         """What stands in the store."""
-        path = next(self.daemon.state.glob("*.db"), None) or next(self.daemon.state.glob("*.sqlite*"))
+        path = next(self.daemon.state.glob("*.db"), None) or next(
+            self.daemon.state.glob("*.sqlite*")
+        )
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
             rows, events = db.execute(
                 "SELECT count(*), coalesce(sum(inputs), 0) FROM journal"
             ).fetchone()
             incidents = db.execute("SELECT count(*) FROM incident").fetchone()[0]
         commits = self.daemon.metrics().get("eventd_commit_duration_seconds_count", 0)
-        return {"journal_rows": rows, "inputs": events, "incidents": incidents,
-                "commits": int(commits)}
+        return {
+            "journal_rows": rows,
+            "inputs": events,
+            "incidents": incidents,
+            "commits": int(commits),
+        }
 
-    def measure(self, what: str, events: int, work: Callable[[], None], **more: object) -> None:
+    def measure(self, what: str, events: int, work: Callable[[], object], **more: object) -> None:
         """Run the work and print its line."""
         speed = calib()
         before, began, start = self.done(), time.perf_counter(), load.cpu(self.daemon.pid)
@@ -89,8 +108,15 @@ class Bench:
         spent = load.cpu(self.daemon.pid) - start
         after = self.done()
         made = {name: after[name] - before[name] for name in after}
-        line = {"figure": what, "cpu_us_event": round(spent / events * 1e6, 2), "events": events,
-                "events_s": round(events / wall), "calib_ms": speed, **made, **more}
+        line = {
+            "figure": what,
+            "cpu_us_event": round(spent / events * 1e6, 2),
+            "events": events,
+            "events_s": round(events / wall),
+            "calib_ms": speed,
+            **made,
+            **more,
+        }
         print(json.dumps(line), flush=True)
 
 
@@ -109,14 +135,19 @@ def http(folder: Path) -> None:
     port = bench.daemon.port
     known = batches("host", ALERTS, 100)
     load.post_all(port, known, 2)
-    bench.measure("http batch 100, repeats of 10,000 alerts", ALERTS * 10,
-                  lambda: _ignore(load.post_all(port, known * 10, 4)))
+    bench.measure(
+        "http batch 100, repeats of 10,000 alerts",
+        ALERTS * 10,
+        partial(load.post_all, port, known * 10, 4),
+    )
     fresh = batches("new", 50_000, 100)
-    bench.measure("http batch 100, new alerts", 50_000,
-                  lambda: _ignore(load.post_all(port, fresh, 4)))
+    bench.measure("http batch 100, new alerts", 50_000, partial(load.post_all, port, fresh, 4))
     single = batches("host", ALERTS, 1)
-    bench.measure("http single post, 32 connections, repeats", ALERTS * 3,
-                  lambda: _ignore(load.post_all(port, single * 3, 32)))
+    bench.measure(
+        "http single post, 32 connections, repeats",
+        ALERTS * 3,
+        partial(load.post_all, port, single * 3, 32),
+    )
     bench.daemon.stop()
 
 
@@ -144,9 +175,12 @@ def many_rules(folder: Path) -> None:
     for count in (10, 10_000):
         bench = Bench(folder, count)
         fresh = batches("rules", 30_000, 100)
-        bench.measure(f"http batch 100, new alerts, {count} rules", 30_000,
-                      lambda bench=bench, fresh=fresh: _ignore(
-                          load.post_all(bench.daemon.port, fresh, 4)), rules=count)
+        bench.measure(
+            f"http batch 100, new alerts, {count} rules",
+            30_000,
+            lambda bench=bench, fresh=fresh: _ignore(load.post_all(bench.daemon.port, fresh, 4)),
+            rules=count,
+            partial(load.post_all, bench.daemon.port, fresh, 4),
         bench.daemon.stop()
 
 
@@ -159,8 +193,17 @@ def memory(folder: Path) -> None:
     load.post_all(bench.daemon.port, batches("mem", 100_000, 100), 4)
     load.quiet(bench.daemon.pid)
     grown = load.rss(bench.daemon.pid) - before
-    print(json.dumps({"figure": "memory per active alert at 100,000", "calib_ms": speed,
-                      "bytes_alert": round(grown / 100_000), **bench.done()}), flush=True)
+    print(
+        json.dumps(
+            {
+                "figure": "memory per active alert at 100,000",
+                "calib_ms": speed,
+                "bytes_alert": round(grown / 100_000),
+                **bench.done(),
+            }
+        ),
+        flush=True,
+    )
     bench.daemon.stop()
 
 
@@ -202,17 +245,32 @@ def restart(folder: Path) -> None:
         beyond = daemon.metrics()["eventd_journal_beyond_snapshot_inputs"]
     daemon.kill()
     took = daemon.start()
-    print(json.dumps({"figure": "ready after kill -9", "seconds": round(took, 2), "rows": rows,
-                      "beyond_snapshot": beyond, "calib_ms": speed}), flush=True)
+    print(
+        json.dumps(
+            {
+                "figure": "ready after kill -9",
+                "seconds": round(took, 2),
+                "rows": rows,
+                "beyond_snapshot": beyond,
+                "calib_ms": speed,
+            }
+        ),
+        flush=True,
+    )
     daemon.stop()
     took = daemon.start()
-    print(json.dumps({"figure": "ready after a clean stop", "seconds": round(took, 2),
-                      "rows": rows, "calib_ms": speed}), flush=True)
+    print(
+        json.dumps(
+            {
+                "figure": "ready after a clean stop",
+                "seconds": round(took, 2),
+                "rows": rows,
+                "calib_ms": speed,
+            }
+        ),
+        flush=True,
+    )
     daemon.stop()
-
-
-def _ignore(_: object) -> None:
-    """The load's own duration is not the figure."""
 
 
 FIGURES = {"http": http, "mqtt": mqtt, "rules": many_rules, "memory": memory, "restart": restart}
@@ -234,4 +292,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

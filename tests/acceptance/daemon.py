@@ -1,0 +1,213 @@
+"""Real processes for acceptance tests: eventd, and a mosquitto of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+PROFILE = Path(__file__).parents[2] / "config" / "mosquitto" / "eventd.conf"
+READY_WITHIN = 60.0  # s; a loaded CI machine
+POLL = 0.02  # s between looks at a process's state
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def get(url: str, timeout: float = 10.0) -> tuple[int, bytes]:
+    """Status and body, also of an error."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def post(url: str, body: object, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    """POST JSON; status and body, also of an error."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(
+        url, data, {"Content-Type": "application/json", **(headers or {})}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20.0) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def until(
+    condition: Callable[[], T], within: float = READY_WITHIN, what: str = "the condition"
+) -> T:
+    """The condition's first true value; AssertionError when time is up."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(POLL)
+    raise AssertionError(f"{what} did not hold within {within} s")
+
+
+class Mosquitto:
+    """A broker with the shipped profile, its persistence in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        binary = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o777)  # mosquitto drops root to its own user
+        text = [
+            f"listener {self.port} 127.0.0.1" if line.startswith("listener ") else line
+            for line in PROFILE.read_text().splitlines()
+            if not line.startswith("persistence_location")
+        ]
+        conf = self.folder / "mosquitto.conf"
+        conf.write_text("\n".join([*text, f"persistence_location {self.folder}/", "user root", ""]))
+        log = (self.folder / "mosquitto.log").open("ab")
+        self.process = subprocess.Popen([binary, "-c", str(conf)], stdout=log, stderr=log)
+        until(self._answers, 10.0, "mosquitto listening")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Daemon:
+    """`eventd run` on `folder`; started, killed and started again on the same state."""
+
+    def __init__(
+        self, folder: Path, *, mqtt_port: int | None = None, config: dict[str, Any] | None = None
+    ) -> None:
+        self.folder, self.port = folder, free_port()
+        self.state = folder / "state"
+        self.url = f"http://127.0.0.1:{self.port}"
+        settings: dict[str, Any] = {"listen": f"127.0.0.1:{self.port}", "state": str(self.state)}
+        if mqtt_port is not None:
+            settings["sources"] = {
+                "mqtt": [
+                    {
+                        "name": "plant",
+                        "host": "127.0.0.1",
+                        "port": mqtt_port,
+                        "topics": [{"filter": "events/#", "decoder": "native"}],
+                    }
+                ]
+            }
+        settings.update(config or {})
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config = folder / "eventd.yaml"
+        self.config.write_text(json.dumps(settings))
+        self.log = folder / "eventd.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self, *args: str, env: dict[str, str] | None = None) -> float:
+        """Start and wait until ready; seconds it took."""
+        began = time.monotonic()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "eventd", "run", "--config", str(self.config), *args],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(env or {})},
+            )
+        until(self._ready, READY_WITHIN, "eventd ready")
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """kill -9, at once."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, within: float = 30.0) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(within)
+
+    def frozen_in_commit(self) -> bool:
+        """Stop the process and say whether a thread of it is writing or syncing a file."""
+        os.kill(self.pid, signal.SIGSTOP)
+        until(lambda: "\nState:\tT" in Path(f"/proc/{self.pid}/status").read_text(), 5.0, "a stop")
+        return any(_in_commit(task) for task in sorted(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def api(self, path: str) -> dict[str, Any]:
+        """GET under /api/v1, decoded."""
+        status, body = get(f"{self.url}/api/v1/{path}")
+        assert status == 200, (status, body)
+        return json.loads(body)
+
+    def every(self, path: str) -> list[dict[str, Any]]:
+        """All items of a list, page by page."""
+        items: list[dict[str, Any]] = []
+        after = ""
+        joint = "&" if "?" in path else "?"
+        while True:
+            page = self.api(f"{path}{joint}limit=500{after}")
+            items += page["items"]
+            if page["next"] is None:
+                return items
+            after = f"&after={page['next']}"
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of /metrics by name and labels as they stand."""
+        _, body = get(f"{self.url}/metrics")
+        rows = [line for line in body.decode().splitlines() if line and not line.startswith("#")]
+        return {name: float(value) for name, _, value in (row.rpartition(" ") for row in rows)}
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"eventd left with {self.process.returncode}:\n{self.tail()}")
+        try:
+            return get(f"{self.url}/-/ready", 2.0)[0] == 200
+        except OSError:
+            return False
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-4000:]
+
+
+# x86-64 and arm64 numbers of pwrite64, fsync, fdatasync
+_FILE_CALLS = {"18", "74", "75", "68", "82", "83"}
+
+
+def _in_commit(task: Path) -> bool:
+    try:
+        return (task / "syscall").read_text().split()[0] in _FILE_CALLS
+    except (OSError, IndexError):
+        return False

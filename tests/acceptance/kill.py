@@ -1,0 +1,229 @@
+"""kill -9 under mixed load: nothing acknowledged is lost, nothing with a key is doubled.
+
+    python -m tests.acceptance.kill --rounds 200
+
+One state directory and one broker live through all rounds. Each round starts eventd, loads it
+over HTTP and MQTT until at least 100 events are acknowledged, stops it at a random instant, looks
+whether a commit was in flight, and kills it. Senders repeat a delivery until it is acknowledged.
+At the end everything drains and every promise is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.acceptance.daemon import Daemon, Mosquitto, until
+
+EACH_ROUND = 100  # acknowledged events before a kill
+ALERTS = 40  # fingerprints that events with an id share
+SENDERS = 3
+IN_FLIGHT_SHARE = 0.3  # of the kills must hit a commit
+
+
+class Ledger:
+    """What senders saw acknowledged; ids of events that have one, names of those that have none."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.ids: list[str] = []
+        self.names: list[str] = []
+        self.next = 0
+
+    def batch(self, size: int) -> list[dict[str, Any]]:
+        """New events, every second one with an id of its own."""
+        with self.lock:
+            first, self.next = self.next, self.next + size
+        return [event(n) for n in range(first, first + size)]
+
+    def acknowledged(self, events: list[dict[str, Any]]) -> None:
+        with self.lock:
+            for one in events:
+                (self.ids if "id" in one else self.names).append(str(one.get("id", one["name"])))
+
+    @property
+    def total(self) -> int:
+        return len(self.ids) + len(self.names)
+
+
+def event(n: int) -> dict[str, Any]:
+    """Even: an id, one of ALERTS fingerprints. Odd: no id, an alert of its own."""
+    if n % 2 == 0:
+        return {"id": f"k{n}", "name": f"keyed-{n // 2 % ALERTS}", "service": "kill"}
+    return {"name": f"plain-{n}", "service": "kill", "ci": f"host-{n % 7}"}
+
+
+class HttpSender(threading.Thread):
+    """Posts small batches and repeats each until a 202 came back."""
+
+    def __init__(self, port: int, ledger: Ledger, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.port, self.ledger = port, ledger
+        self.random = random.Random(seed)
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        connection: http.client.HTTPConnection | None = None
+        while not self.stopping.is_set():
+            events = self.ledger.batch(self.random.choice([1, 2, 10]))
+            body = json.dumps(events)
+            while True:
+                try:
+                    connection = connection or http.client.HTTPConnection(
+                        "127.0.0.1", self.port, timeout=30
+                    )
+                    connection.request("POST", "/v1/events", body)
+                    answer = connection.getresponse()
+                    answer.read()
+                    if answer.status == 202:
+                        break
+                except (OSError, http.client.HTTPException):
+                    connection = None
+                time.sleep(0.01)
+            self.ledger.acknowledged(events)
+
+
+class MqttSender(threading.Thread):
+    """Publishes at QoS 1; acknowledged means that the broker has it."""
+
+    def __init__(self, port: int, ledger: Ledger) -> None:
+        super().__init__(daemon=True)
+        self.ledger = ledger
+        self.stopping = threading.Event()
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="kill-sender")
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            (one,) = self.ledger.batch(1)
+            sent = self.client.publish("events/kill", json.dumps(one), qos=1)
+            sent.wait_for_publish(30)
+            self.ledger.acknowledged([one])
+            time.sleep(0.001)
+        self.client.loop_stop()
+
+
+def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
+    """All rounds; the report. Raises AssertionError where a promise is broken."""
+    chance = random.Random(seed)
+    broker = Mosquitto(folder / "broker")
+    broker.start()
+    daemon = Daemon(folder, mqtt_port=broker.port, config={"log": {"level": "warning"}})
+    ledger = Ledger()
+    senders: list[HttpSender | MqttSender] = [
+        HttpSender(daemon.port, ledger, seed + n) for n in range(SENDERS)
+    ]
+    in_flight, acknowledged, starts = 0, [], []
+    try:
+        starts.append(daemon.start())
+        senders.append(MqttSender(broker.port, ledger))
+        for sender in senders:
+            sender.start()
+        for _ in range(rounds):
+            before = ledger.total
+            _load(ledger, before + EACH_ROUND)
+            in_flight += _kill_in_commit(daemon, chance)
+            acknowledged.append(ledger.total - before)
+            starts.append(daemon.start())
+        for sender in senders:
+            sender.stopping.set()
+        for sender in senders:
+            sender.join(60)
+        report = check(daemon, ledger, folder)
+        daemon.stop()
+        report |= _verdicts(daemon, ledger, folder)
+    finally:
+        if daemon.process is not None and daemon.process.poll() is None:
+            daemon.process.kill()
+        broker.stop()
+    report |= {
+        "rounds": rounds,
+        "seed": seed,
+        "commit_in_flight": in_flight,
+        "least_acknowledged_a_round": min(acknowledged),
+        "slowest_start_s": round(max(starts), 2),
+    }
+    assert in_flight >= rounds * IN_FLIGHT_SHARE, report
+    return report
+
+
+def _load(ledger: Ledger, total: int) -> None:
+    until(lambda: ledger.total >= total, 60.0, "load")
+
+
+def _kill_in_commit(daemon: Daemon, chance: random.Random) -> bool:
+    """Kill at a random instant; every second kill looks for one inside a commit."""
+    time.sleep(chance.random() * 0.05)
+    tries = 40 if chance.random() < 0.5 else 1
+    for _ in range(tries):
+        if daemon.frozen_in_commit():
+            daemon.kill()
+            return True
+        daemon.thaw()
+        time.sleep(chance.random() * 0.004)
+    daemon.frozen_in_commit()
+    daemon.kill()
+    return False
+
+
+def check(daemon: Daemon, ledger: Ledger, folder: Path) -> dict[str, Any]:
+    """Everything acknowledged is there; what has a key is counted once."""
+    names = set(ledger.names)
+    want = {f"keyed-{n}": 0 for n in range(ALERTS)}
+    for known in ledger.ids:
+        want[f"keyed-{int(known[1:]) // 2 % ALERTS}"] += 1
+
+    def drained() -> list[dict[str, Any]]:
+        alerts = daemon.every("alerts")
+        have = {str(a["name"]) for a in alerts}
+        total = sum(int(a["count"]) for a in alerts if str(a["name"]).startswith("keyed-"))
+        return alerts if names <= have and total >= len(ledger.ids) else []
+
+    alerts = until(drained, 60.0, "everything acknowledged to arrive")
+    have: dict[str, int] = {}
+    for one in alerts:
+        if str(one["name"]).startswith("keyed-"):
+            have[one["name"]] = have.get(one["name"], 0) + int(one["count"])
+    doubled = {n: (have.get(n, 0), c) for n, c in want.items() if have.get(n, 0) != c}
+    assert not doubled, f"counted, expected: {doubled}"
+    return {"acknowledged": ledger.total, "with_key": len(ledger.ids), "missing": 0, "doubled": 0}
+
+
+def _verdicts(daemon: Daemon, ledger: Ledger, folder: Path) -> dict[str, Any]:
+    acked = folder / "acked.txt"
+    acked.write_text("".join(f"{one}\n" for one in ledger.ids))
+    done = subprocess.run(
+        [sys.executable, "-m", "eventd", "check", "--store", daemon.state, "--acked", acked],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {"check": "good"}
+
+
+def main() -> None:
+    """Print the report as one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(run(given.rounds, given.seed, Path(folder))))
+
+
+if __name__ == "__main__":
+    main()
