@@ -29,7 +29,7 @@ class SystemClock:
     """
 
     def __init__(self, not_before: datetime | None = None) -> None:
-        """Anchor at wall time, or at `not_before` (the journal's last `now`) where that is later."""
+        """Anchor at wall time, or at `not_before` (the journal's last `now`) if that is later."""
         wall = datetime.now(UTC)
         self._now = wall if not_before is None or not_before < wall else not_before
         self._mono = time.monotonic()

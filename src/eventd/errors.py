@@ -58,7 +58,7 @@ class ConfigError(InputError):
         super().__init__("\n".join(problems))
 
 
-class Overloaded(EventdError):  # noqa: N818 - reads as what it is where it is caught
+class Overloaded(EventdError):
     """The inbox is full; nothing of the delivery was taken."""
 
     def __init__(self, retry_after: int = 1) -> None:
@@ -67,11 +67,11 @@ class Overloaded(EventdError):  # noqa: N818 - reads as what it is where it is c
         super().__init__("the inbox is full; try again")
 
 
-class Stopping(EventdError):  # noqa: N818
+class Stopping(EventdError):
     """The daemon is stopping; nothing of the delivery was taken."""
 
 
-class Poisoned(EventdError):  # noqa: N818
+class Poisoned(EventdError):
     """The core raised on an input; what came before it is committed, it is quarantined."""
 
 
@@ -79,17 +79,17 @@ class StoreError(EventdError):
     """The state on disk cannot be used."""
 
 
-class StoreFull(StoreError):  # noqa: N818 - reads as what it is where it is caught
+class StoreFull(StoreError):
     """No space left; the transaction was rolled back and may be retried unchanged."""
 
 
-class StoreInUse(StoreError):  # noqa: N818
+class StoreInUse(StoreError):
     """Another instance holds the state directory."""
 
 
-class StoreTooNew(StoreError):  # noqa: N818
+class StoreTooNew(StoreError):
     """A newer eventd wrote the state."""
 
 
-class StoreBroken(StoreError):  # noqa: N818
+class StoreBroken(StoreError):
     """The state on disk is in doubt: stop, acknowledge nothing, recover from disk."""

@@ -15,7 +15,6 @@ import gzip
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -76,8 +75,8 @@ def read(path: Path, sources: dict[str, SourcePolicy] | None = None) -> Iterator
     `sources` are policies by name for lines that carry none. Raises ConfigError naming the line.
     """
     known = {**DEFAULT_SOURCES, **(sources or {})}
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with cast("BinaryIO", opened) as stream:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as stream:
         for number, text in enumerate(stream, 1):
             if text.strip():
                 try:

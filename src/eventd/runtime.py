@@ -28,8 +28,8 @@ from eventd.core.model import (
     AlertSuppressed,
     AlertUnsuppressed,
     Delivery,
-    EventDuplicate,
     Event,
+    EventDuplicate,
     Fact,
     FindingNoted,
     Incident,
@@ -420,8 +420,10 @@ class Runtime:
         flush: bool,
         last: bool,
     ) -> Batch:
-        """Collect the rows. After poison the engine's memory is in doubt: nothing of it is read,
-        the restart replays the journal and writes the rows anew.
+        """Collect the rows.
+
+        After poison the engine's memory is in doubt: nothing of it is read, the restart replays
+        the journal and writes the rows anew.
         """
         if quarantined is not None:
             return Batch(tuple(steps), quarantined=quarantined, next_seq=self._seq)
@@ -440,9 +442,7 @@ class Runtime:
             self._forgotten.clear()
             self._flushed = monotonic()
         incidents = tuple(self.engine.incident(i) for i in touched)
-        return Batch(
-            tuple(steps), incidents, alerts, forgotten, quarantined, snapshot, self._seq
-        )
+        return Batch(tuple(steps), incidents, alerts, forgotten, quarantined, snapshot, self._seq)
 
     async def _commit(self, batch: Batch) -> None:
         """A full disk is waited out: the engine stands still, senders get 503 at their deadline."""
@@ -459,4 +459,3 @@ class Runtime:
 
 
 _PROBED = Outcome(0, 0, ())
-

@@ -78,7 +78,7 @@ class IncidentRecord(Struct, gc=False, array_like=True):
     acknowledged_at: datetime | None = None
     acknowledged_by: str = ""
     noted: list[str] = []
-    worst: int = 0
+    worst: int = -1  # severity so far; none yet
 
     def value(self) -> Incident:
         """The incident as a value."""
@@ -108,7 +108,7 @@ class IncidentRecord(Struct, gc=False, array_like=True):
         )
 
 
-class Rejected(Exception):  # noqa: N818 - says that a command was
+class Rejected(Exception):
     """A command that cannot be applied."""
 
     def __init__(self, *, missing: bool, error: str) -> None:
@@ -122,7 +122,8 @@ class IncidentTable:
 
     Invariants: at most one incident of a rule and group is not closed; `firing` counts exactly
     the members whose joined episode still fires; a resolve timer runs exactly while an open
-    incident has nothing firing, a close timer exactly while it is resolved.
+    incident has nothing firing and no person reopened it since, a close timer exactly while it
+    is resolved.
     """
 
     def __init__(self, timers: Timers[tuple[str, str]]) -> None:
@@ -154,12 +155,8 @@ class IncidentTable:
                 facts.append(IncidentReopened(now, record.id, EndReason.FIRED))
             self._admit(record, alert, now)
             if (why := self._judge(record, alert)) is not None:
-                facts.append(
-                    IncidentUpdated(now, record.id, record.impact, record.urgency, why)
-                )
-        facts.append(
-            AlertJoined(now, record.id, alert.fingerprint, alert.episode, finding.because)
-        )
+                facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))
+        facts.append(AlertJoined(now, record.id, alert.fingerprint, alert.episode, finding.because))
         return record.id, facts
 
     def note(self, incident: str, finding: Finding, now: datetime) -> list[Fact]:
@@ -175,10 +172,13 @@ class IncidentTable:
         facts: list[Fact] = [FindingNoted(now, record.id, finding.because)]
         spec = finding.rule.incident
         why = f"rule {finding.rule.name} holds too"
-        impact, urgency = spec.impact or record.impact, spec.urgency or record.urgency
-        if impact < record.impact or urgency < record.urgency:
-            record.impact = min(impact, record.impact)
-            record.urgency = min(urgency, record.urgency)
+        wider = spec.impact is not None and spec.impact < record.impact
+        worse = spec.urgency is not None and spec.urgency < record.urgency
+        if spec.impact is not None and wider:
+            record.impact, record.impact_because = spec.impact, why
+        if spec.urgency is not None and worse:
+            record.urgency, record.urgency_because = spec.urgency, why
+        if wider or worse:
             facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))
         return facts
 
@@ -278,10 +278,8 @@ class IncidentTable:
             case Reopen():
                 if not resolved:
                     raise Rejected(missing=False, error=f"{record.id} is open")
+                # where nothing fires, it stays open until a person resolves it
                 self._reopen(record, now)
-                if record.firing == 0:
-                    # nothing fires: it stays open until a person resolves it
-                    self._timers.cancel(("resolve", record.id))
                 return [
                     IncidentReopened(
                         now, record.id, EndReason.OPERATOR, command.actor, command.text

@@ -578,7 +578,7 @@ class MaintenanceEnded(Struct, frozen=True, array_like=True, tag="maintenance_en
 
 
 class RulesLoaded(Struct, frozen=True, array_like=True, tag="rules_loaded"):
-    """This rule set judges from now on."""
+    """The rule set that judges from now on."""
 
     at: datetime
     version: str
@@ -603,8 +603,7 @@ class CommandRejected(Struct, frozen=True, array_like=True, tag="command_rejecte
 
 
 class CapHit(Struct, frozen=True, gc=False, array_like=True, tag="cap_hit"):
-    """A table was full and its policy was applied. Closed set: alerts, keys, groups, silences,
-    maintenance."""
+    """A table was full and its policy was applied: alerts, keys, silences or maintenance."""
 
     at: datetime
     table: str

@@ -68,9 +68,7 @@ class State:
                 "rules": list(self.rules.texts()),
                 "rules_off": list(self.rules.off.items()),
                 "rule_states": [
-                    (name, row)
-                    for name, state in self.rules.states.items()
-                    for row in state.dump()
+                    (name, row) for name, state in self.rules.states.items() for row in state.dump()
                 ],
                 "alerts": [copy(record) for record in self.table.records.values()],
                 "cleared": list(self.table.cleared),
@@ -153,9 +151,7 @@ class State:
                 state.incidents.readmit(incident_id, fingerprint, 0, "", fires=False)
                 continue
             fires = known.incident == incident_id and known.status is Status.FIRING
-            state.incidents.readmit(
-                incident_id, fingerprint, known.episode, known.ci, fires=fires
-            )
+            state.incidents.readmit(incident_id, fingerprint, known.episode, known.ci, fires=fires)
         state.incidents.rearm(state.settings)
         for silence in silences:
             state.suppressions.add_silence(silence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from eventd.core.model import Alert, Maintenance, Silence, Window
+from eventd.core.model import Alert, Maintenance, Silence
 from eventd.core.rules.index import SelectorIndex
 
 
@@ -59,8 +59,12 @@ class Suppressions:
         self.silences[silence.id] = silence
         self._index = None
 
-    def add_window(self, maintenance: Maintenance, announcement: str) -> str | None:
-        """Known from now; returns the id of the window the same announcement made before."""
+    def announced(self, announcement: str) -> Maintenance | None:
+        """The window this announcement made, if it is known still."""
+        return self.windows.get(self._announced.get(announcement, ""))
+
+    def add_window(self, maintenance: Maintenance, announcement: str) -> None:
+        """Known from now, instead of the window the same announcement made before."""
         before = self._announced.get(announcement)
         if before is not None:
             self._unfile(before)
@@ -71,7 +75,6 @@ class Suppressions:
             self._by_ci.setdefault(ci, {})[maintenance.id] = None
         for service in maintenance.window.services:
             self._by_service.setdefault(service, {})[maintenance.id] = None
-        return before
 
     def end(self, by: str) -> list[str]:
         """End a silence or window. The fingerprints it held, sorted: they are judged again."""
@@ -86,11 +89,10 @@ class Suppressions:
         del self._announced[self._announcement.pop(by)]
         for table, names in ((self._by_ci, window.cis), (self._by_service, window.services)):
             for name in names:
-                filed = table.get(name)
-                if filed is not None:
-                    filed.pop(by, None)
-                    if not filed:
-                        del table[name]
+                filed = table.get(name, {})
+                filed.pop(by, None)
+                if not filed:
+                    table.pop(name, None)
 
     def dump(self) -> list[object]:
         """Announcement (or "") beside each."""
@@ -104,8 +106,3 @@ class Suppressions:
                 self.add_silence(silence)
             if maintenance is not None:
                 self.add_window(maintenance, announcement)
-
-
-def moved(window: Window, now: datetime) -> bool:
-    """Whether the window still has time to run."""
-    return window.starts_at < window.ends_at and window.ends_at > now

@@ -69,7 +69,7 @@ class Timers(Generic[K]):
             yield at, key
 
     def items(self) -> Iterator[tuple[K, datetime]]:
-        """All timers in the order of their setting: restoring them in this order changes nothing."""
+        """All timers in the order they were set: restoring them in that order changes nothing."""
         for key, (at, _) in sorted(self._due.items(), key=lambda item: item[1][1]):
             yield key, at
 

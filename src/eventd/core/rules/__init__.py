@@ -11,9 +11,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from eventd.core.model import Matcher
 from eventd.core.rules import group, threshold
 from eventd.core.rules.rule import (
     IncidentSpec,
+    Kind,
     Name,
     Rule,
     RuleState,
@@ -24,7 +26,11 @@ from eventd.core.rules.selectors import parse_selector
 from eventd.core.rules.titles import check_title
 from eventd.errors import RuleError
 
-KINDS = {"group": group, "threshold": threshold}
+# kind → the module's Spec and State
+KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
+    "group": (group.Spec, group.State),
+    "threshold": (threshold.Spec, threshold.State),
+}
 
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
@@ -53,12 +59,12 @@ def parse(data: object) -> Rule:
     kind = kinds[0]
     rest = {key: value for key, value in data.items() if key != kind}
     head = convert(rest, _Head, "")
-    spec = convert(data[kind], KINDS[kind].Spec, kind)
-    selectors = (spec.match,) if isinstance(spec.match, str) else spec.match
-    match = tuple(
-        parse_selector(text, f"{kind}.match" if isinstance(spec.match, str) else f"{kind}.match[{i}]")
-        for i, text in enumerate(selectors)
-    )
+    spec = convert(data[kind], KINDS[kind][0], kind)
+    path = f"{kind}.match"
+    if isinstance(spec.match, str):
+        match: tuple[tuple[Matcher, ...], ...] = (parse_selector(spec.match, path),)
+    else:
+        match = tuple(parse_selector(one, f"{path}[{i}]") for i, one in enumerate(spec.match))
     if not match:
         raise RuleError(f"{kind}.match", "expected at least one selector, got none")
     check_title(head.incident.title, "incident.title")
@@ -87,5 +93,4 @@ def from_text(text: str) -> Rule:
 
 def state_of(rule: Rule, max_groups: int) -> RuleState:
     """A fresh state for the rule."""
-    state: RuleState = KINDS[rule.kind].State(rule, max_groups)
-    return state
+    return KINDS[rule.kind][1](rule, max_groups)

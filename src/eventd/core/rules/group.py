@@ -9,29 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from msgspec import Struct
-
 from eventd.core.model import Grouped
-from eventd.core.rules.rule import Finding, Rule, Seen, Transition, group_of
+from eventd.core.rules.rule import Finding, Kind, Rule, Seen, Transition, group_of
 
 
-class Spec(Struct, frozen=True, forbid_unknown_fields=True):
-    """`match`: one selector, or several of which any may match."""
-
-    match: str | tuple[str, ...]
+class Spec(Kind, frozen=True, forbid_unknown_fields=True):
+    """Nothing but what to match."""
 
 
 class State:
     """Remembers nothing: the incident table knows the session."""
 
     repeats = False
+    dropped = 0
 
     def __init__(self, rule: Rule, max_groups: int) -> None:
         """`max_groups` is for kinds that remember."""
-        self.rule = rule
-        self._max_groups = max_groups
+        self.rule, self.max_groups = rule, max_groups
 
-    def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:  # noqa: ARG002
+    def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
         """Holds at once."""
         if seen.transition is Transition.REPEATED:
             return

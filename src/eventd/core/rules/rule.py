@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,6 +15,12 @@ from eventd.core.model import Alert, Because, Matcher
 from eventd.core.rules.selectors import field_of
 from eventd.errors import RuleError
 
+T = TypeVar("T")
+
+_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|[smhdw])")  # eventd's own pattern
+_SPAN = re.compile(rf"(?:{_PART.pattern})+")
+# s; far longer ones would leave the calendar when they are added to a time
+SHORTEST, LONGEST = 0.001, 366 * 86_400.0
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
@@ -25,23 +32,11 @@ class Span(float):
 
 def parse_span(text: object) -> Span:
     """Read "1h30m"; raise ValueError with what was expected."""
-    expected = f'expected a duration such as "5m", got {text!r}'
-    if not isinstance(text, str):
-        raise ValueError(expected)  # noqa: TRY004 - msgspec turns ValueError into its own error
-    total, number, rest = 0.0, "", text.strip()
-    position = 0
-    while position < len(rest):
-        if rest[position].isdigit() or rest[position] == ".":
-            number += rest[position]
-            position += 1
-            continue
-        unit = next((u for u in ("ms", "s", "m", "h", "d", "w") if rest.startswith(u, position)), "")
-        if not number or not unit or number.count(".") > 1 or number == ".":
-            raise ValueError(expected)
-        total += float(number) * _UNITS[unit]
-        number, position = "", position + len(unit)
-    if number or not rest or total <= 0:
-        raise ValueError(expected)
+    if not isinstance(text, str) or not _SPAN.fullmatch(text.strip()):
+        raise ValueError(f'expected a duration such as "5m", got {text!r}')
+    total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if not SHORTEST <= total <= LONGEST:
+        raise ValueError(f"expected a duration from 1ms to 366d, got {text!r}")
     return Span(total)
 
 
@@ -60,13 +55,19 @@ class IncidentSpec(Struct, frozen=True, forbid_unknown_fields=True):
     reopen_within: Span | None = None
 
 
+class Kind(Struct, frozen=True, forbid_unknown_fields=True):
+    """What every kind's own part has: one selector, or several of which any may match."""
+
+    match: str | tuple[str, ...]
+
+
 class Rule(Struct, frozen=True):
     """An operator's statement, compiled. `kind` names the module, `spec` is its own part."""
 
     name: str
     description: str
     kind: str
-    spec: Struct
+    spec: Kind
     match: tuple[tuple[Matcher, ...], ...]  # any of them
     by: tuple[str, ...]
     within: float  # s
@@ -100,10 +101,16 @@ class Finding(Struct, frozen=True, gc=False):
 
 
 class RuleState(Protocol):
-    """What a rule remembers. `repeats` says whether a repeat can change its mind."""
+    """What a rule remembers."""
 
     rule: Rule
-    repeats: bool
+    repeats: bool  # whether a repeat can change its mind
+    max_groups: int  # remembered at once
+    dropped: int  # groups dropped for want of room; grows
+
+    def __init__(self, rule: Rule, max_groups: int) -> None:
+        """Nothing seen yet; at most `max_groups` groups are remembered."""
+        ...
 
     def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
         """Whether the rule holds now. Asked only for alerts its selectors match."""
@@ -129,14 +136,12 @@ def group_of(rule: Rule, alert: Alert) -> dict[str, str] | None:
     return group
 
 
-def decode_hook(kind: type, value: object) -> object:
+def decode_hook(kind: type, value: object) -> object:  # noqa: ARG001 - Span alone is not msgspec's
     """For msgspec: durations."""
-    if kind is Span:
-        return parse_span(value)
-    raise RuleError("", f"cannot read {kind}")
+    return parse_span(value)
 
 
-def convert(data: object, kind: type[msgspec.Struct], path: str) -> msgspec.Struct:
+def convert(data: object, kind: type[T], path: str) -> T:
     """`data` as `kind`; RuleError with the path where it is not."""
     try:
         return msgspec.convert(data, kind, dec_hook=decode_hook)

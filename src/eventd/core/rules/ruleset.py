@@ -9,6 +9,8 @@ from eventd.core.rules import from_text, state_of
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.rule import RuleState
 
+MOVING = frozenset({"value", "summary"})  # what a repeat moves without being a change
+
 
 class RuleSet:
     """Rules in their order, each with what it remembers.
@@ -22,6 +24,7 @@ class RuleSet:
         self.states: dict[str, RuleState] = {}
         self.off: dict[str, str] = {}
         self.repeats = False  # whether any rule is asked about repeats
+        self._moving = False  # whether one of them matches on what a repeat moves
         self._index: SelectorIndex[RuleState] = SelectorIndex()
         # what to ask when an alert repeats, so that a storm of repeats never asks the index
         self._on_repeat: dict[str, list[RuleState]] = {}
@@ -43,6 +46,11 @@ class RuleSet:
         self._file()
         return kept
 
+    def limit(self, max_groups: int) -> None:
+        """How many groups a rule may remember from now on."""
+        for state in self.states.values():
+            state.max_groups = max_groups
+
     def matching(self, alert: Alert) -> list[RuleState]:
         """Rules whose selectors match, in order."""
         return self._index.matching(alert)
@@ -52,7 +60,8 @@ class RuleSet:
         found = self._on_repeat.get(alert.fingerprint)
         if found is None:
             found = [state for state in self._index.matching(alert) if state.repeats]
-            self._on_repeat[alert.fingerprint] = found
+            if not self._moving:
+                self._on_repeat[alert.fingerprint] = found
         return found
 
     def forget(self, fingerprint: str) -> None:
@@ -72,5 +81,12 @@ class RuleSet:
     def _file(self) -> None:
         on = [state for name, state in self.states.items() if name not in self.off]
         self.repeats = any(state.repeats for state in on)
+        self._moving = any(
+            matcher.label in MOVING
+            for state in on
+            if state.repeats
+            for selector in state.rule.match
+            for matcher in selector
+        )
         self._index = SelectorIndex((state, state.rule.match) for state in on)
         self._on_repeat.clear()

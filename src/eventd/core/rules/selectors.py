@@ -9,7 +9,7 @@ from functools import lru_cache
 import re2
 
 from eventd.core.labels import SEVERITY_NAMES, severity_of
-from eventd.core.model import Alert, Matcher
+from eventd.core.model import Alert, Matcher, Severity
 from eventd.errors import RuleError
 
 # Fields of an alert a matcher can name; every other name is a label.
@@ -47,7 +47,7 @@ def parse_selector(text: str, path: str = "match") -> tuple[Matcher, ...]:
         if token is None:
             raise RuleError(
                 path,
-                f"expected label, operator and quoted value at character {position + 1} of {text!r}",
+                f"expected label, operator, quoted value at character {position + 1} of {text!r}",
                 f"operators are {' '.join(OPS)}",
             )
         value = token["bare"] if token["quoted"] is None else _unescape(token["quoted"])
@@ -102,7 +102,6 @@ def compile_matcher(matcher: Matcher, path: str = "match") -> Test:
     if op in {"<", "<=", ">", ">="}:
         return _ordered(label, op, value, path)
     if label == "severity" and op in {"=", "!="}:
-        _severity(value, path)
         value = SEVERITY_NAMES[_severity(value, path)]
     if label == "value":
         raise RuleError(path, f"value{op}{value!r} compares text", "use < <= > >= with value")
@@ -126,12 +125,11 @@ def pattern_of(text: str, path: str = "match") -> re2._Regexp:
         return re2.compile(text, options)
     except re2.error as error:
         why = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        raise RuleError(
-            path, f"{text!r} is no RE2 pattern: {why}", "RE2 has no look-around and no back-reference"
-        ) from None
+        hint = "RE2 has no look-around and no back-reference"
+        raise RuleError(path, f"{text!r} is no RE2 pattern: {why}", hint) from None
 
 
-def _severity(word: str, path: str) -> int:
+def _severity(word: str, path: str) -> Severity:
     severity = severity_of(word)
     if severity is None:
         raise RuleError(

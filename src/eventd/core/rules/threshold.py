@@ -12,18 +12,17 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from eventd.core.model import Counted
-from eventd.core.rules.rule import Finding, Rule, Seen, Transition, group_of
+from eventd.core.rules.rule import Finding, Kind, Rule, Seen, Transition, group_of
 
 Group = tuple[str, ...]
 
 
-class Spec(Struct, frozen=True, forbid_unknown_fields=True):
-    """`match`: one selector, or several of which any may match."""
+class Spec(Kind, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many, of what."""
 
-    match: str | tuple[str, ...]
     count: Annotated[int, Meta(ge=2, le=10_000)]
     of: Literal["alerts", "events"] = "alerts"
 
@@ -54,14 +53,15 @@ class State:
         self.repeats = rule.spec.of == "events"
         self._count = rule.spec.count
         self._within = timedelta(seconds=rule.within)
-        self._max_groups = max_groups
+        self.max_groups = max_groups
+        self.dropped = 0
         self._number = 0
         # least recently seen group first
         self._groups: OrderedDict[Group, _Sightings] = OrderedDict()
 
     def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
         """Holds for all in the window when the count is reached, then for each that keeps it so."""
-        if seen.transition is Transition.CHANGED:
+        if seen.transition is Transition.CHANGED and not self.repeats:
             return
         labels = group_of(self.rule, seen.alert)
         if labels is None:
@@ -76,13 +76,11 @@ class State:
         if len(group.seen) < self._count:
             group.full = False
             return
-        alerts = (fingerprint,)
+        alerts: tuple[str, ...] = (fingerprint,)
         if not group.full:
             group.full = True
             alerts = tuple(dict.fromkeys(fp for _, fp in group.seen.values()))
-        because = Counted(
-            self.rule.name, labels, len(group.seen), self._count, self.rule.within
-        )
+        because = Counted(self.rule.name, labels, len(group.seen), self._count, self.rule.within)
         yield Finding(self.rule, labels, alerts, because)
 
     def dump(self) -> list[object]:
@@ -114,8 +112,6 @@ class State:
         seen = group.seen
         while len(seen) > self._count or next(iter(seen.values()))[0] <= start:
             seen.popitem(last=False)
-            if not seen:
-                return
 
     def _forget(self, now: datetime) -> None:
         """Drop groups whose window is empty, and the one longest quiet beyond the cap."""
@@ -123,8 +119,10 @@ class State:
         while len(self._groups) > 1:
             key, group = next(iter(self._groups.items()))
             newest = next(reversed(group.seen.values()))[0]
-            if len(self._groups) <= self._max_groups and newest > start:
-                return
+            if newest > start:
+                if len(self._groups) <= self.max_groups:
+                    return
+                self.dropped += 1
             del self._groups[key]
 
 
