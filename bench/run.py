@@ -178,9 +178,9 @@ def many_rules(folder: Path) -> None:
         bench.measure(
             f"http batch 100, new alerts, {count} rules",
             30_000,
-            lambda bench=bench, fresh=fresh: _ignore(load.post_all(bench.daemon.port, fresh, 4)),
-            rules=count,
             partial(load.post_all, bench.daemon.port, fresh, 4),
+            rules=count,
+        )
         bench.daemon.stop()
 
 
