@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
+from math import ceil
 from sys import intern
 
 from msgspec import Struct
 
 from eventd.core.model import Alert, Arrival, Event, Settings, Severity, Status
 
-HOUR = timedelta(hours=1)
+HOUR = 3600  # s
+KEY_BYTES = 16
+KEYS_A_ROW = 1_000  # of the snapshot
 
 
 class Outcome(Enum):
     """What an event means for its alert."""
 
-    DUPLICATE = "duplicate"
     FIRED = "fired"
     REPEATED = "repeated"
     CHANGED = "changed"  # repeated, with another severity
@@ -84,8 +87,7 @@ class DeliveryKeys:
     def __init__(self) -> None:
         """None yet."""
         self._hours: dict[bytes, int] = {}
-        self._hour = 0
-        self._hour_ends: datetime | None = None
+        self._turn(0)
 
     def __len__(self) -> int:
         return len(self._hours)
@@ -95,8 +97,9 @@ class DeliveryKeys:
 
     def add(self, key: bytes, now: datetime, settings: Settings) -> bool:
         """Remember it. True where the cap pushed a younger key out than time would have."""
-        if self._hour_ends is None or now >= self._hour_ends:
-            self._turn(now, settings.strong_key_for)
+        if now >= self._hour_ends:
+            self._turn(int(now.timestamp()) // HOUR)
+            self._expire(self._hour - ceil(settings.strong_key_for / HOUR))
         self._hours[key] = self._hour
         if len(self._hours) <= settings.max_keys:
             return False
@@ -105,10 +108,11 @@ class DeliveryKeys:
             del self._hours[old]
         return True
 
-    def _turn(self, now: datetime, keep_for: float) -> None:
-        self._hour = int(now.timestamp() // 3600)
-        self._hour_ends = now.replace(minute=0, second=0, microsecond=0) + HOUR
-        oldest = self._hour - int(keep_for // 3600)
+    def _turn(self, hour: int) -> None:
+        self._hour = hour
+        self._hour_ends = datetime.fromtimestamp((hour + 1) * HOUR, UTC)
+
+    def _expire(self, oldest: int) -> None:
         for key in list(self._hours):
             if self._hours[key] >= oldest:
                 break
@@ -116,21 +120,21 @@ class DeliveryKeys:
 
     def dump(self) -> list[object]:
         """Keys of one hour side by side, in order."""
-        rows: list[tuple[int, bytearray]] = []
-        for key, hour in self._hours.items():
-            if not rows or rows[-1][0] != hour or len(rows[-1][1]) >= KEYS_A_ROW * len(key):
-                rows.append((hour, bytearray()))
-            rows[-1][1].extend(key)
-        return list(rows)
+        keys, hours = list(self._hours), list(self._hours.values())
+        rows: list[object] = []
+        start = 0
+        while start < len(keys):
+            end = bisect_right(hours, hours[start], lo=start, hi=min(len(keys), start + KEYS_A_ROW))
+            rows.append((hours[start], b"".join(keys[start:end])))
+            start = end
+        return rows
 
     def load(self, rows: Iterator[tuple[int, bytes]]) -> None:
         """Take up what `dump` gave."""
         for hour, keys in rows:
-            for start in range(0, len(keys), 16):
-                self._hours[keys[start : start + 16]] = hour
-
-
-KEYS_A_ROW = 1_000
+            for start in range(0, len(keys), KEY_BYTES):
+                self._hours[keys[start : start + KEY_BYTES]] = hour
+            self._turn(hour)
 
 
 class AlertTable:
@@ -146,7 +150,9 @@ class AlertTable:
         self.cleared: OrderedDict[str, None] = OrderedDict()
         self.keys = DeliveryKeys()
 
-    def is_duplicate(self, event: Event, record: Record | None, now: datetime, within: float) -> bool:
+    def is_duplicate(
+        self, event: Event, record: Record | None, now: datetime, within: float
+    ) -> bool:
         """Whether the event's delivery key was already applied. Remembers nothing."""
         if event.status is Status.HEARTBEAT:
             return False
@@ -168,13 +174,14 @@ class AlertTable:
     def apply(self, event: Event, record: Record, now: datetime, settings: Settings) -> Outcome:
         """Move a known alert by an event that is no duplicate."""
         said = said_at(event, now, settings)
-        late = said < record.said_at
+        late = said is not None and said < record.said_at
+        said = max(record.said_at, said or now)
         firing = event.status is Status.FIRING
         if not event.strong:
             record.weak_key, record.weak_at = event.key, now
-        if late or firing is (record.status is Status.FIRING):
-            return self._repeat(event, record, now, said, late=late)
         record.said_at = said
+        if late or firing is (record.status is Status.FIRING):
+            return self._repeat(event, record, now, late=late)
         record.last_seen_at = now
         if firing:
             self._fire(event, record, now, said)
@@ -184,7 +191,7 @@ class AlertTable:
 
     def add(self, event: Event, now: datetime, settings: Settings) -> tuple[Record, Outcome]:
         """Remember a fingerprint never seen; a clear is kept so that its late firing is known."""
-        said = said_at(event, now, settings)
+        said = said_at(event, now, settings) or now
         record = Record(
             fingerprint=event.fingerprint,
             source=intern(event.source),
@@ -196,7 +203,7 @@ class AlertTable:
             severity=event.severity,
             labels=interned(event.labels),
             links=event.links,
-            started_at=said,
+            started_at=now,
             last_seen_at=now,
             said_at=said,
             cleared_at=now,
@@ -222,7 +229,7 @@ class AlertTable:
         self.cleared.pop(record.fingerprint, None)
 
     def oldest(self) -> Record:
-        """Who makes room: the longest cleared, else the first that began to fire."""
+        """Who makes room: the longest cleared, else the longest known."""
         return self.records[next(iter(self.cleared or self.records))]
 
     def _fire(self, event: Event, record: Record, now: datetime, said: datetime) -> None:
@@ -230,7 +237,7 @@ class AlertTable:
         record.status = Status.FIRING
         record.severity = event.severity
         record.summary = event.summary or record.summary
-        record.started_at = said
+        record.started_at = min(said, now)
         record.cleared_at = None
         record.last_seen_at = now
         record.count += 1
@@ -243,14 +250,11 @@ class AlertTable:
             record.links = event.links
 
     @staticmethod
-    def _repeat(
-        event: Event, record: Record, now: datetime, said: datetime, *, late: bool
-    ) -> Outcome:
-        if event.status is Status.FIRING:
+    def _repeat(event: Event, record: Record, now: datetime, *, late: bool) -> Outcome:
+        if event.status is Status.FIRING and event.arrival is not Arrival.RETAINED:
             record.count += 1
         if late:
             return Outcome.LATE
-        record.said_at = said
         record.last_seen_at = now
         if event.status is Status.FIRING:
             record.measured = event.value
@@ -262,15 +266,15 @@ class AlertTable:
         return Outcome.REPEATED
 
 
-def said_at(event: Event, now: datetime, settings: Settings) -> datetime:
-    """The source's time where it is credible, else the engine's."""
+def said_at(event: Event, now: datetime, settings: Settings) -> datetime | None:
+    """The source's time where it is credible; without it the order of arrival counts."""
     said = event.occurred_at
     if said is None:
-        return now
+        return None
     ahead = (said - now).total_seconds()
     if -settings.past_tolerance <= ahead <= settings.future_tolerance:
         return said
-    return now
+    return None
 
 
 def interned(labels: dict[str, str]) -> dict[str, str]:

@@ -48,9 +48,12 @@ from eventd.core.model import (
     seconds,
 )
 from eventd.core.rules.rule import Finding, RuleState, Seen, Transition
+from eventd.core.rules.selectors import check
 from eventd.core.snapshot import Restored, Snapshot
 from eventd.core.state import State
-from eventd.core.suppress import moved
+from eventd.errors import RuleError
+
+Other = Refused | Tick | Started | LoadRules | Command
 
 
 class Engine:
@@ -107,7 +110,7 @@ class Engine:
         if due is not None and due <= now:
             for at, (kind, key) in self.timers.pop_due(now):
                 self._due(kind, key, at, facts)
-        if type(item) is Event:
+        if isinstance(item, Event):
             self._event(item, now, facts)
         else:
             self._other(item, now, facts)
@@ -148,13 +151,14 @@ class Engine:
         table, settings = self.table, self.settings
         record = table.records.get(event.fingerprint)
         if table.is_duplicate(event, record, now, settings.weak_key_within):
-            if record is not None and record.status is Status.FIRING:
+            if record is not None and record.status is event.status is Status.FIRING:
                 record.last_seen_at = now
-                self._promise(event, record, now)
+                self._promise(event, record, now, extend=True)
             known = event.fingerprint if record is not None else ""
             facts.append(EventDuplicate(now, known))
             return
-        if event.strong and table.keys.add(event.key, now, settings):
+        beats = event.status is Status.HEARTBEAT  # never a duplicate: its key recognises nothing
+        if event.strong and not beats and table.keys.add(event.key, now, settings):
             facts.append(CapHit(now, "keys"))
         if event.status is not Status.FIRING and event.status is not Status.CLEARED:
             facts.append(EventNoted(now, event.source, event.status))
@@ -190,41 +194,54 @@ class Engine:
             case Outcome.REPEATED | Outcome.LATE:
                 late = outcome is Outcome.LATE
                 facts.append(AlertRepeated(now, fingerprint, record.episode, late))
-                if record.status is Status.FIRING and event.status is Status.FIRING:
-                    self._promise(event, record, now)
+                if record.status is event.status is Status.FIRING:
+                    self._promise(event, record, now, extend=late)
                     if self.rules.repeats and not record.suppressed_by:
-                        seen = Seen(record.value(), Transition.REPEATED)
-                        for state in self.rules.on_repeat(seen.alert):
-                            self._ask(state, seen, now, facts)
+                        self._repeated(record, now, facts)
             case Outcome.CHANGED:
                 self._promise(event, record, now)
                 alert = record.value()
-                facts.append(
-                    AlertChanged(
-                        now, fingerprint, record.episode, was, record.severity
-                    )
-                )
+                facts.append(AlertChanged(now, fingerprint, record.episode, was, record.severity))
                 if record.incident:
                     facts += self.incident_table.changed(record.incident, alert, now)
+                elif not record.suppressed_by:
+                    self._suppress(record, alert, now, facts)
                 if not record.suppressed_by:
                     self._ask_all(record, alert, Transition.CHANGED, now, facts)
             case Outcome.CLEARED:
                 self._cleared(record, now, ClearReason.SENT, facts)
             case Outcome.UNKNOWN:
-                self.timers.set(
-                    ("forget", fingerprint), now + seconds(self.settings.forget_after)
-                )
+                self.timers.set(("forget", fingerprint), now + seconds(self.settings.forget_after))
                 facts.append(EventNoted(now, event.source, event.status))
-            case Outcome.DUPLICATE:
-                pass
 
-    def _promise(self, event: Event, record: Record, now: datetime) -> None:
-        """Set the time at which the alert clears itself, where its sender promised something."""
+    def _repeated(self, record: Record, now: datetime, facts: list[Fact]) -> None:
+        alert = record.value()
+        if not record.incident and self._suppress(record, alert, now, facts):
+            return
+        seen = Seen(alert, Transition.REPEATED)
+        for state in self.rules.on_repeat(alert):
+            self._ask(state, seen, now, facts)
+
+    def _promise(
+        self, event: Event, record: Record, now: datetime, *, extend: bool = False
+    ) -> None:
+        """Set the time at which the alert clears itself, where its sender promised something.
+
+        `extend`: the event is an old one seen again, and can only put that time off.
+        """
+        key = ("stale", record.fingerprint)
         wait = event.quiet_for or event.repeats_within
         if wait:
-            self.timers.set(("stale", record.fingerprint), now + timedelta(seconds=wait))
+            at = now + timedelta(seconds=wait)
         elif event.expires_at is not None:
-            self.timers.set(("stale", record.fingerprint), max(event.expires_at, now))
+            at = max(event.expires_at, now)
+        else:
+            return
+        if extend:
+            before = self.timers.get(key)
+            if before is None or at <= before:
+                return
+        self.timers.set(key, at)
 
     def _judge(
         self,
@@ -235,15 +252,20 @@ class Engine:
         facts: list[Fact],
     ) -> None:
         """Suppress a firing alert, or ask the rules about it."""
+        if self._suppress(record, alert, now, facts):
+            return
+        self._ask_all(record, alert, transition, now, facts)
+        if not record.incident:
+            facts.append(AlertUnmatched(now, record.fingerprint, record.episode))
+
+    def _suppress(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> bool:
+        """Suppress a firing alert of no incident, where a silence or a window covers it now."""
         by = self.suppressions.cover(alert, now)
         if by:
             record.suppressed_by = by
             self.suppressions.hold(by, record.fingerprint)
             facts.append(AlertSuppressed(now, record.fingerprint, record.episode, by))
-            return
-        self._ask_all(record, alert, transition, now, facts)
-        if not record.incident:
-            facts.append(AlertUnmatched(now, record.fingerprint, record.episode))
+        return bool(by)
 
     def _cleared(
         self, record: Record, at: datetime, reason: ClearReason, facts: list[Fact]
@@ -294,12 +316,15 @@ class Engine:
             self._ask(state, seen, now, facts)
 
     def _ask(self, state: RuleState, seen: Seen, now: datetime, facts: list[Fact]) -> None:
+        dropped = state.dropped
         try:
             findings = list(state.observe(seen, now))
         except Exception as error:  # noqa: BLE001 - a rule that raises is switched off, others go on
             self.rules.switch_off(state, repr(error))
             facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
             return
+        if state.dropped != dropped:
+            facts.append(CapHit(now, "groups"))
         for finding in findings:
             self._take(finding, seen.alert.fingerprint, now, facts)
 
@@ -331,18 +356,19 @@ class Engine:
                 ),
             )
         for record in loose:
+            # it may have fired before what covers it now began
+            if record.fingerprint != asked and self._suppress(record, record.value(), now, facts):
+                continue
             record.incident, new = self.incident_table.join(
                 finding, record.value(), now, self.settings
             )
             facts += new
         if not loose and isinstance(finding.because, Counted):
-            facts += self.incident_table.note(
-                self.table.records[asked].incident, finding, now
-            )
+            facts += self.incident_table.note(self.table.records[asked].incident, finding, now)
 
     # -- everything else -----------------------------------------------------------------------
 
-    def _other(self, item: Input, now: datetime, facts: list[Fact]) -> None:
+    def _other(self, item: Other, now: datetime, facts: list[Fact]) -> None:
         match item:
             case Tick() | Started():
                 pass
@@ -351,14 +377,13 @@ class Engine:
             case LoadRules():
                 kept = self.rules.load(item.version, item.rules, self.settings.max_groups)
                 facts.append(RulesLoaded(now, item.version, len(item.rules), kept))
-            case Event():
-                self._event(item, now, facts)
             case _:
                 self._command(item, now, facts)
 
     def _start(self, started: Started, now: datetime) -> None:
         """Nothing goes stale in the first minutes: while eventd was away nobody could repeat."""
         self.settings = self._state.settings = started.settings
+        self.rules.limit(self.settings.max_groups)
         grace = now + seconds(self.settings.start_grace)
         for (kind, key), due in list(self.timers.items()):
             if kind == "stale" and due < grace and not self.table.records[key].occurrence:
@@ -387,6 +412,11 @@ class Engine:
     def _add_silence(self, command: AddSilence, now: datetime, facts: list[Fact]) -> None:
         if command.ends_at <= now:
             raise Rejected(missing=False, error="the silence would end before it starts")
+        try:
+            for matcher in command.matchers:
+                check(matcher, "matchers")
+        except RuleError as error:
+            raise Rejected(missing=False, error=str(error)) from None
         if len(self.suppressions.silences) >= self.settings.max_silences:
             facts.append(CapHit(now, "silences"))
             raise Rejected(missing=False, error="too many silences; end some")
@@ -411,20 +441,25 @@ class Engine:
 
     def _announce(self, event: Event, now: datetime, facts: list[Fact]) -> None:
         window = event.window
-        if window is None or not moved(window, now):
+        before = self.suppressions.announced(event.fingerprint)
+        if window is None or (before is not None and before.window == window):
             return
-        if len(self.suppressions.windows) >= self.settings.max_maintenance:
+        if window.ends_at <= max(window.starts_at, now):
+            if before is not None:
+                self._end_window(before.id, now, facts)
+            return
+        if before is None and len(self.suppressions.windows) >= self.settings.max_maintenance:
             facts.append(CapHit(now, "maintenance"))
             return
         self._state.window_count += 1
         maintenance = Maintenance(
             f"MNT-{self._state.window_count:06d}", window, event.name, event.source
         )
-        replaced = self.suppressions.add_window(maintenance, event.fingerprint)
+        self.suppressions.add_window(maintenance, event.fingerprint)
         self.timers.set(("maintenance", maintenance.id), window.ends_at)
         facts.append(MaintenanceAnnounced(now, maintenance))
-        if replaced is not None:
-            self._end_window(replaced, now, facts)
+        if before is not None:
+            self._end_window(before.id, now, facts)
 
     def _end_window(self, window: str, now: datetime, facts: list[Fact]) -> None:
         self.timers.cancel(("maintenance", window))

@@ -70,8 +70,9 @@ class RuleSet:
             self._on_repeat.pop(fingerprint, None)
 
     def switch_off(self, state: RuleState, error: str) -> None:
-        """The rule raised."""
+        """The rule raised: it is reset, and asked no more until the next load."""
         self.off[state.rule.name] = error
+        self.states[state.rule.name] = state_of(state.rule, state.max_groups)
         self._file()
 
     def texts(self) -> Iterator[str]:
