@@ -6,8 +6,8 @@ from collections import OrderedDict
 
 from xxhash import xxh3_128_digest
 
-# Below this a reference saves nothing.
-MIN_SIZE = 512
+# Below this a reference saves less than looking it up costs.
+MIN_SIZE = 4096
 # How many are remembered: about 150 bytes each.
 MAX_RECENT = 4096
 # Microseconds a payload is referred to. Retention keeps payloads for so much longer.

@@ -80,8 +80,8 @@ SELECT (SELECT MIN(seq) FROM journal), seq + inputs, now, rules
 FROM journal ORDER BY seq DESC LIMIT 1
 
 -- name: tail
--- What recovery steps again, from a journal position on.
-SELECT seq, now, digest, body FROM journal WHERE seq >= ? ORDER BY seq
+-- A page of what recovery steps again, from a journal position on.
+SELECT seq, now, digest, body FROM journal WHERE seq >= ? ORDER BY seq LIMIT ?
 
 -- name: page_of_journal
 -- A page of the journal with its raw deliveries, as far as they are kept.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +20,7 @@ from eventd.store.retention import Limits, Retention
 from eventd.store.rows import moment
 from eventd.store.snapshots import SnapshotFile, set_aside
 from eventd.store.tables import Tables
+from eventd.store.writer import WriterThread
 
 T = TypeVar("T")
 
@@ -48,7 +47,7 @@ class SqliteStore:
         """Use `open`."""
         self.directory = directory
         self._limits = limits
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._writer = WriterThread()
         self._lock = -1
         self._tables: Tables | None = None
         self._retention: Retention | None = None
@@ -77,8 +76,9 @@ class SqliteStore:
         return cls(directory, Limits(journal_for, raw_for, max_bytes))
 
     async def __aenter__(self) -> Self:
+        self._writer.start()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._open)
+            await self._writer.run(self._open)
         except BaseException:
             await self.__aexit__()
             raise
@@ -86,16 +86,16 @@ class SqliteStore:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._close)
+            await self._writer.run(self._close)
         finally:
-            self._writer.shutdown(wait=False)
+            self._writer.stop()
 
     async def commit(self, batch: Batch) -> None:
         """Write it in one transaction; return when it is durable.
 
         Raises StoreFull where it may be retried unchanged, StoreBroken where it may not.
         """
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, batch)
+        await self._writer.run(lambda: self._commit(batch))
 
     @contextmanager
     def journal(self) -> Iterator[SqliteJournal]:
@@ -104,13 +104,12 @@ class SqliteStore:
             yield SqliteJournal(self.directory, db, self._in_writer)
 
     def _in_writer(self, work: Callable[[Tables], T]) -> T:
-        return self._writer.submit(self._guarded, lambda: work(self._open_tables())).result()
+        return self._writer.wait(lambda: self._guarded(lambda: work(self._open_tables())))
 
     # -- the writer thread ------------------------------------------------------------------------
 
     def _open(self) -> None:
         self._lock = lock_state(self.directory)
-        (self.directory / "snapshot.tmp").unlink(missing_ok=True)
         db = open_writer(self.directory)
         self._tables = tables = Tables(db)
         self._retention = Retention(tables, self.directory, self._limits)
@@ -144,7 +143,7 @@ class SqliteStore:
             self._take(batch.snapshot, batch.next_seq)
         if not self._tidying and self._untidy():
             self._tidying = True
-            self._writer.submit(self._tidy)
+            self._writer.post(self._tidy)
 
     def _guarded(self, work: Callable[[], T]) -> T:
         """Run it; what SQLite raises becomes StoreFull, or StoreBroken for ever."""
@@ -185,7 +184,7 @@ class SqliteStore:
             return  # `broken` says so to the next commit
         if self._untidy():
             self._tidying = True
-            self._writer.submit(self._tidy)
+            self._writer.post(self._tidy)
 
     def _bite(self) -> None:
         tables, retention = self._open_tables(), self._retention
