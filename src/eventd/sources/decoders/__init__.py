@@ -1,0 +1,1 @@
+"""One module a tool: pure functions from a delivery to events."""

@@ -1,0 +1,180 @@
+"""Alertmanager's webhook, version 4.
+
+A group stays `firing` while one member is resolved, so only an alert's own status counts. The
+delivery key is fingerprint + status + startsAt + endsAt: a repeat of the same state is the same
+delivery.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from eventd.core.labels import (
+    canonical_ci,
+    delivery_key,
+    fingerprint_from_id,
+    fingerprint_of,
+    severity_of,
+)
+from eventd.core.model import Delivery, Event, Severity, Status
+from eventd.errors import DecodeError
+from eventd.sources.decoded import (
+    MAX_EVENTS,
+    MAX_VALUE,
+    MISSED_REPEATS,
+    Decoded,
+    check_labels,
+)
+
+# In order: which label names the thing, and which the service.
+CI_LABELS = ("instance", "host", "hostname", "node", "pod", "device")
+SERVICE_LABELS = ("service", "app", "application", "job")
+SUMMARIES = ("summary", "title", "message", "description")
+ABSENT = "0001-01-01"  # Go's zero time
+
+
+class _Alert(Struct, gc=False):
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+    startsAt: str = ""  # noqa: N815 - the sender's names
+    endsAt: str = ""  # noqa: N815
+    generatorURL: str = ""  # noqa: N815
+    fingerprint: str = ""
+
+
+class _Webhook(Struct, gc=False):
+    alerts: list[_Alert]
+    version: str = "4"
+    truncatedAlerts: int = 0  # noqa: N815
+
+
+class _Lenient(Struct, gc=False):
+    alerts: list[msgspec.Raw]
+    truncatedAlerts: int = 0  # noqa: N815
+
+
+_whole = msgspec.json.Decoder(_Webhook)
+_lenient = msgspec.json.Decoder(_Lenient)
+_one = msgspec.json.Decoder(_Alert)
+
+
+def decode(delivery: Delivery) -> Decoded:
+    """Its alerts. Raises DecodeError where it is no webhook of Alertmanager's."""
+    rejected: list[tuple[int, str]] = []
+    try:
+        body = _whole.decode(delivery.payload)
+        alerts: list[tuple[int, _Alert]] = list(enumerate(body.alerts))
+        truncated = body.truncatedAlerts
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        alerts, truncated = _apart(delivery.payload, rejected)
+    if len(alerts) > MAX_EVENTS:
+        raise DecodeError("alerts", str(len(alerts)), f"at most {MAX_EVENTS} alerts")
+    events = []
+    for index, alert in alerts:
+        try:
+            events.append(_event(delivery, alert))
+        except DecodeError as error:
+            rejected.append((index, str(error)))
+    return Decoded(tuple(events), tuple(sorted(rejected)), truncated)
+
+
+def _apart(
+    payload: bytes, rejected: list[tuple[int, str]]
+) -> tuple[list[tuple[int, _Alert]], int]:
+    """The slow way, taken when one is bad: each alert by itself."""
+    try:
+        body = _lenient.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        quoted = payload[:80].decode("utf-8", "replace")
+        raise DecodeError("", quoted, f"an Alertmanager webhook, version 4 ({error})") from None
+    good: list[tuple[int, _Alert]] = []
+    for index, raw in enumerate(body.alerts):
+        try:
+            good.append((index, _one.decode(raw)))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            rejected.append((index, f"alerts[{index}]: {error}"))
+    return good, body.truncatedAlerts
+
+
+def _event(delivery: Delivery, alert: _Alert) -> Event:
+    labels = alert.labels
+    name = labels.pop("alertname", "")
+    if not name:
+        raise DecodeError("labels.alertname", "nothing", "the alert's name")
+    if wrong := check_labels(labels):
+        raise DecodeError("", wrong, "labels within the limits")
+    word = labels.pop("severity", "")
+    source = delivery.source
+    ci = ""
+    for label in CI_LABELS:
+        if label in labels:
+            ci = canonical_ci(labels[label])
+            if labels[label] == ci:
+                del labels[label]
+            break
+    service = ""
+    for label in SERVICE_LABELS:
+        if label in labels:
+            service = labels.pop(label)
+            break
+    annotations = alert.annotations
+    summary = ""
+    for label in SUMMARIES:
+        if label in annotations:
+            summary = annotations[label][:MAX_VALUE]
+            break
+    links = (alert.generatorURL,) if alert.generatorURL else ()
+    if "runbook_url" in annotations:
+        links = (*links, annotations["runbook_url"])
+    firing = alert.status == "firing"
+    own = alert.fingerprint
+    if own:
+        fingerprint = fingerprint_from_id(source, own)
+    else:
+        fingerprint = fingerprint_of(source, name, ci, service, labels, delivery.volatile)
+    ends_at = _time(alert.endsAt)
+    return Event(
+        source=source,
+        fingerprint=fingerprint,
+        key=delivery_key(source, own or fingerprint, alert.status, alert.startsAt, alert.endsAt),
+        strong=True,
+        status=Status.FIRING if firing else Status.CLEARED,
+        severity=_severity(word),
+        name=name[:MAX_VALUE],
+        received_at=delivery.received_at,
+        occurred_at=_time(alert.startsAt) if firing else ends_at,
+        ci=ci,
+        service=service,
+        summary=summary,
+        labels=labels,
+        links=links,
+        expires_at=ends_at if firing else None,
+        repeats_within=delivery.repeats_every * MISSED_REPEATS,
+        quiet_for=delivery.quiet_for,
+    )
+
+
+@lru_cache(maxsize=1_024)
+def _severity(word: str) -> Severity:
+    """Prometheus' habit where there is none, or none that is known: a warning."""
+    found = severity_of(word) if word else None
+    return Severity.WARNING if found is None else found
+
+
+@lru_cache(maxsize=16_384)
+def _time(text: str) -> datetime | None:
+    if not text or text.startswith(ABSENT):
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise DecodeError("startsAt or endsAt", text, "a time as RFC 3339 writes it") from None
+    if at.tzinfo is None:
+        raise DecodeError("startsAt or endsAt", text, "a time with its zone")
+    return at.astimezone(UTC)

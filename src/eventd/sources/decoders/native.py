@@ -1,0 +1,273 @@
+"""eventd's own event: a JSON object, an array of them, or one a line.
+
+`name` is required; unknown keys are errors that name them. Of two equal keys in one object the
+last wins.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from eventd.core.labels import (
+    canonical_ci,
+    delivery_key,
+    event_key,
+    fingerprint_from_id,
+    fingerprint_of,
+    payload_key,
+    severity_of,
+)
+from eventd.core.model import Arrival, Delivery, Event, Severity, Status, Window
+from eventd.errors import DecodeError
+from eventd.sources.decoded import (
+    MAX_EVENTS,
+    MAX_VALUE,
+    MISSED_REPEATS,
+    Decoded,
+    check_labels,
+)
+
+KEY_HEADERS = ("idempotency-key", "webhook-id")  # the sender's own key for a whole delivery
+MAX_KEY = 255  # characters of such a key
+MAX_INT = 1 << 63
+MAX_LINKS = 16
+
+Text = Annotated[str, Meta(max_length=MAX_VALUE)]
+Short = Annotated[str, Meta(max_length=1_024)]
+Name = Annotated[str, Meta(min_length=1, max_length=1_024)]
+
+
+class _Window(Struct, forbid_unknown_fields=True):
+    starts_at: datetime
+    ends_at: datetime
+    cis: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+
+class _Native(Struct, forbid_unknown_fields=True):
+    name: Name
+    status: Status = Status.FIRING
+    severity: Short = ""
+    summary: Text = ""
+    ci: Short = ""
+    service: Short = ""
+    value: float | int | None = None
+    labels: dict[str, str] = {}
+    occurred_at: datetime | None = None
+    id: Short = ""
+    fingerprint: Short = ""
+    links: tuple[Text, ...] | dict[str, Text] = ()
+    source: Short = ""
+    received_at: datetime | None = None
+    expires_at: datetime | None = None
+    window: _Window | None = None
+
+
+_one = msgspec.json.Decoder(_Native)
+_many = msgspec.json.Decoder(list[_Native])
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
+    """Its events. Raises DecodeError where it holds none that could be told apart.
+
+    `trusted`: `source` and `received_at` count as they stand.
+    """
+    payload = delivery.payload
+    base = _base_key(delivery)
+    rejected: list[tuple[int, str]] = []
+    events = []
+    for index, one in _parsed(payload, delivery.headers.get("content-type", ""), rejected):
+        try:
+            events.append(_event(delivery, one, base, index, trusted=trusted))
+        except DecodeError as error:
+            rejected.append((index, str(error)))
+    return Decoded(tuple(events), tuple(sorted(rejected)))
+
+
+def _parsed(
+    payload: bytes, content_type: str, rejected: list[tuple[int, str]]
+) -> list[tuple[int, _Native]]:
+    stripped = payload.strip(b" \t\r\n")
+    if not stripped:
+        raise DecodeError("", "nothing", "a JSON object, an array, or one object a line")
+    if stripped.startswith(b"\xef\xbb\xbf"):
+        raise DecodeError("", "a byte order mark", "JSON in UTF-8 without one")
+    if stripped.startswith(b"["):
+        try:
+            found = list(enumerate(_many.decode(stripped)))
+        except _UNREADABLE:
+            found = _apart(_split_array(stripped), rejected)
+        return _bounded(found, len(rejected))
+    if b"\n" in stripped and (b"ndjson" in content_type.encode() or _is_lines(stripped)):
+        lines = [line for line in stripped.splitlines() if line.strip()]
+        return _bounded(_apart(lines, rejected), len(rejected))
+    try:
+        return [(0, _one.decode(stripped))]
+    except _UNREADABLE as error:
+        raise _unreadable(stripped, error) from None
+
+
+def _is_lines(payload: bytes) -> bool:
+    """Whether the first line is a JSON value by itself."""
+    try:
+        msgspec.json.decode(payload.split(b"\n", 1)[0])
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def _split_array(payload: bytes) -> list[bytes]:
+    try:
+        return [bytes(raw) for raw in _raws.decode(payload)]
+    except _UNREADABLE as error:
+        raise _unreadable(payload, error) from None
+
+
+def _apart(parts: list[bytes], rejected: list[tuple[int, str]]) -> list[tuple[int, _Native]]:
+    """The slow way, taken when one is bad: each by itself."""
+    good: list[tuple[int, _Native]] = []
+    for index, part in enumerate(parts):
+        try:
+            good.append((index, _one.decode(part)))
+        except _UNREADABLE as error:
+            rejected.append((index, _sentence(error)))
+    return good
+
+
+def _bounded(found: list[tuple[int, _Native]], bad: int) -> list[tuple[int, _Native]]:
+    if len(found) + bad > MAX_EVENTS:
+        raise DecodeError("", f"{len(found) + bad} events", f"at most {MAX_EVENTS} a delivery")
+    return found
+
+
+def _unreadable(payload: bytes, error: BaseException) -> DecodeError:
+    message, _, path = _sentence(error).partition(" - at `$.")
+    quoted = payload[:60].decode("utf-8", "replace")
+    return DecodeError(path.rstrip("`"), quoted, f"a native event ({message})")
+
+
+def _sentence(error: BaseException) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _base_key(delivery: Delivery) -> tuple[bytes, bool]:
+    """The delivery's own key, and whether its sender gave it."""
+    for header in KEY_HEADERS:
+        value = delivery.headers.get(header, "")
+        if value:
+            if len(value) > MAX_KEY:
+                raise DecodeError(header, value, f"at most {MAX_KEY} characters")
+            return delivery_key(delivery.source, header, value), True
+    where = delivery.topic or delivery.path
+    return payload_key(delivery.source, where, delivery.payload), False
+
+
+def _event(
+    delivery: Delivery, one: _Native, base: tuple[bytes, bool], index: int, *, trusted: bool
+) -> Event:
+    labels = one.labels
+    source = delivery.source
+    if trusted:
+        source = one.source or source
+    elif one.source:
+        labels["origin"] = one.source
+    if labels and (wrong := check_labels(labels)):
+        raise DecodeError("labels", wrong, "labels within the limits")
+    ci = canonical_ci(one.ci) if one.ci else ""
+    if one.fingerprint:
+        fingerprint = fingerprint_from_id(source, one.fingerprint)
+    else:
+        fingerprint = fingerprint_of(
+            source, one.name, ci, one.service, labels, delivery.volatile
+        )
+    if one.id:
+        key, strong = delivery_key(source, "id", one.id), True
+    else:
+        key, strong = event_key(base[0], index), base[1]
+    return Event(
+        source=source,
+        fingerprint=fingerprint,
+        key=key,
+        strong=strong,
+        status=one.status,
+        severity=_severity(one),
+        name=one.name,
+        received_at=one.received_at if trusted and one.received_at else delivery.received_at,
+        occurred_at=_aware("occurred_at", one.occurred_at),
+        ci=ci,
+        service=one.service,
+        summary=one.summary,
+        labels=labels,
+        value=_value(one.value),
+        id=one.id,
+        links=_links(one),
+        expires_at=_aware("expires_at", one.expires_at),
+        repeats_within=delivery.repeats_every * MISSED_REPEATS,
+        quiet_for=delivery.quiet_for,
+        arrival=_arrival(delivery),
+        window=_window(one),
+    )
+
+
+def _severity(one: _Native) -> Severity:
+    if not one.severity:
+        return Severity.INFO if one.status is Status.INFO else Severity.WARNING
+    found = severity_of(one.severity)
+    if found is None:
+        raise DecodeError(
+            "severity", one.severity, "ok, info, warning, minor, major or critical"
+        )
+    return found
+
+
+def _aware(field: str, at: datetime | None) -> datetime | None:
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise DecodeError(field, at.isoformat(), "a time with its zone, such as …T06:00:00Z")
+    return at.astimezone(UTC)
+
+
+def _value(value: float | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and abs(value) >= MAX_INT:
+        raise DecodeError("value", str(value)[:40], "a number smaller than 2^63")
+    if not math.isfinite(value):
+        raise DecodeError("value", str(value), "a finite number")
+    return float(value)
+
+
+def _links(one: _Native) -> tuple[str, ...]:
+    links = tuple(one.links.values()) if isinstance(one.links, dict) else one.links
+    if len(links) > MAX_LINKS:
+        raise DecodeError("links", str(len(links)), f"at most {MAX_LINKS}")
+    return links
+
+
+def _arrival(delivery: Delivery) -> Arrival:
+    if delivery.retain:
+        return Arrival.RETAINED
+    return Arrival.REDELIVERED if delivery.dup else Arrival.LIVE
+
+
+def _window(one: _Native) -> Window | None:
+    window = one.window
+    if window is None:
+        return None
+    if one.status is not Status.CHANGE:
+        raise DecodeError("window", one.status.value, "status change beside a window")
+    starts, ends = _aware("window.starts_at", window.starts_at), _aware(
+        "window.ends_at", window.ends_at
+    )
+    if starts is None or ends is None or ends <= starts:
+        raise DecodeError("window.ends_at", str(window.ends_at), "a time after starts_at")
+    cis = tuple(canonical_ci(ci) for ci in window.cis)
+    return Window(starts, ends, cis, window.services)
