@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -30,7 +30,7 @@ from eventd.core.model import (
     Silence,
 )
 from eventd.core.snapshot import Restored
-from eventd.errors import EventdError, StoreBroken, StoreError
+from eventd.errors import EventdError, Poisoned, StoreBroken, StoreError
 from eventd.runtime import SNAPSHOT_EVERY, Batch, Quarantined, Step
 
 # Values of one batch when every row is written anew.
@@ -183,7 +183,7 @@ class Recovered(Struct, frozen=True):
     rejected: tuple[str, ...]  # what could not be used, and why: to be said loudly
 
 
-class Poison(Exception):
+class Poison(Poisoned):
     """An input that raised while it was stepped again."""
 
     def __init__(self, seq: int, quarantined: Quarantined) -> None:
@@ -193,18 +193,20 @@ class Poison(Exception):
 
 
 Answers = list[tuple[Fact, ...]]
+R = TypeVar("R", bound=Row)
 
 
 def replayed(
-    engine: Engine, rows: Iterable[Row], skipped: frozenset[int]
-) -> Iterator[tuple[Row, Answers]]:
-    """Step rows again; the facts of each input that is not skipped. Raises Poison."""
+    engine: Engine, rows: Iterable[R], skipped: frozenset[int]
+) -> Iterator[tuple[R, Answers]]:
+    """Step rows again; the facts of each input, none where it is skipped. Raises Poison."""
     step = engine.step
     for row in rows:
         now, seq = row.now, row.seq
         answers: Answers = []
         for at, item in enumerate(row.inputs, seq):
             if skipped and at in skipped:
+                answers.append(())
                 continue
             try:
                 answers.append(step(item, now))

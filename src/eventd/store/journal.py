@@ -133,7 +133,7 @@ class JournalReader:
         header, frames = read_snapshot(self.directory / name)
         return Saved(name, header.next_seq, header.now, frames)
 
-    # -- for rebuilding from the tables -----------------------------------------------------------
+    # -- the tables, for rebuilding the engine and for `check` ---------------------------------
 
     def alerts(self) -> Iterator[Alert]:
         """Every alert row, the longest known first."""
@@ -142,6 +142,11 @@ class JournalReader:
     def incidents(self) -> Iterator[Incident]:
         """Those not closed, and the last one whatever its state: ids continue after it."""
         rows = self.db.execute(QUERIES["incidents_to_rebuild"])
+        return (decode_incident(body) for (body,) in rows)
+
+    def all_incidents(self) -> Iterator[Incident]:
+        """Whatever their state, in order of opening."""
+        rows = self.db.execute(QUERIES["all_incidents"])
         return (decode_incident(body) for (body,) in rows)
 
     def members(self) -> Iterator[tuple[str, str]]:

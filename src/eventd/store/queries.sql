@@ -237,3 +237,23 @@ DELETE FROM silence WHERE ended_at < ? AND ended_seq < ?
 -- Retention: those that ended before a journal position, but the last.
 DELETE FROM maintenance WHERE ended_at < ? AND ended_seq < ?
    AND id <> (SELECT id FROM maintenance ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+
+-- name: whole_journal
+-- For `check`.
+SELECT seq, inputs, now, body FROM journal ORDER BY seq
+
+-- name: all_incidents
+-- For `check`.
+SELECT body FROM incident ORDER BY LENGTH(id), id
+
+-- name: timeline_from
+-- For `check`: what happened from a journal position on, as the projection has it.
+SELECT incident, seq, at, kind, actor, body FROM timeline WHERE seq >= ? ORDER BY incident, n
+
+-- name: ledger_from
+-- For `check`: reasons from a journal position on.
+SELECT incident, body FROM ledger WHERE last_seq >= ? ORDER BY id
+
+-- name: lifecycles
+-- For `check`.
+SELECT incident, n, kind FROM timeline ORDER BY incident, n

@@ -1,0 +1,128 @@
+"""`eventd check --store`: whether what is on disk keeps its promises.
+
+The older snapshot is restored and the journal's tail stepped again; what that says is compared
+with the tables. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from eventd.core.engine import Engine
+from eventd.core.model import Fact
+from eventd.core.snapshot import Restored
+from eventd.errors import EventdError, Poisoned, StoreError
+from eventd.store.audit import Audit, Scan, Told, compare, lifecycles
+from eventd.store.database import open_reader
+from eventd.store.journal import JournalReader, Row, Saved
+
+# `replay.replayed`: steps rows again, the facts of each input.
+Replayed = Callable[
+    [Engine, Iterable[Row], frozenset[int]], Iterator[tuple[Row, list[tuple[Fact, ...]]]]
+]
+
+
+class Verdict(Struct, frozen=True):
+    """One invariant of RELIABILITY and whether it holds."""
+
+    invariant: str
+    says: str
+    ok: bool
+    detail: str  # figures where it holds, the first offenders where it does not
+
+
+def verdicts(directory: Path, replayed: Replayed, acked: Iterable[str] = ()) -> list[Verdict]:
+    """Look at a store, best one that is stopped; `acked` are event ids that must be in it.
+
+    Raises StoreError where it cannot be read at all.
+    """
+    with closing(open_reader(directory)) as db:
+        db.execute("BEGIN")  # one state of the tables, also beside a live daemon
+        reader = JournalReader(directory, db)
+        base = _base(reader)
+        scan = Scan(reader, set(acked), base.next_seq)
+        found = [
+            _verdict("I1", "every acknowledged event is in the journal", scan.lost(), scan.size()),
+            _verdict("I2", "sequence numbers have no gaps", scan.gaps, scan.size()),
+            _verdict("I13", "engine time never goes back", scan.backwards, scan.size()),
+        ]
+        told = Told(scan.keys)
+        problems = base.problems or _replay(reader, base, replayed, told)
+        found.append(
+            _verdict("I3", "the replay decides what was decided", problems, told.size(base.name))
+        )
+        if not problems:
+            audit = Audit(reader, told, base.engine, base.next_seq)
+            found += [
+                _verdict("I2", "a strong key counts once", told.twice, told.size(base.name)),
+                *(_verdict("I3", says, wrong, good) for says, wrong, good in compare(audit)),
+            ]
+        found += [_verdict(*one) for one in lifecycles(reader)]
+        return found
+
+
+class _Base(Struct):
+    """Where the replay starts."""
+
+    name: str
+    engine: Engine
+    next_seq: int
+    problems: list[str]
+    newer: Saved | None = None  # a younger snapshot to meet on the way
+
+
+def _base(reader: JournalReader) -> _Base:
+    """The oldest snapshot, or the beginning where the journal reaches back to it."""
+    problems: list[str] = []
+    good: list[Saved] = []
+    for name in reader.snapshots():
+        try:
+            good.append(reader.load(name))
+        except StoreError as e:
+            problems.append(f"{name} {e}")
+    if len(good) < 2 and reader.span().first == 0:  # noqa: PLR2004 - the older of two
+        newer = good[0] if good else None
+        return _Base("the beginning", Engine(), 0, problems, newer)
+    if not good:
+        problems.append("no snapshot is good, and the journal does not reach back to its beginning")
+        return _Base("nothing", Engine(), reader.span().next_seq, problems)
+    saved = good[-1]
+    try:
+        engine = Engine.restore(Restored(saved.frames))
+    except (msgspec.MsgspecError, EventdError, LookupError, ValueError) as e:
+        problems.append(f"{saved.name} cannot be restored: {e}")
+        return _Base(saved.name, Engine(), saved.next_seq, problems)
+    newer = good[0] if len(good) > 1 else None
+    return _Base(saved.name, engine, saved.next_seq, problems, newer)
+
+
+def _replay(reader: JournalReader, base: _Base, replayed: Replayed, told: Told) -> list[str]:
+    """Step the tail into `told`; what went another way."""
+    problems: list[str] = []
+    newer, met = base.newer, base.newer is None
+    skipped = reader.skipped()
+    try:
+        for row, answers in replayed(base.engine, reader.tail(base.next_seq), skipped):
+            facts = tuple(fact for answer in answers for fact in answer)
+            told.add(row, answers, base.engine)
+            if reader.digest(facts) != row.digest:
+                problems.append(f"row {row.seq} was decided otherwise")
+            if newer is not None and row.seq + len(row.inputs) == newer.next_seq:
+                met = True
+                if list(base.engine.snapshot().frames()) != newer.frames:
+                    problems.append(f"the state at {newer.name} is another one")
+    except Poisoned as e:
+        problems.append(f"an input raises: {str(e).strip().splitlines()[-1]}")
+    if not met and newer is not None and newer.next_seq != base.next_seq:
+        problems.append(f"the journal never reaches {newer.name}")
+    return problems
+
+
+def _verdict(invariant: str, says: str, wrong: list[str], good: str) -> Verdict:
+    shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")  # noqa: PLR2004
+    return Verdict(invariant, says, not wrong, shown if wrong else good)
