@@ -1,0 +1,339 @@
+"""New, repeat, duplicate; episodes; what the source's own time is good for."""
+
+from __future__ import annotations
+
+from eventd.core.model import (
+    Alert,
+    AlertChanged,
+    AlertCleared,
+    AlertFired,
+    AlertForgotten,
+    AlertRepeated,
+    Arrival,
+    CapHit,
+    ClearReason,
+    EventDuplicate,
+    EventNoted,
+    Severity,
+    Status,
+)
+from tests.builders import (
+    T0,
+    TICK,
+    at,
+    clear,
+    engine_after,
+    event,
+    facts_of,
+    last,
+    revived,
+    run,
+    started,
+)
+
+DISK = event().fingerprint
+HOUR = 3_600.0
+REPEATED = [AlertRepeated(at(60), DISK, 1)]
+DUPLICATE = [EventDuplicate(at(60), DISK)]
+
+
+def test_the_first_event_of_a_fingerprint_fires_an_alert() -> None:
+    said = event(labels={"mount": "/"}, summary="full", value=99.0, severity=Severity.CRITICAL)
+
+    facts = facts_of([(at(5), said)])
+
+    assert facts[0] == AlertFired(
+        at(5),
+        Alert(
+            fingerprint=said.fingerprint,
+            source="zabbix",
+            name="disk",
+            ci="db1",
+            service="shop",
+            summary="full",
+            status=Status.FIRING,
+            severity=Severity.CRITICAL,
+            labels={"mount": "/"},
+            links=(),
+            started_at=at(5),
+            last_seen_at=at(5),
+            cleared_at=None,
+            count=1,
+            episode=1,
+            suppressed_by="",
+            incident="",
+            value=99.0,
+        ),
+    )
+
+
+def test_the_same_again_is_a_repeat_that_counts_and_moves_last_seen() -> None:
+    engine = engine_after([(at(0), event()), (at(60), event(summary="fuller", value=3.0))])
+
+    alert = engine.alert(DISK)
+
+    assert (alert.count, alert.last_seen_at, alert.summary, alert.value) == (
+        2, at(60), "fuller", 3.0,
+    )  # fmt: skip
+
+
+def test_another_severity_changes_the_alert_and_counts() -> None:
+    feed = [(at(0), event(severity=Severity.MINOR)), (at(60), event(severity=Severity.CRITICAL))]
+
+    assert last(feed) == [AlertChanged(at(60), DISK, 1, Severity.MINOR, Severity.CRITICAL)]
+    assert engine_after(feed).alert(DISK).count == 2
+
+
+def test_a_clear_ends_the_episode_and_the_next_firing_begins_another() -> None:
+    feed = [
+        (at(0), event(labels={"a": "b"})),
+        (at(10), clear(labels={"a": "b"})),
+        (at(20), event(labels={"a": "b"})),
+    ]
+
+    facts = facts_of(feed)
+
+    fingerprint = feed[0][1].fingerprint
+    assert facts[2] == AlertCleared(at(10), fingerprint, 1, ClearReason.SENT)
+    again = engine_after(feed).alert(fingerprint)
+    assert (again.episode, again.count, again.started_at, again.cleared_at) == (2, 2, at(20), None)
+
+
+def test_a_second_clear_is_a_repeat_that_counts_nothing() -> None:
+    feed = [(at(0), event()), (at(10), clear()), (at(60), clear())]
+
+    assert last(feed) == REPEATED
+    assert engine_after(feed).alert(DISK).count == 1
+
+
+def test_a_strong_key_seen_before_is_a_duplicate_for_72_hours() -> None:
+    feed = [(at(0), event(id="a")), (at(71.5 * HOUR), event(id="a"))]
+
+    assert last(feed) == [EventDuplicate(at(71.5 * HOUR), DISK)]
+    assert engine_after(feed).alert(DISK).count == 1
+
+
+def test_a_strong_key_older_than_72_hours_recognises_nothing() -> None:
+    feed = [
+        (at(0), event(id="a")),
+        (at(73 * HOUR), event("other", id="b")),
+        (at(73 * HOUR), event(id="a")),
+    ]
+
+    assert last(feed) == [AlertRepeated(at(73 * HOUR), DISK, 1)]
+
+
+def test_keys_are_kept_for_at_least_as_long_as_told_where_that_is_less_than_an_hour() -> None:
+    feed = [
+        (T0, started(strong_key_for=600.0)),
+        (at(HOUR - 60), event(id="a")),
+        (at(HOUR + 60), event("other", id="b")),
+        (at(HOUR + 60), event(id="a")),
+    ]
+
+    assert last(feed) == [EventDuplicate(at(HOUR + 60), DISK)]
+
+
+def test_a_duplicate_moves_last_seen_and_nothing_else() -> None:
+    engine = engine_after([(at(0), event(id="a"))])
+    before = engine.alert(DISK)
+
+    engine.step(event(id="a", severity=Severity.OK, value=7.0), at(60))
+
+    assert engine.alert(DISK) == Alert(
+        *(at(60) if name == "last_seen_at" else getattr(before, name) for name in fields(before))
+    )
+
+
+def fields(alert: Alert) -> tuple[str, ...]:
+    """The names of an alert's fields, in order."""
+    return alert.__struct_fields__
+
+
+def test_a_duplicate_of_an_unknown_alert_names_none() -> None:
+    feed = [
+        (at(0), event(id="a", status=Status.INFO)),
+        (at(1), event(id="a", status=Status.INFO)),
+    ]
+
+    assert last(feed) == [EventDuplicate(at(1), "")]
+
+
+def test_a_weak_key_is_a_duplicate_for_ten_seconds() -> None:
+    assert last([(at(50), event()), (at(60), event())]) == DUPLICATE
+    assert last([(at(49), event()), (at(60), event())]) == REPEATED
+
+
+def test_a_weak_key_matches_only_the_latest_event_of_its_fingerprint() -> None:
+    feed = [(at(58), event(payload="a")), (at(59), event(payload="b"))]
+
+    assert last([*feed, (at(60), event(payload="a"))]) == REPEATED
+
+
+def test_what_the_broker_sends_again_is_a_duplicate_at_any_age() -> None:
+    again = event(arrival=Arrival.REDELIVERED)
+
+    assert last([(at(-9_000), event()), (at(60), again)]) == DUPLICATE
+
+
+def test_what_the_broker_sends_again_for_the_first_time_is_new() -> None:
+    again = event(payload="never seen", arrival=Arrival.REDELIVERED)
+
+    assert last([(at(0), event()), (at(60), again)]) == REPEATED
+
+
+def test_a_retained_message_that_says_what_is_known_is_a_duplicate() -> None:
+    kept = event(payload="other bytes", arrival=Arrival.RETAINED)
+
+    assert last([(at(0), event()), (at(60), kept)]) == DUPLICATE
+
+
+def test_a_retained_message_restores_state_and_counts_no_repeat() -> None:
+    kept = event(severity=Severity.CRITICAL, arrival=Arrival.RETAINED)
+    feed = [(at(0), event()), (at(60), kept)]
+
+    assert last(feed) == [AlertChanged(at(60), DISK, 1, Severity.MAJOR, Severity.CRITICAL)]
+    assert engine_after(feed).alert(DISK).count == 1
+
+
+def test_a_retained_message_of_an_unknown_alert_fires_it() -> None:
+    facts = facts_of([(at(0), event(arrival=Arrival.RETAINED))])
+
+    assert isinstance(facts[0], AlertFired)
+
+
+def test_a_heartbeat_is_never_a_duplicate_and_its_key_recognises_nothing() -> None:
+    beat = event(status=Status.HEARTBEAT, id="a")
+
+    facts = facts_of([(at(0), beat), (at(1), beat), (at(2), event(id="a"))])
+
+    assert facts[:2] == [
+        EventNoted(at(0), "zabbix", Status.HEARTBEAT),
+        EventNoted(at(1), "zabbix", Status.HEARTBEAT),
+    ]
+    assert isinstance(facts[2], AlertFired)
+
+
+def test_a_clear_that_arrives_before_its_firing_leaves_nothing_firing() -> None:
+    feed = [
+        (at(0), clear(occurred_at=at(-5))),
+        (at(1), event(occurred_at=at(-60))),
+    ]
+
+    assert facts_of(feed) == [
+        EventNoted(at(0), "zabbix", Status.CLEARED),
+        AlertRepeated(at(1), DISK, 0, late=True),
+    ]
+    assert list(engine_after(feed).alerts()) == []
+
+
+def test_a_late_firing_does_not_reopen_what_cleared_after_it() -> None:
+    feed = [
+        (at(0), event(occurred_at=at(0))),
+        (at(20), clear(occurred_at=at(20))),
+        (at(60), event(occurred_at=at(10), payload="late")),
+    ]
+
+    assert last(feed) == [AlertRepeated(at(60), DISK, 1, late=True)]
+    assert engine_after(feed).alert(DISK).status is Status.CLEARED
+
+
+def test_a_late_clear_does_not_end_what_fired_after_it() -> None:
+    feed = [(at(0), event(occurred_at=at(0))), (at(60), clear(occurred_at=at(-10)))]
+
+    assert last(feed) == [AlertRepeated(at(60), DISK, 1, late=True)]
+    assert engine_after(feed).alert(DISK).status is Status.FIRING
+
+
+def test_an_incredible_time_is_no_time_so_that_the_order_of_arrival_counts() -> None:
+    for far in (-31 * 24 * HOUR, 301):
+        said = event(occurred_at=at(60 + far))
+
+        fired = last([(at(0), event()), (at(30), clear()), (at(60), said)])[0]
+
+        assert isinstance(fired, AlertFired)
+        assert fired.alert.started_at == at(60)
+
+
+def test_a_source_without_times_is_not_late_after_a_clock_that_ran_ahead() -> None:
+    feed = [(at(0), event()), (at(30), clear(occurred_at=at(300))), (at(60), event(payload="x"))]
+
+    assert isinstance(last(feed)[0], AlertFired)
+
+
+def test_an_alert_never_starts_in_the_future() -> None:
+    engine = engine_after([(at(0), event(occurred_at=at(200))), (at(1), clear())])
+
+    alert = engine.alert(DISK)
+
+    assert (alert.started_at, alert.cleared_at) == (at(0), at(1))
+
+
+def test_a_cleared_alert_is_forgotten_after_a_day() -> None:
+    engine = engine_after([(at(0), event()), (at(10), clear())])
+
+    assert run(engine, [(at(24 * HOUR + 20), TICK)]) == [AlertForgotten(at(24 * HOUR + 10), DISK)]
+    assert list(engine.alerts()) == []
+
+
+def test_an_alert_that_fires_again_is_not_forgotten() -> None:
+    feed = [(at(0), event()), (at(10), clear()), (at(20), event()), (at(25 * HOUR), TICK)]
+
+    assert last(feed) == []
+
+
+def test_where_alerts_are_capped_the_longest_cleared_makes_room() -> None:
+    feed = [
+        (T0, started(max_alerts=2)),
+        (at(0), event("a")),
+        (at(1), event("b")),
+        (at(2), clear("b")),
+        (at(3), event("c")),
+    ]
+
+    facts = last(feed)
+
+    assert facts[:2] == [CapHit(at(3), "alerts"), AlertForgotten(at(3), event("b").fingerprint)]
+    assert [alert.name for alert in engine_after(feed).alerts()] == ["a", "c"]
+
+
+def test_where_all_that_is_capped_fires_the_longest_known_is_evicted() -> None:
+    feed = [(T0, started(max_alerts=1)), (at(0), event("a")), (at(3), event("b"))]
+
+    facts = last(feed)
+
+    evicted = event("a").fingerprint
+    assert facts[:3] == [
+        CapHit(at(3), "alerts"),
+        AlertCleared(at(3), evicted, 1, ClearReason.EVICTED),
+        AlertForgotten(at(3), evicted),
+    ]
+
+
+def test_where_keys_are_capped_the_oldest_make_room() -> None:
+    feed = [
+        (T0, started(max_keys=2)),
+        (at(0), event(id="a")),
+        (at(20), event(id="b")),
+        (at(40), event(id="c")),
+        (at(60), event(id="a")),
+    ]
+
+    facts = facts_of(feed)
+
+    assert [fact for fact in facts if isinstance(fact, CapHit)] == [
+        CapHit(at(40), "keys"),
+        CapHit(at(60), "keys"),
+    ]
+    assert facts[-1] == AlertRepeated(at(60), DISK, 1)
+
+
+def test_many_keys_survive_a_snapshot() -> None:
+    engine = engine_after([(at(second), event(id=f"id{second}")) for second in range(0, 5_000, 2)])
+
+    restored = revived(engine)
+
+    assert run(restored, [(at(5_000), event(id="id0")), (at(5_000), event(id="id4998"))]) == [
+        EventDuplicate(at(5_000), DISK),
+        EventDuplicate(at(5_000), DISK),
+    ]

@@ -1,0 +1,178 @@
+"""What a reader of facts alone would believe: the engine must believe the same."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from eventd.core.engine import Engine
+from eventd.core.model import (
+    AlertChanged,
+    AlertCleared,
+    AlertFired,
+    AlertForgotten,
+    AlertJoined,
+    AlertSuppressed,
+    AlertUnsuppressed,
+    Fact,
+    Incident,
+    IncidentAcknowledged,
+    IncidentClosed,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+    IncidentState,
+    IncidentUpdated,
+    MaintenanceAnnounced,
+    MaintenanceEnded,
+    Severity,
+    SilenceAdded,
+    SilenceEnded,
+    Status,
+)
+
+
+class BelievedAlert(Struct):
+    """An alert by its facts."""
+
+    episode: int
+    severity: Severity
+    status: Status = Status.FIRING
+    suppressed_by: str = ""
+    incident: str = ""
+    cleared_at: datetime | None = None
+
+
+class BelievedIncident(Struct):
+    """An incident by its facts."""
+
+    impact: int
+    urgency: int
+    state: IncidentState = IncidentState.OPEN
+    members: set[str] = set()
+    firing: int = 0
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str = ""
+    resolved_at: datetime | None = None
+    closed_at: datetime | None = None
+
+
+class Beliefs:
+    """The fold of all facts so far."""
+
+    def __init__(self) -> None:
+        self.alerts: dict[str, BelievedAlert] = {}
+        self.incidents: dict[str, BelievedIncident] = {}
+        self.suppressors: set[str] = set()
+
+    def take(self, fact: Fact) -> None:
+        """Believe one more fact."""
+        match fact:
+            case AlertFired(_, alert):
+                self.alerts[alert.fingerprint] = BelievedAlert(alert.episode, alert.severity)
+            case AlertChanged():
+                assert self.alerts[fact.fingerprint].severity is fact.was
+                self.alerts[fact.fingerprint].severity = fact.severity
+            case AlertCleared():
+                known = self.alerts[fact.fingerprint]
+                assert known.episode == fact.episode
+                known.status, known.suppressed_by = Status.CLEARED, ""
+                known.cleared_at = fact.at
+                if fact.incident:
+                    self.incidents[fact.incident].firing -= 1
+            case AlertForgotten():
+                self.alerts.pop(fact.fingerprint, None)
+            case AlertSuppressed():
+                assert fact.by in self.suppressors
+                self.alerts[fact.fingerprint].suppressed_by = fact.by
+            case AlertUnsuppressed():
+                assert self.alerts[fact.fingerprint].suppressed_by == fact.by
+                self.alerts[fact.fingerprint].suppressed_by = ""
+            case AlertJoined():
+                joined = self.alerts[fact.fingerprint]
+                assert (joined.incident, joined.suppressed_by) == ("", "")
+                joined.incident = fact.incident
+                self.incidents[fact.incident].members.add(fact.fingerprint)
+                self.incidents[fact.incident].firing += 1
+            case _:
+                self._suppressor(fact)
+                self._incident(fact)
+
+    def _suppressor(self, fact: Fact) -> None:
+        match fact:
+            case SilenceAdded():
+                self.suppressors.add(fact.silence.id)
+            case MaintenanceAnnounced():
+                self.suppressors.add(fact.maintenance.id)
+            case SilenceEnded():
+                self.suppressors.remove(fact.silence)
+            case MaintenanceEnded():
+                self.suppressors.remove(fact.maintenance)
+            case _:
+                pass
+
+    def _incident(self, fact: Fact) -> None:
+        match fact:
+            case IncidentOpened(_, new):
+                self.incidents[new.id] = BelievedIncident(new.impact, new.urgency, members=set())
+            case IncidentUpdated():
+                known = self.incidents[fact.incident]
+                known.impact, known.urgency = fact.impact, fact.urgency
+            case IncidentAcknowledged():
+                known = self.incidents[fact.incident]
+                known.acknowledged_at, known.acknowledged_by = fact.at, fact.actor
+            case IncidentResolved():
+                known = self.incidents[fact.incident]
+                assert known.state is IncidentState.OPEN
+                known.state, known.resolved_at = IncidentState.RESOLVED, fact.at
+            case IncidentReopened():
+                known = self.incidents[fact.incident]
+                assert known.state is IncidentState.RESOLVED
+                known.state, known.resolved_at = IncidentState.OPEN, None
+                known.acknowledged_at, known.acknowledged_by = None, ""
+            case IncidentClosed():
+                known = self.incidents[fact.incident]
+                assert known.state is not IncidentState.CLOSED
+                known.state, known.closed_at = IncidentState.CLOSED, fact.at
+                known.resolved_at = known.resolved_at or fact.at
+            case _:
+                pass
+
+    def agree_with(self, engine: Engine) -> None:
+        """Assert that the engine's tables say the same."""
+        seen = {
+            alert.fingerprint: BelievedAlert(
+                alert.episode,
+                alert.severity,
+                alert.status,
+                alert.suppressed_by,
+                alert.incident,
+                alert.cleared_at,
+            )
+            for alert in engine.alerts()
+        }
+        assert seen == self.alerts
+        for incident in engine.incidents():
+            assert (
+                _as_believed(incident, self.incidents[incident.id].members)
+                == (self.incidents[incident.id])
+            )
+        known = {incident.id for incident in engine.incidents()}
+        for id_, believed in self.incidents.items():
+            assert id_ in known or believed.state is IncidentState.CLOSED
+
+
+def _as_believed(incident: Incident, members: set[str]) -> BelievedIncident:
+    assert incident.alerts == len(members)
+    return BelievedIncident(
+        impact=incident.impact,
+        urgency=incident.urgency,
+        state=incident.state,
+        members=members,
+        firing=incident.firing,
+        acknowledged_at=incident.acknowledged_at,
+        acknowledged_by=incident.acknowledged_by,
+        resolved_at=incident.resolved_at,
+        closed_at=incident.closed_at,
+    )

@@ -1,0 +1,187 @@
+"""Random feeds: few fingerprints, many ways to speak of them, time that never goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from hypothesis import strategies as st
+from tests.builders import (
+    T0,
+    Feed,
+    event,
+    group_rule,
+    load,
+    silence,
+    started,
+    threshold_rule,
+)
+
+from eventd.core.model import (
+    Acknowledge,
+    Arrival,
+    Close,
+    Comment,
+    EndSilence,
+    Event,
+    Input,
+    Refused,
+    Reopen,
+    Resolve,
+    Severity,
+    Started,
+    Status,
+    Tick,
+    Window,
+)
+
+Recipe = Callable[[datetime], Input]  # an input, once its time is known
+
+RULES = (
+    group_rule(),
+    group_rule("by-ci", by=["ci"], within="20s", reopen_within="1m", impact=2),
+    group_rule("worst", "severity>=critical", by=["name"], within="1h", urgency=1),
+    threshold_rule(count=2),
+    threshold_rule("many-events", 'service="shop"', count=3, of="events", within="90s"),
+    threshold_rule("hot", "value>90", count=2, of="events", by=["name"], impact=1),
+)
+STEPS = (0, 0, 0, 1, 5, 9, 15, 59, 60, 61, 301, 3_600, 90_000)  # s between two inputs
+OFFSETS = (-100_000_000, -1_000, -61, -1, 0, 0, 100, 1_000)  # s a source's clock is off
+
+
+def maybe(values: st.SearchStrategy[int]) -> st.SearchStrategy[int | None]:
+    """None, mostly."""
+    return st.one_of(st.none(), st.none(), values)
+
+
+@st.composite
+def events(draw: st.DrawFn, *, strong: bool = False) -> Recipe:
+    """About six alerts, all statuses, arrivals and promises."""
+    name, ci, service = draw(
+        st.sampled_from(
+            [
+                ("disk", "a", "shop"),
+                ("disk", "b", "shop"),
+                ("cpu", "a", "bank"),
+                ("net", "c", "bank"),
+                ("net", "", "shop"),
+                ("odd", "", ""),
+            ]
+        )
+    )
+    status = draw(st.sampled_from([Status.FIRING] * 6 + [Status.CLEARED] * 4 + list(Status)[2:]))
+    severity = draw(st.sampled_from(Severity))
+    number = draw(st.integers(0, 10_000) if strong else maybe(st.integers(0, 6)))
+    occurred = draw(maybe(st.sampled_from(OFFSETS)))
+    expires = draw(maybe(st.sampled_from((-10, 0, 50, 400))))
+    repeats = draw(st.sampled_from((0, 0, 0, 30, 200)))
+    quiet = draw(st.sampled_from((0, 0, 0, 0, 20, 100)))
+    value = draw(st.sampled_from((None, 50.0, 95.0)))
+    arrival = draw(st.sampled_from([Arrival.LIVE] * 4 + list(Arrival)))
+    window = None
+    if status is Status.CHANGE:
+        window = draw(st.sampled_from(((0, 60), (-50, 100), (30, 400), (-50, -1), (5, 5))))
+
+    def at_time(now: datetime) -> Event:
+        def later(seconds: int | None) -> datetime | None:
+            return None if seconds is None else now + timedelta(seconds=seconds)
+
+        return event(
+            name,
+            ci=ci,
+            service=service,
+            status=status,
+            severity=severity,
+            id="" if number is None else f"id{number}",
+            occurred_at=later(occurred),
+            expires_at=later(expires),
+            repeats_within=repeats,
+            quiet_for=quiet,
+            value=value,
+            arrival=arrival,
+            window=window
+            and Window(
+                now + timedelta(seconds=window[0]),
+                now + timedelta(seconds=window[1]),
+                ("a",),
+                (service,),
+            ),
+        )
+
+    return at_time
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> Recipe:
+    """What operators do, right or wrong."""
+    incident = f"INC-{draw(st.integers(1, 4)):06d}"
+    key = draw(st.sampled_from((b"", b"", b"k" * 16, b"l" * 16)))
+    kind = draw(st.sampled_from((Acknowledge, Comment, Resolve, Close, Reopen, EndSilence, None)))
+    if kind is None:
+        selector = draw(st.sampled_from(('name="disk"', 'service="bank"', "severity<=minor", "")))
+        lasts = timedelta(seconds=draw(st.sampled_from((-1, 0, 30, 500))))
+        return lambda now: silence(selector, now + lasts, key=key)
+    if kind is Acknowledge:
+        return lambda now: Acknowledge(incident, "ann", key)
+    if kind is EndSilence:
+        return lambda now: EndSilence(incident.replace("INC", "SIL"), "ann", key)
+    assert kind is Comment or kind is Resolve or kind is Close or kind is Reopen
+    return lambda now: kind(incident, "ann", "text", key)
+
+
+@st.composite
+def starts(draw: st.DrawFn) -> Recipe:
+    """Starts with other settings, small caps among them."""
+    settings = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "resolve_after": st.sampled_from((0.0, 10.0)),
+                "start_grace": st.sampled_from((0.0, 20.0)),
+                "forget_after": st.sampled_from((30.0, 500.0)),
+                "strong_key_for": st.sampled_from((60.0, 4_000.0)),
+                "max_alerts": st.integers(1, 4),
+                "max_keys": st.integers(1, 4),
+                "max_groups": st.integers(1, 2),
+                "max_silences": st.integers(1, 2),
+                "max_maintenance": st.integers(1, 2),
+            },
+        )
+    )
+    return lambda now: started(**settings)
+
+
+def loads() -> st.SearchStrategy[Recipe]:
+    """Rule sets."""
+    sets = st.lists(st.sampled_from(RULES), unique_by=lambda data: str(data["name"]))
+    return sets.map(lambda rules: lambda now: load(*rules, version=str(len(rules))))
+
+
+def fixed() -> st.SearchStrategy[Recipe]:
+    """What says nothing about alerts."""
+    return st.sampled_from((lambda now: Tick(), lambda now: Refused("zabbix", "decode", "bad")))
+
+
+def timed(recipes: list[tuple[float, Recipe]]) -> Feed:
+    """A feed from the steps between its inputs."""
+    now, feed = T0, []
+    for step, recipe in recipes:
+        now += timedelta(seconds=step)
+        feed.append((now, recipe(now)))
+    return feed
+
+
+def feeds(
+    *others: st.SearchStrategy[Recipe], strong: bool = False, steps: tuple[float, ...] = STEPS
+) -> st.SearchStrategy[Feed]:
+    """All rules loaded, then events, mixed with `others`; everything where none are named."""
+    mixed = others or (commands(), starts(), loads(), fixed())
+    event_ = events(strong=strong)
+    inputs = st.one_of(event_, event_, event_, event_, event_, *mixed)
+    rest = st.lists(st.tuples(st.sampled_from(steps), inputs), max_size=40)
+    return rest.map(lambda recipes: timed([(0, lambda now: load(*RULES)), *recipes]))
+
+
+def is_start(item: Input) -> bool:
+    """Whether eventd was away before it."""
+    return isinstance(item, Started)
