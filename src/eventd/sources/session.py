@@ -1,0 +1,300 @@
+"""One connection to an MQTT broker: messages in, acknowledgements back after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from aiomqtt import MqttError
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+
+from eventd.clock import wall
+from eventd.core.model import Delivery, Input
+from eventd.errors import EventdError, Stopping
+from eventd.runtime import Inbox, Outcome, Submission
+from eventd.sources.frames import (
+    Assembly,
+    Malformed,
+    Publish,
+    is_publish,
+    is_qos_2,
+    packet_end,
+    parse,
+)
+
+MAX_PACKET = 8 * 1024 * 1024 + 128 * 1024  # a payload as large as an HTTP body, and its envelope
+_CHUNK = 65_536  # bytes looked at in one turn of the loop: some 300 messages, a few ms
+_LOOK_AGAIN = 0.01  # s in which the rest of a control packet should have come
+_PUBACK = struct.Struct("!BBH")
+
+Admit = Callable[[Publish, datetime], tuple[Delivery, tuple[Input, ...]]]
+
+
+class Congested(MqttError):
+    """The inbox stayed full for a whole keep-alive: let the broker keep the rest for a while."""
+
+
+class Session:
+    """Takes messages of one connection and acknowledges them there, in the order they came.
+
+    Invariant: what was taken at QoS 1 is acknowledged after its commit, on this connection or
+    not at all; then the broker sends it again. While the inbox is crowded and acknowledgements
+    are owed, the socket is not read. QoS 0 fills half of the inbox at most; the rest is dropped.
+    """
+
+    def __init__(
+        self, library: Client, inbox: Inbox, admit: Admit, dropped: Callable[[], None]
+    ) -> None:
+        """`admit` turns a message into inputs; `dropped` is told of each QoS 0 message lost."""
+        self._library, self._inbox, self._admit, self._dropped = library, inbox, admit, dropped
+        self._v5 = library.protocol == MQTTProtocolVersion.MQTTv5
+        self._loop = asyncio.get_running_loop()
+        self._sock: socket.socket | None = None
+        self._direct = True  # we cut PUBLISH packets; else the library reads everything
+        self._assembly: Assembly | None = None
+        self._acks: list[tuple[int, int]] = []  # packet id and QoS, committed
+        self._owed = 0  # acknowledgements
+        self._none_owed = asyncio.Event()
+        self._trouble = asyncio.Event()  # crowded, or failed
+        self._failure = ""
+        self._holding = False
+        self._ended = False
+
+    def attach(self, sock: socket.socket) -> None:
+        """Take over reading; to be called before a byte has come in."""
+        if self._ended:
+            self._library.on_disconnect = None
+            self._library.disconnect()  # connected after everybody gave up waiting for it
+            return
+        self._sock = sock
+        # a TLS socket cannot be peeked into
+        self._direct = not isinstance(sock, ssl.SSLSocket)
+        self._resume()
+
+    async def watch(self) -> None:
+        """Pause and resume; raise MqttError when the connection has to be given up."""
+        while True:
+            await self._trouble.wait()
+            self._trouble.clear()
+            if self._failure:
+                raise MqttError(self._failure)
+            try:
+                async with asyncio.timeout(self._library.keepalive):
+                    await self._inbox.room()
+            except TimeoutError:
+                raise Congested("the inbox stayed full") from None
+            self._resume()
+
+    def hold(self) -> None:
+        """Take nothing more; what still comes is for the next connection."""
+        self._holding = True
+
+    async def settled(self) -> None:
+        """Return when everything taken has been acknowledged."""
+        while self._owed:
+            self._none_owed.clear()
+            await self._none_owed.wait()
+
+    def end(self) -> None:
+        """Acknowledge nothing from now on: the connection is gone."""
+        self._ended = True
+
+    def on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        """Take a message that the library has read."""
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "\N{REPLACEMENT CHARACTER}"
+        publish = Publish(
+            topic,
+            bytes(message.payload),
+            message.qos,
+            message.retain,
+            message.dup,
+            message.mid,
+            _properties(message.properties),
+        )
+        self._take(publish, wall())
+
+    # -- reading --------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        sock = self._sock
+        if sock is None or sock.fileno() < 0 or self._ended:
+            return
+        if self._direct:
+            self._loop.add_reader(sock.fileno(), self._read)
+        else:
+            self._loop.add_reader(sock.fileno(), self._read_library)
+            # what TLS has decrypted already does not make the socket readable
+            self._loop.call_soon(self._read_library)
+
+    def _pause(self) -> None:
+        if self._sock is not None and self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock.fileno())
+
+    def _paused_if_crowded(self) -> bool:
+        if not self._owed or not self._inbox.crowded:
+            return False
+        self._pause()
+        self._trouble.set()
+        return True
+
+    def _read(self) -> None:
+        sock, assembly = self._sock, self._assembly
+        if sock is None:
+            return
+        try:
+            if assembly is None:
+                data = sock.recv(_CHUNK, socket.MSG_PEEK)
+            else:
+                data = sock.recv(min(assembly.missing, _CHUNK))
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        try:
+            if not data:
+                self._library.loop_read()  # it meets the same end, and tells everyone
+            elif assembly is not None:
+                self._assemble(assembly, data)
+            elif is_publish(data[0]):
+                self._cut(sock, data)
+            else:
+                self._give_way(data)
+        except Malformed as e:
+            self._fail(str(e))
+
+    def _cut(self, sock: socket.socket, peeked: bytes) -> None:
+        """Take the whole messages at the front, and no byte more from the socket."""
+        now = wall()
+        at = 0
+        try:
+            while at < len(peeked) and is_publish(peeked[at]):
+                end = packet_end(peeked, at)
+                if not 0 < end <= len(peeked):
+                    break
+                publish = parse(peeked, at, end, v5=self._v5)
+                at = end
+                self._take(publish, now)
+                if self._paused_if_crowded():
+                    break
+        finally:
+            if at:
+                sock.recv(at)
+        if not at:
+            self._assembly = Assembly(MAX_PACKET)
+            self._assembly.add(sock.recv(len(peeked)))
+
+    def _assemble(self, assembly: Assembly, data: bytes) -> None:
+        assembly.add(data)
+        if not assembly.missing:
+            self._assembly = None
+            self._take(assembly.publish(v5=self._v5), wall())
+            self._paused_if_crowded()
+
+    def _give_way(self, peeked: bytes) -> None:
+        """Let the library read the packet at the front, once it is whole.
+
+        Of a half it would keep the place, and the bytes that we meet next could be anything.
+        """
+        if is_qos_2(peeked[0]):
+            # from a filter that an earlier user of the session has subscribed to
+            self._direct = False
+            self._resume()
+        elif 0 < packet_end(peeked, 0) <= len(peeked):
+            self._library.loop_read()
+        elif len(peeked) < _CHUNK:
+            self._pause()
+            self._loop.call_later(_LOOK_AGAIN, self._resume)
+        else:
+            raise Malformed("a control packet is larger than 64 kB")
+
+    def _read_library(self) -> None:
+        sock = self._sock
+        self._library.loop_read()
+        while not self._paused_if_crowded() and isinstance(sock, ssl.SSLSocket) and sock.pending():
+            self._library.loop_read()
+
+    def _take(self, publish: Publish, received_at: datetime) -> None:
+        if self._holding:
+            return
+        if not publish.qos and self._inbox.crowded:
+            self._dropped()
+            return
+        delivery, inputs = self._admit(publish, received_at)
+        done = partial(self._settle, publish.mid, publish.qos) if publish.qos else _owe_nothing
+        try:
+            self._inbox.put(Submission(inputs, done, delivery), force=True)
+        except Stopping:
+            self.hold()
+            return
+        if publish.qos:
+            self._owed += 1
+
+    # -- acknowledging --------------------------------------------------------------------
+
+    def _settle(self, mid: int, qos: int, result: Outcome | EventdError) -> None:
+        if self._ended:
+            return
+        if isinstance(result, EventdError):
+            # a later acknowledgement would be out of order, and this one must never be sent
+            self._fail(str(result))
+            return
+        if not self._acks:
+            self._loop.call_soon(self._acknowledge)
+        self._acks.append((mid, qos))
+
+    def _acknowledge(self) -> None:
+        """Send what the last commit has settled, in one go."""
+        acks, self._acks = self._acks, []
+        if self._ended:
+            return
+        self._owed -= len(acks)
+        sent = 0
+        if self._direct and self._sock is not None and not self._library.want_write():
+            sent = self._send(self._sock, b"".join([_PUBACK.pack(0x40, 2, mid) for mid, _ in acks]))
+        for mid, qos in acks[sent:]:
+            self._library.ack(mid, qos)
+        if not self._owed:
+            self._none_owed.set()
+
+    def _send(self, sock: socket.socket, pubacks: bytes) -> int:
+        """How many went out whole; the library may queue the rest behind them."""
+        try:
+            whole, torn = divmod(sock.send(pubacks), _PUBACK.size)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(pubacks)  # reading will tell
+        if torn:
+            self._fail("an acknowledgement was torn: the broker does not read")
+            return len(pubacks)
+        return whole
+
+    def _fail(self, why: str) -> None:
+        self._ended = True
+        self._failure = why
+        self._pause()
+        self._trouble.set()
+
+
+def _owe_nothing(_result: Outcome | EventdError) -> None:
+    """QoS 0 is not acknowledged."""
+
+
+def _properties(sent: Properties | None) -> dict[str, str]:
+    """The same as `frames` makes of them."""
+    if sent is None:
+        return {}
+    found = dict(getattr(sent, "UserProperty", ()))
+    if content_type := getattr(sent, "ContentType", ""):
+        found["content-type"] = content_type
+    return found

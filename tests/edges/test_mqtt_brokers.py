@@ -1,0 +1,220 @@
+"""The MQTT source and brokers that ask for credentials, remember too much, or misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from structlog.testing import capture_logs
+from tests.broker import Mosquitto, free_port
+from tests.edges.mqtt_desk import PLANT, Desk, decode, words, yard
+
+from eventd.core.model import Refused, SourcePolicy
+from eventd.sources.mqtt import MqttSource, Topics
+
+WELCOME = {4: b"\x20\x02\x00\x00", 5: b"\x20\x03\x00\x00\x00"}  # CONNACK
+both_versions = pytest.mark.parametrize("version", [5, 4], ids=["v5", "v3.1.1"])
+
+
+class Server:
+    """Whatever a broker may do wrong: answers the first packet with bytes, the next with others."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = answers
+        self.calls = asyncio.Semaphore(0)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        """On the port given."""
+        async with asyncio.TaskGroup() as group:
+            server = await asyncio.start_server(
+                lambda reader, writer: group.create_task(self._serve(reader, writer)),
+                "127.0.0.1",
+                0,
+            )
+            yield server.sockets[0].getsockname()[1]
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.calls.release()
+        with suppress(ConnectionError):
+            for answer in self._answers:
+                await reader.read(1000)
+                writer.write(answer)
+            await reader.read()
+        writer.transport.abort()
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for the loopback, signed by itself, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN=yard"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return cert, key
+
+
+@pytest.mark.loops
+@both_versions
+async def test_over_tls_messages_are_bounded_complete_and_acknowledged(
+    tmp_path: Path, version: int
+) -> None:
+    cert, key = certificate(tmp_path)
+    port = free_port()
+    lines = (f"listener {port} 127.0.0.1", f"certfile {cert}", f"keyfile {key}")
+    desk = Desk(100_000)
+    sent = [f"{n} " + "x" * (n % 7 * 1000) for n in range(300)]
+    safe = yard(port, version, tls=True, ca_file=str(cert))
+    with Mosquitto(tmp_path, *lines, durable=False).running() as broker:
+        async with desk.source(safe):
+            await asyncio.to_thread(broker.publish, "events/a", *sent)
+            crowded = desk.inbox.bytes
+            taken = [item for _ in range(60) for item in await desk.commit(5)]
+        async with desk.source(safe):
+            broker.publish("events/a", "marker")
+            after = await desk.commit(1)
+
+    assert 50_000 < crowded <= 50_000 + 6300
+    assert words(taken) == sent
+    assert words(after) == ["marker"]
+
+
+# paho leaves the socket of a handshake that failed to the garbage collector
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*SSLSocket")
+async def test_a_broker_with_an_unknown_certificate_is_not_trusted(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    port = free_port()
+    lines = (f"listener {port} 127.0.0.1", f"certfile {cert}", f"keyfile {key}")
+    desk = Desk()
+    with Mosquitto(tmp_path, *lines, durable=False).running():
+        logs = await _two_tries(
+            desk, MqttSource(yard(port, tls=True), desk.inbox, decode, desk.meter)
+        )
+    gc.collect()
+
+    assert "certificate verify failed" in logs[0]
+    assert desk.meter.ups == 0
+
+
+async def test_credentials_are_sent_and_a_refused_login_is_tried_again(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "eventd", "right"], check=True)
+    lines = ("allow_anonymous false", f"password_file {passwords}")
+    desk = Desk()
+    with Mosquitto(tmp_path, *lines, durable=False).running() as broker:
+        wrong = yard(broker.port, username="eventd", password="wrong")
+        logs = await _two_tries(desk, MqttSource(wrong, desk.inbox, decode, desk.meter))
+        refused = desk.meter.ups
+        async with desk.source(yard(broker.port, username="eventd", password="right")):
+            accepted = desk.meter.ups
+
+    assert "Not authorized" in logs[0]
+    assert (refused, accepted) == (0, 1)
+    assert "wrong" not in repr(wrong)
+
+
+@both_versions
+async def test_a_filter_that_is_configured_no_more_is_refused_by_name_also_at_qos_2(
+    broker: Mosquitto, version: int
+) -> None:
+    properties = None
+    if version == 5:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
+        properties.SessionExpiryInterval = 1000
+    async with aiomqtt.Client(
+        "127.0.0.1",
+        broker.port,
+        identifier="eventd",
+        protocol=aiomqtt.ProtocolVersion(version),
+        properties=properties,
+        clean_session=None if version == 5 else False,
+    ) as before:
+        await before.subscribe("old/#", 2)
+    broker.publish("old/a", "one", "two", qos=2)
+    broker.publish("old/a", "three", qos=1)
+    desk = Desk()
+    async with desk.source(yard(broker.port, version)):
+        taken = await desk.commit(3)
+    async with desk.source(yard(broker.port, version)):
+        broker.publish("events/a", "marker")
+        after = await desk.commit(1)
+
+    why = "no filter of yard matches the topic 'old/a'"
+    assert [item.inputs for item in taken] == [(Refused("yard", "unknown_source", why),)] * 3
+    assert sorted(words(taken)) == ["one", "three", "two"]
+    assert words(after) == ["marker"]
+
+
+async def test_a_refused_filter_is_told_and_does_not_end_the_connection() -> None:
+    desk = Desk()
+    serve = Server(WELCOME[4], b"\x90\x03\x00\x01\x80")
+    with capture_logs() as logs:
+        async with serve.listening() as port, desk.source(yard(port, 4, will_topic="")):
+            pass
+
+    assert [x["filter"] for x in logs if x["event"] == "mqtt.subscription_refused"] == ["events/#"]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\x32\x02\x00\x09",  # a PUBLISH shorter than its topic
+        b"\x30\xff\xff\xff\xff\xff",  # a length of five bytes
+        b"\xd0\xff\xff\xff\xff\xff",
+        b"\x90\x80\x80\x08" + bytes(66_000),  # a control packet of 128 kB
+    ],
+    ids=["short", "long", "control", "large"],
+)
+async def test_bytes_that_are_no_mqtt_end_the_connection_and_it_is_made_anew(
+    nonsense: bytes,
+) -> None:
+    serve, desk = Server(WELCOME[4] + nonsense), Desk()
+    async with serve.listening() as port, asyncio.timeout(20), asyncio.TaskGroup() as group:
+        source = MqttSource(yard(port, 4), desk.inbox, decode, desk.meter)
+        group.create_task(source.run())
+        await serve.calls.acquire()
+        await serve.calls.acquire()
+        source.stop()
+
+    assert len(desk.inbox) == 0
+
+
+def test_the_first_filter_that_matches_a_topic_gives_it_its_policy() -> None:
+    names = ("$share/g/a/+", "a/#", "#", "$SYS/#")
+    policies = {name: SourcePolicy(name=name, decoder="text") for name in names}
+    topics = Topics(tuple(policies.items()), PLANT)
+
+    found = [topics.policy(topic).name for topic in ("a/b", "a/b/c", "b", "$SYS/x", "a/b", "$x/y")]
+
+    assert found == ["$share/g/a/+", "a/#", "#", "$SYS/#", "$share/g/a/+", "plant"]
+
+
+@pytest.mark.parametrize("name", ["", "a/#/b", "a+", "$share/g", "$share/g/"])
+def test_a_wrong_filter_is_refused_before_anything_is_connected(name: str) -> None:
+    with pytest.raises(ValueError, match="Invalid wildcard"):
+        Topics(((name, PLANT),), PLANT)
+
+
+async def _two_tries(desk: Desk, source: MqttSource) -> list[str]:
+    """Why each of the first two connections failed."""
+    with capture_logs() as logs:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            group.create_task(source.run())
+            while sum(x["event"] == "mqtt.lost" for x in logs) < 2:
+                await asyncio.sleep(0.01)
+            source.stop()
+    return [x["why"] for x in logs if x["event"] == "mqtt.lost"]
