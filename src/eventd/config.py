@@ -1,0 +1,402 @@
+"""The configuration: one frozen value, read strictly, once. The environment is read here alone."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from eventd.core.model import Settings, SourcePolicy
+from eventd.core.rules.rule import Span, parse_span
+from eventd.errors import ConfigError
+from eventd.files import Document, Secret, convert, parse_yaml, read, secret
+
+MAX_FILE = 1 << 20  # bytes
+MIN_SESSION = 24 * 3600.0  # s; DESIGN §7: a broker must keep the session through a bad night
+DECODERS = ("alertmanager", "native")
+
+_SIZES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+class Size(int):
+    """Bytes, written as "8MiB"."""
+
+    __slots__ = ()
+
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+
+class Tls(Struct, frozen=True, forbid_unknown_fields=True):
+    """Certificate chain and key, PEM."""
+
+    certificate: str
+    key: str
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is let in at once."""
+
+    max_body: Size = Size(8 << 20)
+    inbox: Size = Size(64 << 20)
+    commit_within: Span = Span(10)
+
+
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept on disk."""
+
+    journal_for: Span = Span(30 * 86_400)
+    raw_for: Span = Span(7 * 86_400)
+    max_size: Size = Size(8 << 30)
+
+
+class Incidents(Struct, frozen=True, forbid_unknown_fields=True):
+    """When incidents resolve and reopen by themselves."""
+
+    resolve_after: Span = Span(60)
+    reopen_within: Span = Span(600)
+
+
+class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long alerts are remembered."""
+
+    forget_after: Span = Span(86_400)
+    start_grace: Span = Span(300)
+    max_alerts: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 250_000
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the log says, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator knows of a source."""
+
+    decoder: str = "native"
+    quiet_for: Span | None = None
+    repeats_every: Span | None = None
+    volatile: tuple[str, ...] = ()
+
+
+class Topic(Struct, frozen=True, forbid_unknown_fields=True):
+    """A topic filter and how what comes under it is read."""
+
+    filter: str
+    source: Name | None = None
+    decoder: str = "native"
+    quiet_for: Span | None = None
+    repeats_every: Span | None = None
+    volatile: tuple[str, ...] = ()
+
+
+class Mqtt(Struct, frozen=True, forbid_unknown_fields=True):
+    """A broker and what to subscribe to."""
+
+    name: Name
+    host: str
+    topics: Annotated[tuple[Topic, ...], Meta(min_length=1)]
+    port: Port = 1883
+    version: Literal["5", "3.1.1"] = "5"
+    client_id: str = ""
+    username: str = ""
+    password_file: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    keepalive: Span = Span(60)
+    session_expiry: Span = Span(7 * 86_400)
+    status_topic: str = ""
+
+
+class Sources(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where events come from."""
+
+    events: Source = Source()
+    webhooks: dict[Name, Source] = msgspec.field(
+        default_factory=lambda: {"alertmanager": Source("alertmanager")}
+    )
+    mqtt: tuple[Mqtt, ...] = ()
+
+
+class File(Struct, frozen=True, forbid_unknown_fields=True):
+    """The file as it is written."""
+
+    listen: str = "127.0.0.1:9095"
+    behind_proxy: bool = False
+    tls: Tls | None = None
+    token_file: str = ""
+    state: str = ""
+    rules: str = ""
+    limits: Limits = Limits()
+    retention: Retention = Retention()
+    incidents: Incidents = Incidents()
+    alerts: Alerts = Alerts()
+    log: Log = Log()
+    sources: Sources = Sources()
+
+
+class Environment(Struct, frozen=True):
+    """What the process was started with."""
+
+    state_directory: str = ""
+    credentials_directory: str = ""
+    xdg_state_home: str = ""
+    home: str = ""
+    notify_socket: str = ""
+    watchdog_usec: int = 0
+
+    @classmethod
+    def read(cls) -> Environment:
+        """The present one."""
+        env = os.environ
+        return cls(
+            state_directory=env.get("STATE_DIRECTORY", "").split(":")[0],
+            credentials_directory=env.get("CREDENTIALS_DIRECTORY", ""),
+            xdg_state_home=env.get("XDG_STATE_HOME", ""),
+            home=env.get("HOME", ""),
+            notify_socket=env.get("NOTIFY_SOCKET", ""),
+            watchdog_usec=int(env.get("WATCHDOG_USEC") or 0),
+        )
+
+    def default_state(self) -> Path:
+        """Where state goes unless told otherwise."""
+        if self.state_directory:
+            return Path(self.state_directory)
+        base = Path(self.xdg_state_home) if self.xdg_state_home else Path(self.home, ".local/state")
+        return base / "eventd"
+
+
+class BrokerConfig(Struct, frozen=True):
+    """A broker, its secret read."""
+
+    file: Mqtt
+    password: Secret
+
+
+class Config(Struct, frozen=True):
+    """Everything the daemon needs to know, checked."""
+
+    file: File
+    host: str
+    port: int
+    state: Path
+    rules: Path
+    tokens: tuple[Secret, ...]
+    brokers: tuple[BrokerConfig, ...]
+
+    def settings(self) -> Settings:
+        """What the engine is told at its start."""
+        return Settings(
+            resolve_after=float(self.file.incidents.resolve_after),
+            reopen_within=float(self.file.incidents.reopen_within),
+            start_grace=float(self.file.alerts.start_grace),
+            forget_after=float(self.file.alerts.forget_after),
+            max_alerts=self.file.alerts.max_alerts,
+        )
+
+    def policies(self) -> dict[str, SourcePolicy]:
+        """What is known of the sources behind HTTP, by name."""
+        named = {"events": self.file.sources.events, **self.file.sources.webhooks}
+        return {name: policy_of(name, source) for name, source in named.items()}
+
+
+def policy_of(name: str, source: Source | Topic) -> SourcePolicy:
+    """The policy that is stamped on the source's deliveries."""
+    return SourcePolicy(
+        name=name,
+        decoder=source.decoder,
+        quiet_for=float(source.quiet_for or 0),
+        repeats_every=float(source.repeats_every or 0),
+        volatile=source.volatile,
+    )
+
+
+def default_rules() -> Path:
+    """The packaged rule set; in a clone, the project's own."""
+    packaged = Path(__file__).parent / "default_rules"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "rules"
+
+
+def load(
+    path: Path | None,
+    environment: Environment,
+    *,
+    listen: str = "",
+    state: Path | None = None,
+    rules: Path | None = None,
+) -> Config:
+    """The configuration of a file, or the default one; the rest overrides it.
+
+    Raises ConfigError with every problem, one line each.
+    """
+    document = read(path, MAX_FILE) if path else parse_yaml("default configuration", "{}")
+    file = convert(document, File, dec_hook=_decode)
+    problems: list[str] = []
+    where = listen or file.listen
+    host, port = _address(where, "--listen" if listen else "", document, problems)
+    folder = path.parent if path else Path()
+    tokens = _tokens(file, folder, environment, problems)
+    _check_sources(document, file, problems)
+    _check_door(document, file, host, tokens, problems)
+    brokers = _brokers(file, folder, environment, problems)
+    if problems:
+        raise ConfigError(problems)
+    return Config(
+        file=file,
+        host=host,
+        port=port,
+        state=state or (folder / file.state if file.state else environment.default_state()),
+        rules=rules or (folder / file.rules if file.rules else default_rules()),
+        tokens=tokens,
+        brokers=brokers,
+    )
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Span:
+        return parse_span(value)
+    if kind is Size:
+        number = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB)?", str(value))
+        if number is None or isinstance(value, bool):
+            raise ValueError(f'expected a size such as "8MiB", got {value!r}')
+        return Size(int(number[1]) * _SIZES[number[2] or ""])
+    raise msgspec.ValidationError(f"cannot read {kind}")
+
+
+def _address(
+    text: str, option: str, document: Document, problems: list[str]
+) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65_535:  # noqa: PLR2004 - ports
+        message, hint = f"expected HOST:PORT, got {text!r}", "such as 127.0.0.1:9095"
+        problems.append(
+            f"{option}: {message} ({hint})" if option else document.complain("listen", message, hint)
+        )
+        return "127.0.0.1", 0
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_door(
+    document: Document, file: File, host: str, tokens: tuple[Secret, ...], problems: list[str]
+) -> None:
+    if is_loopback(host):
+        return
+    missing = []
+    if not tokens:
+        missing.append("token_file")
+    if file.tls is None and not file.behind_proxy:
+        missing.append("tls or behind_proxy: true")
+    if missing:
+        problems.append(
+            document.complain(
+                "listen",
+                f"{host} can be reached from other machines, which needs {' and '.join(missing)}",
+                "or listen on 127.0.0.1",
+            )
+        )
+
+
+def _tokens(
+    file: File, folder: Path, environment: Environment, problems: list[str]
+) -> tuple[Secret, ...]:
+    if not file.token_file:
+        return ()
+    try:
+        text = secret(_secret_path(file.token_file, folder, environment)).reveal()
+    except ConfigError as error:
+        problems += error.problems
+        return ()
+    tokens = text.split()
+    if not 1 <= len(tokens) <= 2 or min(map(len, tokens)) < 32:  # noqa: PLR2004 - see the sentence
+        problems.append(
+            f"{file.token_file}: expected one token, or two while rotating, of at least 32 "
+            "characters, one a line"
+        )
+        return ()
+    return tuple(Secret(token) for token in tokens)
+
+
+def _secret_path(name: str, folder: Path, environment: Environment) -> Path:
+    """Relative names are systemd credentials where there are any, else beside the file."""
+    if environment.credentials_directory and "/" not in name:
+        credential = Path(environment.credentials_directory, name)
+        if credential.exists():
+            return credential
+    return folder / name
+
+
+def _brokers(
+    file: File, folder: Path, environment: Environment, problems: list[str]
+) -> tuple[BrokerConfig, ...]:
+    found = []
+    for one in file.sources.mqtt:
+        password = Secret("")
+        if one.password_file:
+            try:
+                password = secret(_secret_path(one.password_file, folder, environment))
+            except ConfigError as error:
+                problems += error.problems
+        found.append(BrokerConfig(one, password))
+    return tuple(found)
+
+
+def _check_sources(document: Document, file: File, problems: list[str]) -> None:
+    named: list[tuple[str, Source | Topic]] = [("sources.events", file.sources.events)]
+    named += [(f"sources.webhooks.{n}", one) for n, one in file.sources.webhooks.items()]
+    seen: dict[str, None] = {}
+    for index, broker in enumerate(file.sources.mqtt):
+        path = f"sources.mqtt[{index}]"
+        if broker.name in seen:
+            message = f"two brokers are called {broker.name!r}"
+            problems.append(document.complain(f"{path}.name", message, "rename one"))
+        seen[broker.name] = None
+        if broker.session_expiry < MIN_SESSION:
+            message = "expected at least 24h"
+            hint = "the broker keeps what comes while eventd is away"
+            problems.append(document.complain(f"{path}.session_expiry", message, hint))
+        for position, topic in enumerate(broker.topics):
+            inner = f"{path}.topics[{position}]"
+            named.append((inner, topic))
+            if wrong := _wrong_filter(topic.filter):
+                problems.append(document.complain(f"{inner}.filter", wrong, "such as plant/+/alarm"))
+    for path, source in named:
+        if source.decoder not in DECODERS:
+            message = f"no decoder is called {source.decoder!r}"
+            hint = "one of: " + ", ".join(DECODERS)
+            problems.append(document.complain(f"{path}.decoder", message, hint))
+
+
+def _wrong_filter(text: str) -> str:
+    """What is wrong with a topic filter (MQTT 5.0, 4.7), or ""."""
+    parts = text.split("/")
+    if parts[0] == "$share":
+        if len(parts) < 3 or not parts[1] or set("+#") & set(parts[1]):  # noqa: PLR2004 - $share/g/x
+            return f"expected $share/GROUP/FILTER, got {text!r}"
+        parts = parts[2:]
+    if not text or "\0" in text or not "/".join(parts):
+        return f"expected a topic filter, got {text!r}"
+    for position, part in enumerate(parts):
+        if "#" in part and (part != "#" or position != len(parts) - 1):
+            return f"# stands for the end of a filter and alone, not so in {text!r}"
+        if "+" in part and part != "+":
+            return f"+ stands for one whole level, not so in {text!r}"
+    return ""

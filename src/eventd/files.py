@@ -1,0 +1,271 @@
+"""Operators' files: YAML read strictly, every complaint with file, line and path."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+import yaml
+from yaml.constructor import SafeConstructor
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from eventd.core.model import LoadRules
+from eventd.core.rules import parse, text_of
+from eventd.errors import ConfigError, RuleError
+
+MAX_RULES_FILE = 1 << 20  # bytes; RELIABILITY §6
+MAX_DEPTH = 32  # of nesting; the deepest file we read has five
+
+T = TypeVar("T")
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_make = SafeConstructor()
+_SCALARS = {
+    "tag:yaml.org,2002:bool": _make.construct_yaml_bool,
+    "tag:yaml.org,2002:int": _make.construct_yaml_int,
+    "tag:yaml.org,2002:float": _make.construct_yaml_float,
+    "tag:yaml.org,2002:null": _make.construct_yaml_null,
+}
+_TEXTS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"})
+
+
+class Secret:
+    """Text that is never shown."""
+
+    def __init__(self, text: str) -> None:
+        """Hold it."""
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class Document(NamedTuple):
+    """Plain data, and the line each path of it begins at."""
+
+    file: str
+    data: object
+    lines: dict[str, int]
+
+    def complain(self, path: str, message: str, hint: str = "") -> str:
+        """The printable line: file, line, path, what is wrong, what to do."""
+        where = path
+        while where not in self.lines and where:
+            where = re.sub(r"(\.[^.\[\]]+|\[\d+\]|^[^.\[\]]+)$", "", where)
+        line = self.lines.get(where, 1)
+        shown = f" {path}:" if path else ""
+        return f"{self.file}:{line}:{shown} {message}" + (f" ({hint})" if hint else "")
+
+
+def read(path: Path, max_bytes: int) -> Document:
+    """A YAML file as plain data. Raises ConfigError."""
+    name = str(path)
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            message = f"{name}: expected at most {max_bytes} bytes, got {size} (split it)"
+            raise ConfigError([message])
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{name}: is not UTF-8 at byte {error.start}"]) from None
+    return parse_yaml(name, text)
+
+
+def parse_yaml(name: str, text: str) -> Document:
+    """YAML text as plain data. Raises ConfigError."""
+    lines: dict[str, int] = {"": 1}
+    try:
+        if "&" in text or "*" in text:
+            _refuse_anchors(name, text)
+        node = yaml.compose(text, Loader=_Loader)
+        data = None if node is None else _plain(name, node, "", lines, 0)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigError([f"{name}:{line}: is no YAML: {error.problem}"]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{name}:1: is no YAML: {error}"]) from None
+    return Document(name, data, lines)
+
+
+def _refuse_anchors(name: str, text: str) -> None:
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            line = event.start_mark.line + 1
+            message = f"{name}:{line}: anchors and aliases are refused (write it out)"
+            raise ConfigError([message])
+
+
+def _plain(name: str, node: Node, path: str, lines: dict[str, int], depth: int) -> object:
+    line = node.start_mark.line + 1
+    lines.setdefault(path, line)
+    if depth > MAX_DEPTH:
+        raise ConfigError([f"{name}:{line}: is nested more than {MAX_DEPTH} deep"])
+    if isinstance(node, MappingNode):
+        return _mapping(name, node, path, lines, depth)
+    if isinstance(node, SequenceNode):
+        return [
+            _plain(name, item, f"{path}[{i}]", lines, depth + 1)
+            for i, item in enumerate(node.value)
+        ]
+    if isinstance(node, ScalarNode):
+        if node.tag in _TEXTS:
+            return node.value
+        if node.tag in _SCALARS:
+            return _SCALARS[node.tag](node)
+    raise ConfigError([f"{name}:{line}: {path}: the tag {node.tag} is refused"])
+
+
+def _mapping(
+    name: str, node: MappingNode, path: str, lines: dict[str, int], depth: int
+) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, ScalarNode) or key.tag not in _TEXTS:
+            raise ConfigError([f"{name}:{line}: {path}: expected a text as key, got {key.value!r}"])
+        inner = f"{path}.{key.value}" if path else key.value
+        if key.value in found:
+            raise ConfigError([f"{name}:{line}: {inner}: stands twice (remove one)"])
+        lines[inner] = line
+        found[key.value] = _plain(name, value, inner, lines, depth + 1)
+    return found
+
+
+def convert(document: Document, kind: type[T], **options: object) -> T:
+    """The document as a type. Raises ConfigError with file, line, path and a hint."""
+    data = {} if document.data is None else document.data
+    try:
+        return msgspec.convert(data, kind, dec_hook=options.get("dec_hook"))  # type: ignore[arg-type]  # a plain function
+    except msgspec.ValidationError as error:
+        raise ConfigError([document.complain(*_located(error, kind))]) from None
+
+
+def _located(error: msgspec.ValidationError, kind: type) -> tuple[str, str, str]:
+    """Path, message and hint of msgspec's own sentence."""
+    message, _, where = str(error).partition(" - at `")
+    path = where.rstrip("`").removeprefix("$").removeprefix(".").replace("[...]", "")
+    hint = ""
+    unknown = re.search(r"unknown field `([^`]*)`", message)
+    if unknown:
+        known = _fields_at(kind, path)
+        path = f"{path}.{unknown[1]}" if path else unknown[1]
+        message = f"unknown key {unknown[1]!r}"
+        near = difflib.get_close_matches(unknown[1], known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
+    return path, message[:1].lower() + message[1:], hint
+
+
+def _fields_at(kind: type, path: str) -> list[str]:
+    """Names of the keys a type knows at a path."""
+    current: object = kind
+    for part in re.findall(r"[^.\[\]]+", path):
+        current = _step_into(current, part)
+    names: list[str] = []
+    for one in _structs_in(current):
+        names += [field.encode_name for field in msgspec.structs.fields(one)]
+    return names
+
+
+def _step_into(kind: object, part: str) -> object:
+    if part.isdigit():
+        return kind
+    for one in _structs_in(kind):
+        for field in msgspec.structs.fields(one):
+            if field.encode_name == part:
+                return field.type
+    return kind
+
+
+def _structs_in(kind: object) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+        return
+    for inner in getattr(kind, "__args__", ()):
+        yield from _structs_in(inner)
+
+
+def secret(path: Path) -> Secret:
+    """A secret from a file of its own. Raises ConfigError, also where others may read it."""
+    try:
+        mode = path.stat().st_mode
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError([f"{path}: others may read this secret (chmod 600 {path})"])
+        return Secret(path.read_text(encoding="utf-8").strip())
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+def load_rules(path: Path) -> LoadRules:
+    """Every rule of a file, or of a directory's YAML files in order of name.
+
+    Raises ConfigError with every problem of every file, one line each.
+    """
+    files = (
+        sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"})
+        if path.is_dir()
+        else [path]
+    )
+    problems: list[str] = []
+    texts: list[str] = []
+    places: dict[str, str] = {}
+    if not files:
+        problems.append(f"{path}: holds no rules (expected *.yaml)")
+    for file in files:
+        try:
+            _rules_of(read(file, MAX_RULES_FILE), texts, places, problems)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    return LoadRules(digest, tuple(texts))
+
+
+def _rules_of(
+    document: Document, texts: list[str], places: dict[str, str], problems: list[str]
+) -> None:
+    data = document.data
+    if not isinstance(data, dict) or list(data) != ["rules"] or not isinstance(data["rules"], list):
+        stray = [key for key in data if key != "rules"] if isinstance(data, dict) else []
+        path = stray[0] if stray else ""
+        message = f"unknown key {path!r}" if stray else "expected a list under `rules`"
+        problems.append(document.complain(path, message, "a rules file is: rules: [...]"))
+        return
+    for index, one in enumerate(data["rules"]):
+        path = f"rules[{index}]"
+        try:
+            rule = parse(one)
+        except RuleError as error:
+            inner, message, hint = error.path, error.message, error.hint
+            unknown = re.search(r"unknown field `([^`]*)`", message)
+            if unknown:
+                inner = f"{inner}.{unknown[1]}" if inner else unknown[1]
+                message = f"unknown key {unknown[1]!r}"
+            joint = "" if not inner or inner.startswith("[") else "."
+            problems.append(document.complain(f"{path}{joint}{inner}", message, hint))
+            continue
+        here = f"{document.file}:{document.lines.get(path, 1)}"
+        if rule.name in places:
+            message = f"rule {rule.name!r} stands at {places[rule.name]} already"
+            problems.append(document.complain(f"{path}.name", message, "rename one"))
+            continue
+        places[rule.name] = here
+        texts.append(text_of(one))
