@@ -108,6 +108,7 @@ class Engine:
             self._start(item, now)
         due = self.timers.next()
         if due is not None and due <= now:
+            self.incident_table.now = now
             for at, (kind, key) in self.timers.pop_due(now):
                 self._due(kind, key, at, facts)
         if isinstance(item, Event):

@@ -130,6 +130,7 @@ class IncidentTable:
         """`timers` is the engine's; keys are (kind, incident id)."""
         self.records: dict[str, IncidentRecord] = {}
         self.count = 0
+        self.now: datetime | None = None  # of the latest step that had timers due
         self._open: dict[IncidentKey, str] = {}
         self._timers = timers
 
@@ -235,7 +236,7 @@ class IncidentTable:
     ) -> list[Fact]:
         """What an operator asked for. Raises Rejected, and then nothing changed."""
         record = self.records.get(command.incident)
-        if record is None:
+        if record is None or _long_closed(record, now):
             raise Rejected(missing=True, error=f"no open incident {command.incident}")
         if record.state is IncidentState.CLOSED:
             raise Rejected(missing=False, error=f"{record.id} is closed; closed is final")
@@ -370,7 +371,10 @@ class IncidentTable:
         record.resolved_at = record.resolved_at or at
         self._timers.cancel(("resolve", record.id))
         self._timers.cancel(("close", record.id))
-        self._timers.set(("drop", record.id), at + seconds(DROP_AFTER))
+        # from the step on, not from when it was due: after a long absence an incident resolves
+        # and closes in one step, and the shell must still be able to read it
+        since = at if self.now is None else max(at, self.now)
+        self._timers.set(("drop", record.id), since + seconds(DROP_AFTER))
         self._open.pop((record.rule, tuple(record.group.values())), None)
 
     def load(self, record: IncidentRecord) -> None:
@@ -399,6 +403,11 @@ class IncidentTable:
             elif record.state is IncidentState.RESOLVED and record.resolved_at is not None:
                 wait = seconds(record.reopen_within)
                 self._timers.set(("close", record.id), record.resolved_at + wait)
+
+
+def _long_closed(record: IncidentRecord, now: datetime) -> bool:
+    """Whether commands no longer find it, whenever the timer ran that drops it."""
+    return record.closed_at is not None and record.closed_at + seconds(DROP_AFTER) <= now
 
 
 def sentence(because: Because) -> str:
