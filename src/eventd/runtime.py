@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -436,13 +436,23 @@ class Runtime:
         alerts: tuple[Alert, ...] = ()
         forgotten: tuple[str, ...] = ()
         if flush:
-            alerts = tuple(self.engine.alert(f) for f in self._dirty)
+            alerts = tuple(self._dirty_alerts())
             forgotten = tuple(self._forgotten)
             self._dirty.clear()
             self._forgotten.clear()
             self._flushed = monotonic()
         incidents = tuple(self.engine.incident(i) for i in touched)
         return Batch(tuple(steps), incidents, alerts, forgotten, quarantined, snapshot, self._seq)
+
+    def _dirty_alerts(self) -> Iterator[Alert]:
+        """Duplicates may speak of what is forgotten or never fired: that has no row."""
+        for fingerprint in self._dirty:
+            try:
+                alert = self.engine.alert(fingerprint)
+            except KeyError:
+                continue
+            if alert.episode:
+                yield alert
 
     async def _commit(self, batch: Batch) -> None:
         """A full disk is waited out: the engine stands still, senders get 503 at their deadline."""
