@@ -73,7 +73,7 @@ class SelectorIndex(Generic[K]):
         patterns = self._sets.get(label)
         if patterns is not None:
             filed = self._patterns[label]
-            for position in patterns.Match(value):
+            for position in patterns.Match(value) or ():
                 self._ask(filed[position][1], alert, found)
 
     @staticmethod

@@ -1,0 +1,107 @@
+"""Canonical names, severities, fingerprints and keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventd.core.labels import (
+    canonical_ci,
+    delivery_key,
+    event_key,
+    fingerprint_from_id,
+    fingerprint_of,
+    payload_key,
+    severity_of,
+)
+from eventd.core.model import Severity
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        (" DB1 ", "db1"),
+        ("db1:9100", "db1"),
+        ("db1.example.org", "db1"),
+        ("db1.example.org:9100", "db1"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1:9100", "10.0.0.1"),
+        ("fe80::1", "fe80::1"),
+        ("[FE80::1]:9100", "fe80::1"),
+        ("db1:shard", "db1:shard"),
+        (":9100", ":9100"),
+        (".hidden", ".hidden"),
+        ("https://Shop.example.org/a", "https://shop.example.org/a"),
+        ("Pod_1.ns", "pod_1.ns"),
+        ("root@db1.example.org", "root@db1.example.org"),
+        ("vol/data.x", "vol/data.x"),
+        ("Core Switch 1.2", "core switch 1.2"),
+        ("", ""),
+    ],
+)
+def test_a_ci_compares_without_case_port_and_domain(name: str, canonical: str) -> None:
+    assert canonical_ci(name) == canonical
+
+
+@pytest.mark.parametrize(
+    ("word", "severity"),
+    [
+        ("ok", Severity.OK),
+        (" OK ", Severity.OK),
+        ("Critical", Severity.CRITICAL),
+        ("disaster", Severity.CRITICAL),
+        ("average", Severity.MINOR),
+        ("sunny", None),
+        ("", None),
+    ],
+)
+def test_severities_are_known_by_many_words(word: str, severity: Severity | None) -> None:
+    assert severity_of(word) is severity
+
+
+def test_severity_replica_and_volatile_labels_are_no_part_of_identity() -> None:
+    plain = fingerprint_of("s", "n", "c", "v", {"mount": "/"})
+    more = {"severity": "major", "mount": "/", "replica": "b", "pid": "7"}
+
+    assert fingerprint_of("s", "n", "c", "v", more, ("pid",)) == plain
+    assert fingerprint_of("s", "n", "c", "v", more) != plain
+
+
+def test_all_else_is_part_of_identity() -> None:
+    fingerprints = {
+        fingerprint_of("s", "n", "c", "v", {}),
+        fingerprint_of("t", "n", "c", "v", {}),
+        fingerprint_of("s", "m", "c", "v", {}),
+        fingerprint_of("s", "n", "d", "v", {}),
+        fingerprint_of("s", "n", "c", "w", {}),
+        fingerprint_of("s", "n", "c", "v", {"a": "b"}),
+        fingerprint_from_id("s", "n"),
+        fingerprint_from_id("t", "n"),
+    }
+
+    assert {len(one) for one in fingerprints} == {32}
+    assert len(fingerprints) == 8
+
+
+def test_fingerprints_are_the_same_on_every_machine() -> None:
+    assert fingerprint_of("s", "n", "c", "v", {"b": "2", "a": "1"}) == ("1f1949a6c63dddb4b209bf05d38fb026")
+
+
+def test_keys_tell_their_parts_apart() -> None:
+    keys = {
+        delivery_key("ab", "c"),
+        delivery_key("a", "bc"),
+        payload_key("s", "t", b"x"),
+        payload_key("s", "", b"tx"),
+    }
+
+    assert {len(key) for key in keys} == {16}
+    assert len(keys) == 4
+
+
+def test_each_event_of_a_delivery_has_a_key_of_its_own() -> None:
+    delivery = delivery_key("s", "1")
+
+    keys = [event_key(delivery, index) for index in range(3)]
+
+    assert keys[0] == delivery
+    assert len(set(keys)) == 3
