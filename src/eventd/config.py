@@ -271,15 +271,15 @@ def _decode(kind: type, value: object) -> object:
     raise msgspec.ValidationError(f"cannot read {kind}")
 
 
-def _address(
-    text: str, option: str, document: Document, problems: list[str]
-) -> tuple[str, int]:
+def _address(text: str, option: str, document: Document, problems: list[str]) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdigit() or not 0 <= int(port) <= 65_535:  # noqa: PLR2004 - ports
         message, hint = f"expected HOST:PORT, got {text!r}", "such as 127.0.0.1:9095"
         problems.append(
-            f"{option}: {message} ({hint})" if option else document.complain("listen", message, hint)
+            f"{option}: {message} ({hint})"
+            if option
+            else document.complain("listen", message, hint)
         )
         return "127.0.0.1", 0
     return host, int(port)
@@ -377,7 +377,9 @@ def _check_sources(document: Document, file: File, problems: list[str]) -> None:
             inner = f"{path}.topics[{position}]"
             named.append((inner, topic))
             if wrong := _wrong_filter(topic.filter):
-                problems.append(document.complain(f"{inner}.filter", wrong, "such as plant/+/alarm"))
+                problems.append(
+                    document.complain(f"{inner}.filter", wrong, "such as plant/+/alarm")
+                )
     for path, source in named:
         if source.decoder not in DECODERS:
             message = f"no decoder is called {source.decoder!r}"

@@ -142,8 +142,8 @@ class Journal(Protocol):
         """Make the tables say what `batches` do from `seq` on, then put `everything`."""
         ...
 
-    def forget(self, fingerprints: Sequence[str]) -> None:
-        """Delete alert rows."""
+    def mend(self, batch: Batch) -> None:
+        """Put rows and delete alert rows; there are no steps in it."""
         ...
 
     def alerts(self) -> Iterator[Alert]:
@@ -289,6 +289,7 @@ class _Recovery:
     def __init__(self, journal: Journal, start: _Start) -> None:
         self._journal, self._start, self._engine = journal, start, start.engine
         self._touched: dict[str, None] = {}  # fingerprints
+        self._moved: dict[str, None] = {}  # incidents
         self._rows = self._diverged = 0
         self._now = start.now
 
@@ -301,15 +302,18 @@ class _Recovery:
                 batches = self._batches(chain(((step, differs),), steps))
                 journal.rewrite(step.seq, batches, self._everything())
         engine = self._engine
-        known = [f for f in self._touched if _is_known(engine, f)]
-        if gone := [f for f in self._touched if not _is_known(engine, f)]:
-            journal.forget(gone)
+        known = tuple(f for f in self._touched if _is_known(engine, f))
+        gone = tuple(f for f in self._touched if not _is_known(engine, f))
+        # the last batch before a poisonous input is committed without its incidents
+        moved = tuple(_incidents(engine, self._moved))
+        if gone or moved:
+            journal.mend(Batch(incidents=moved, forgotten=gone))
         return Recovered(
             engine=engine,
             next_seq=max(start.next_seq, journal.span().next_seq),
             snapshot_seq=start.snapshot_seq,
             now=self._now,
-            dirty=tuple(known),
+            dirty=known,
             quarantine=journal.quarantined_keys(),
             start=start.name,
             replayed=self._rows,
@@ -332,7 +336,10 @@ class _Recovery:
 
     def _batches(self, steps: Iterable[tuple[Step, bool]]) -> Iterator[Batch]:
         for step, _ in steps:
-            yield Batch((step,), tuple(_incidents(self._engine, step.facts)))
+            moved: dict[str, None] = {}
+            for fact in step.facts:
+                _name_incident(fact, moved)
+            yield Batch((step,), tuple(_incidents(self._engine, moved)))
 
     def _everything(self) -> Iterator[Batch]:
         engine = self._engine
@@ -346,18 +353,23 @@ class _Recovery:
         yield Batch(alerts=tuple(alerts))
 
     def _mark(self, facts: tuple[Fact, ...]) -> None:
-        """Note whose alert rows the facts moved."""
+        """Note whose alert and incident rows the facts moved."""
         touched = self._touched
         for fact in facts:
             match fact:
-                case EventDuplicate() | AlertRepeated() | AlertCleared() | AlertForgotten():
+                case EventDuplicate() if not fact.fingerprint:
+                    pass  # a command given twice
+                case EventDuplicate() | AlertRepeated() | AlertChanged() | AlertForgotten():
                     touched[fact.fingerprint] = None
-                case AlertChanged() | AlertJoined() | AlertSuppressed() | AlertUnsuppressed():
+                case AlertCleared() | AlertJoined():
+                    touched[fact.fingerprint] = None
+                    _name_incident(fact, self._moved)
+                case AlertSuppressed() | AlertUnsuppressed():
                     touched[fact.fingerprint] = None
                 case AlertFired():
                     touched[fact.alert.fingerprint] = None
                 case _:
-                    pass
+                    _name_incident(fact, self._moved)
 
 
 def _is_known(engine: Engine, fingerprint: str) -> bool:
@@ -367,14 +379,16 @@ def _is_known(engine: Engine, fingerprint: str) -> bool:
         return False
 
 
-def _incidents(engine: Engine, facts: Sequence[Fact]) -> Iterator[Incident]:
-    """The present value of each incident the facts name, as far as the engine remembers it."""
-    names: dict[str, None] = {}
-    for fact in facts:
-        incident = getattr(fact, "incident", "")
-        name = incident.id if isinstance(incident, Incident) else incident
-        if isinstance(name, str) and name:
-            names[name] = None
+def _name_incident(fact: Fact, names: dict[str, None]) -> None:
+    """The incident a fact speaks of, if any."""
+    incident = getattr(fact, "incident", "")
+    name = incident.id if isinstance(incident, Incident) else incident
+    if isinstance(name, str) and name:
+        names[name] = None
+
+
+def _incidents(engine: Engine, names: Iterable[str]) -> Iterator[Incident]:
+    """The present value of each, as far as the engine remembers it."""
     for name in names:
         try:
             yield engine.incident(name)

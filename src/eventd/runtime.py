@@ -136,10 +136,17 @@ class Inbox:
     MQTT, which cannot be told so, uses `force` and pauses its socket until `room` returns.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes` counts payloads and a flat overhead a delivery."""
+    def __init__(
+        self, max_bytes: int, received: Callable[[str, int], None] = lambda _source, _inputs: None
+    ) -> None:
+        """`max_bytes` counts payloads and a flat overhead a delivery.
+
+        `received` is told of the inputs of every delivery that comes to the door.
+        """
         self.max_bytes = max_bytes
         self.bytes = 0
+        self.inputs = 0  # that wait
+        self._received = received
         self.wake = asyncio.Event()
         self._items: deque[Submission] = deque()
         self._room = asyncio.Event()
@@ -156,12 +163,15 @@ class Inbox:
 
     def put(self, item: Submission, *, force: bool = False) -> None:
         """Queue it. Raise Overloaded where there is no room, Stopping where nothing is taken."""
+        if item.delivery is not None and item.inputs:
+            self._received(item.delivery.source, len(item.inputs))
         if self._closed:
             raise Stopping
         size = item.size()
         if not force and self.bytes + size > self.max_bytes:
             raise Overloaded
         self.bytes += size
+        self.inputs += len(item.inputs)
         self._items.append(item)
         if self._room.is_set() and self.crowded:
             self._room.clear()
@@ -187,6 +197,7 @@ class Inbox:
             return None
         item = self._items.popleft()
         self.bytes -= item.size()
+        self.inputs -= len(item.inputs)
         if not self._room.is_set() and not self.crowded:
             self._room.set()
         return item
@@ -209,9 +220,19 @@ class Runtime:
         self._forgotten: dict[str, None] = {}
         self._flushed = monotonic()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: datetime | None = None
+        self._working = 0
         self._quarantine: dict[bytes, None] = {}
         self.blocked_since: float | None = None  # monotonic; the disk is full since
+
+    @property
+    def waiting(self) -> int:
+        """Inputs taken and not yet committed."""
+        return self.inbox.inputs + self._working
+
+    @property
+    def beyond_snapshot(self) -> int:
+        """Inputs a restart would replay."""
+        return self._seq - self._snapshot_seq
 
     def resume(
         self,
@@ -325,7 +346,9 @@ class Runtime:
             outcomes.append(Outcome(len(inputs), duplicates, facts))
         flush = last or any(i.flush for i in items) or self._lagging()
         batch = self._batch(steps, touched, quarantined, flush=flush, last=last)
+        self._working = sum(len(item.inputs) for item in items)
         await self._commit(batch)
+        self._working = 0
         for item, outcome in zip(items, outcomes, strict=True):
             item.done(outcome)
         self._observer.observe(batch)

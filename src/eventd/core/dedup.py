@@ -240,7 +240,7 @@ class AlertTable:
         record.started_at = min(said, now)
         record.cleared_at = None
         record.last_seen_at = now
-        record.count += 1
+        record.count += counts(event) or not record.count
         record.episode += 1
         record.incident = record.suppressed_by = ""
         record.measured = event.value
@@ -251,8 +251,7 @@ class AlertTable:
 
     @staticmethod
     def _repeat(event: Event, record: Record, now: datetime, *, late: bool) -> Outcome:
-        if event.status is Status.FIRING and event.arrival is not Arrival.RETAINED:
-            record.count += 1
+        record.count += counts(event)
         if late:
             return Outcome.LATE
         record.last_seen_at = now
@@ -264,6 +263,11 @@ class AlertTable:
                 record.severity = event.severity
                 return Outcome.CHANGED
         return Outcome.REPEATED
+
+
+def counts(event: Event) -> bool:
+    """Whether it is an occurrence: a clear is none, and a retained message tells of an old one."""
+    return event.status is Status.FIRING and event.arrival is not Arrival.RETAINED
 
 
 def said_at(event: Event, now: datetime, settings: Settings) -> datetime | None:

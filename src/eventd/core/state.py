@@ -70,7 +70,7 @@ class State:
                 "rule_states": [
                     (name, row) for name, state in self.rules.states.items() for row in state.dump()
                 ],
-                "alerts": [copy(record) for record in self.table.records.values()],
+                "alerts": list(map(copy, self.table.records.values())),
                 "cleared": list(self.table.cleared),
                 "keys": self.table.keys.dump(),
                 "incidents": [_copied(record) for record in self.incidents.records.values()],

@@ -48,11 +48,10 @@ class Suppressions:
 
     def release(self, by: str, fingerprint: str) -> None:
         """The alert cleared, or is suppressed no more."""
-        held = self._holds.get(by)
-        if held is not None:
-            held.pop(fingerprint, None)
-            if not held:
-                del self._holds[by]
+        held = self._holds[by]
+        del held[fingerprint]
+        if not held:
+            del self._holds[by]
 
     def add_silence(self, silence: Silence) -> None:
         """In force from now."""

@@ -13,7 +13,6 @@ MAX_VALUE = 4_096  # characters of a label's value, and of any other text
 MISSED_REPEATS = 2.5  # intervals without a repeat before a promise is broken: two may be lost
 
 
-
 class Decoded(Struct, frozen=True, gc=False):
     """What a delivery holds. `rejected`: position in the delivery, and why."""
 

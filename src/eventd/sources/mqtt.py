@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 import structlog
-from aiomqtt import Client, MqttError, ProtocolVersion, Wildcard, Will
+from aiomqtt import Client, MqttCodeError, MqttError, ProtocolVersion, Wildcard, Will
 from msgspec import Struct
 from msgspec.structs import replace
 from paho.mqtt import client as paho
@@ -143,7 +143,7 @@ class MqttSource:
             why = await self._outlive_connection()
             if self._stopping.is_set():
                 break
-            failures = 0 if monotonic() - since > RETRY_MAX else failures + 1
+            failures = 0 if monotonic() - since > RETRY_MAX else min(failures + 1, 10)
             delay = random.uniform(0.0, min(RETRY_MAX, RETRY_FIRST * 2 ** (failures - 1)))
             _log.warning("mqtt.lost", broker=self._broker.name, why=why, retry_in=round(delay, 2))
             await self._rest(delay)
@@ -162,7 +162,14 @@ class MqttSource:
             why = group
         while isinstance(why, BaseExceptionGroup):
             why = why.exceptions[0]
-        return str(why)
+        if why is None:
+            return ""
+        cause = why.__cause__ or why  # aiomqtt puts what it means before what happened
+        if isinstance(cause, MqttCodeError) and isinstance(cause.rc, ReasonCode):
+            if cause.rc.getName() == "Unspecified error":  # paho's word for a closed socket
+                return f"cut off: broker or network, or another {self._broker.client_id!r} came"
+            return cause.rc.getName()
+        return str(cause)
 
     async def _connection(self) -> None:
         client = self._client()

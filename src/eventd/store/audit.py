@@ -110,12 +110,12 @@ class Told:
         incident = getattr(fact, "incident", None)
         if isinstance(incident, Incident):
             names[incident.id] = None
-        elif isinstance(incident, str):
+        elif isinstance(incident, str) and incident:
             names[incident] = None
         alert = getattr(fact, "alert", None)
         fingerprint = alert.fingerprint if isinstance(alert, Alert) else None
         fingerprint = fingerprint or getattr(fact, "fingerprint", None)
-        if isinstance(fingerprint, str):
+        if isinstance(fingerprint, str) and fingerprint:
             self.touched[fingerprint] = None
         if isinstance(fact, CapHit) and fact.table == "keys":
             self._keys_capped = True

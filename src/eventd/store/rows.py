@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -24,6 +24,7 @@ decode_incident = msgpack.Decoder(Incident).decode
 decode_silence = msgpack.Decoder(Silence).decode
 decode_maintenance = msgpack.Decoder(Maintenance).decode
 decode_entries = msgpack.Decoder(list[tuple[int, Fact]]).decode
+decode_fact: Callable[[bytes], Fact] = msgpack.Decoder(Fact).decode
 encode_json = msgspec.json.Encoder().encode
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -219,7 +219,7 @@ class SqliteJournal(JournalReader):
         self,
         directory: Path,
         db: sqlite3.Connection,
-        in_writer: Callable[[Callable[[Tables], None]], None],
+        in_writer: Callable[[Callable[[Tables], object]], object],
     ) -> None:
         """`db` reads; `in_writer` has work done on the tables and waits for it."""
         super().__init__(directory, db)
@@ -237,6 +237,6 @@ class SqliteJournal(JournalReader):
         """Make the tables follow a replay; see `Tables.rewrite`."""
         self._in_writer(lambda tables: tables.rewrite(seq, batches, everything))
 
-    def forget(self, fingerprints: Sequence[str]) -> None:
-        """Delete alert rows the replay left behind."""
-        self._in_writer(lambda tables: tables.forget(fingerprints))
+    def mend(self, batch: Batch) -> None:
+        """Put rows and delete alert rows; there are no steps in it."""
+        self._in_writer(lambda tables: tables.write(batch))

@@ -109,11 +109,6 @@ class Tables:
                 self._project(Projection(), batch.incidents)
                 self._put_alerts(batch.alerts, ())
 
-    def forget(self, fingerprints: Sequence[str]) -> None:
-        """Delete alert rows the replay left behind."""
-        with transaction(self.db):
-            self._put_alerts((), fingerprints)
-
     def _delivery_row(self, seq: int, now: int, delivery: Delivery) -> SqlRow:
         payload = delivery.payload
         same_as = self.payloads.place(delivery.source, payload, seq, now)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from eventd.core.model import Grouped
-from eventd.core.rules.rule import Finding, Kind, Rule, Seen, Transition, group_of
+from eventd.core.rules.rule import Finding, Kind, Rule, Seen, group_of
 
 
 class Spec(Kind, frozen=True, forbid_unknown_fields=True):
@@ -29,8 +29,6 @@ class State:
 
     def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
         """Holds at once."""
-        if seen.transition is Transition.REPEATED:
-            return
         group = group_of(self.rule, seen.alert)
         if group is not None:
             because = Grouped(self.rule.name, group)

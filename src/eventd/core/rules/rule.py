@@ -113,7 +113,10 @@ class RuleState(Protocol):
         ...
 
     def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
-        """Whether the rule holds now. Asked only for alerts its selectors match."""
+        """Whether the rule holds now. Asked only for alerts its selectors match.
+
+        Asked about repeats only where `repeats` says so.
+        """
         ...
 
     def dump(self) -> list[object]:

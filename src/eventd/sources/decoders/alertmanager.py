@@ -84,9 +84,7 @@ def decode(delivery: Delivery) -> Decoded:
     return Decoded(tuple(events), tuple(sorted(rejected)), truncated)
 
 
-def _apart(
-    payload: bytes, rejected: list[tuple[int, str]]
-) -> tuple[list[tuple[int, _Alert]], int]:
+def _apart(payload: bytes, rejected: list[tuple[int, str]]) -> tuple[list[tuple[int, _Alert]], int]:
     """The slow way, taken when one is bad: each alert by itself."""
     try:
         body = _lenient.decode(payload)

@@ -184,9 +184,7 @@ def _event(
     if one.fingerprint:
         fingerprint = fingerprint_from_id(source, one.fingerprint)
     else:
-        fingerprint = fingerprint_of(
-            source, one.name, ci, one.service, labels, delivery.volatile
-        )
+        fingerprint = fingerprint_of(source, one.name, ci, one.service, labels, delivery.volatile)
     if one.id:
         key, strong = delivery_key(source, "id", one.id), True
     else:
@@ -221,9 +219,7 @@ def _severity(one: _Native) -> Severity:
         return Severity.INFO if one.status is Status.INFO else Severity.WARNING
     found = severity_of(one.severity)
     if found is None:
-        raise DecodeError(
-            "severity", one.severity, "ok, info, warning, minor, major or critical"
-        )
+        raise DecodeError("severity", one.severity, "ok, info, warning, minor, major or critical")
     return found
 
 
@@ -264,8 +260,9 @@ def _window(one: _Native) -> Window | None:
         return None
     if one.status is not Status.CHANGE:
         raise DecodeError("window", one.status.value, "status change beside a window")
-    starts, ends = _aware("window.starts_at", window.starts_at), _aware(
-        "window.ends_at", window.ends_at
+    starts, ends = (
+        _aware("window.starts_at", window.starts_at),
+        _aware("window.ends_at", window.ends_at),
     )
     if starts is None or ends is None or ends <= starts:
         raise DecodeError("window.ends_at", str(window.ends_at), "a time after starts_at")

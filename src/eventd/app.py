@@ -1,0 +1,299 @@
+"""The composition root: Config → objects → one TaskGroup; the order of start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import ssl
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from eventd import __version__, metrics, recording
+from eventd.admission import Credentials, command_from
+from eventd.clock import SystemClock
+from eventd.config import BrokerConfig, Config, Environment, default_rules, policy_of
+from eventd.core.model import Input, LoadRules, Refused, Started
+from eventd.errors import ConfigError, DecodeError, Poisoned
+from eventd.files import load_rules as read_rules
+from eventd.log import log_facts
+from eventd.replay import Recovered, recover
+from eventd.runtime import Batch, Inbox, Runtime
+from eventd.sources.decode import decode
+from eventd.sources.mqtt import Broker, MqttSource
+from eventd.sources.webhook import Limits, Webhooks
+from eventd.store.journal import JournalRow, iter_journal
+from eventd.store.reader import Reader
+from eventd.store.sqlite import SqliteStore
+from eventd.systemd import Notifier, feed
+from eventd.web.api import Api
+from eventd.web.health import Health
+
+HTTP_STOP_WITHIN = 10.0  # s for requests under way when eventd is told to stop
+KEEPALIVE = 75.0  # s; closes idle connections, silent ones and dripping headers alike
+START_WITHIN = 120.0  # s a supervisor is asked to wait for recovery
+# Values are made without cycles, so the collector finds next to nothing in the young: look
+# seldom, and never at what was there when the daemon was ready.
+GC_THRESHOLDS = (50_000, 20, 100)
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def run(config: Config, environment: Environment) -> None:
+    """Serve until SIGTERM or SIGINT. After a poisonous input everything starts anew from disk."""
+    while True:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_serve(config, environment))
+        except* Poisoned as group:
+            for error in group.exceptions:
+                _log.error("input.quarantined", traceback=str(error))
+        else:
+            return
+
+
+def inputs_of_line(line: recording.Line) -> tuple[Input, ...]:
+    """What a recorded delivery decodes to, exactly as live."""
+    delivery = line.delivery
+    if delivery is None:
+        return ()
+    if delivery.path.startswith("/api/"):
+        try:
+            return (command_from(delivery),)
+        except DecodeError:
+            return ()
+    try:
+        decoded = decode(delivery, trusted=line.native)
+    except DecodeError as error:
+        return (Refused(delivery.source, "decode", str(error)),)
+    refused = (Refused(delivery.source, "invalid", e, i) for i, e in decoded.rejected)
+    return (*decoded.events, *refused)
+
+
+def load_rules(path: Path | None) -> LoadRules:
+    """The rules in a file or directory, or the default set. Raises ConfigError."""
+    return read_rules(path or default_rules())
+
+
+def journal(state: Path) -> Iterator[JournalRow]:
+    """What came in, in order, beside a live daemon. Raises StoreError."""
+    return iter_journal(state)
+
+
+async def _serve(config: Config, environment: Environment) -> None:
+    notifier = Notifier(environment.notify_socket)
+    notifier.extend(START_WITHIN)
+    meter = metrics.Meter()
+    keep = config.file.retention
+    store = SqliteStore.open(
+        config.state,
+        journal_for=timedelta(seconds=keep.journal_for),
+        raw_for=timedelta(seconds=keep.raw_for),
+        max_bytes=keep.max_size,
+    )
+    config.state.parent.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(store)
+        with store.journal() as reader:
+            recovered = await asyncio.to_thread(recover, reader)
+        _tell(recovered, meter)
+        async with Reader(config.state) as reading:
+            await _Daemon(config, recovered, store, reading, meter).serve(notifier, environment)
+
+
+def _tell(recovered: Recovered, meter: metrics.Meter) -> None:
+    meter.diverged.inc(recovered.diverged)
+    for problem in recovered.rejected:
+        _log.error("recovery.rejected", problem=problem)
+    if recovered.diverged:
+        _log.error("recovery.diverged", rows=recovered.diverged)
+    _log.info(
+        "recovery.done",
+        start=recovered.start,
+        replayed=recovered.replayed,
+        position=recovered.next_seq,
+        poisoned=recovered.poisoned,
+    )
+
+
+class _Daemon:
+    """Everything that runs while eventd serves."""
+
+    def __init__(
+        self,
+        config: Config,
+        recovered: Recovered,
+        store: SqliteStore,
+        reader: Reader,
+        meter: metrics.Meter,
+    ) -> None:
+        self._config, self._reader, self._meter = config, reader, meter
+        self._store = store
+        self._clock = SystemClock(recovered.now)
+        self._inbox = Inbox(config.file.limits.inbox, meter.received)
+        self._runtime = Runtime(recovered.engine, store, self._clock, self._inbox, self)
+        self._runtime.resume(
+            recovered.next_seq,
+            recovered.snapshot_seq,
+            recovered.now,
+            recovered.dirty,
+            recovered.quarantine,
+        )
+        self._committed = recovered.next_seq
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._brokers = [MqttSource(_broker(b), self._inbox, decode, meter) for b in config.brokers]
+        self._watch()
+
+    async def serve(self, notifier: Notifier, environment: Environment) -> None:
+        """Start, serve until told to stop, drain, stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        rules = load_rules(self._config.rules)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._runtime.run(), name="runtime")
+            await self._runtime.submit((Started(__version__, self._config.settings()),))
+            if rules.version != self._runtime.engine.rules_version:
+                await self._runtime.submit((rules,))
+            self._meter.rules.set(len(rules.rules))
+            self._meter.reloaded.set(1)
+            runner = await self._http()
+            mqtt = [group.create_task(one.run(), name="mqtt") for one in self._brokers]
+            reloads = group.create_task(self._reloads(notifier), name="reload")
+            watchdog = group.create_task(self._feed(notifier, environment), name="watchdog")
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
+            notifier.ready()
+            _log.info("eventd.ready", listen=f"{self._config.host}:{self._config.port}")
+            await self._stop.wait()
+            notifier.stopping()
+            _log.info("eventd.stopping")
+            await runner.cleanup()
+            for broker in self._brokers:
+                broker.stop()
+            if mqtt:
+                await asyncio.wait(mqtt)
+            reloads.cancel()
+            watchdog.cancel()
+            self._inbox.close()
+
+    def observe(self, batch: Batch) -> None:
+        """Told of every committed batch: metrics and log."""
+        meter = self._meter
+        for step in batch.steps:
+            source = step.delivery.source if step.delivery is not None else ""
+            meter.applied(step.inputs, step.facts, source)
+            log_facts(step.facts)
+        if batch.quarantined is not None:
+            meter.quarantined()
+        if batch.steps:
+            meter.batches.observe(batch.next_seq - self._committed)
+        if batch.snapshot is not None:
+            meter.snapshots.inc()
+        self._committed = batch.next_seq
+
+    async def _http(self) -> web.AppRunner:
+        file = self._config.file
+        credentials = Credentials(tuple(token.reveal() for token in self._config.tokens))
+        limits = Limits(file.limits.max_body, float(file.limits.commit_within))
+        webhooks = Webhooks(self._inbox, decode, self._config.policies(), self._meter, limits)
+        webhooks.credentials = credentials
+        app = web.Application(client_max_size=file.limits.max_body)
+        app.add_routes(webhooks.routes())
+        app.add_routes(Api(self._runtime, self._reader, credentials).routes())
+        app.add_routes(Health(self._runtime, self._page, credentials).routes())
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=KEEPALIVE,
+            shutdown_timeout=HTTP_STOP_WITHIN,
+        )
+        await runner.setup()
+        site = web.TCPSite(
+            runner,
+            self._config.host,
+            self._config.port,
+            backlog=1_024,
+            ssl_context=_tls(self._config),
+        )
+        await site.start()
+        return runner
+
+    async def _page(self) -> bytes:
+        found = await self._reader.open_by_priority()
+        for priority in range(1, 6):
+            self._meter.open.labels(f"P{priority}").set(found.get(priority, 0))
+        return self._meter.page()
+
+    def _watch(self) -> None:
+        meter, runtime, inbox = self._meter, self._runtime, self._inbox
+        table = runtime.engine.table
+        meter.watch(meter.waiting, lambda: runtime.waiting)
+        meter.watch(meter.inbox, lambda: inbox.bytes)
+        meter.inbox_limit.set(inbox.max_bytes)
+        meter.watch(meter.alerts, lambda: len(table.records))
+        meter.watch(meter.keys, lambda: len(table.keys))
+        meter.watch(meter.beyond, lambda: runtime.beyond_snapshot)
+        meter.watch(meter.blocked, lambda: runtime.blocked_since is not None)
+        meter.watch(meter.drift, self._clock.drift)
+
+    async def _reloads(self, notifier: Notifier) -> None:
+        """SIGHUP: the whole new rule set, or the old one."""
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            notifier.reloading()
+            try:
+                rules = await asyncio.to_thread(load_rules, self._config.rules)
+            except ConfigError as error:
+                self._meter.reloaded.set(0)
+                for problem in error.problems:
+                    _log.error("rules.rejected", problem=problem)
+            else:
+                await self._runtime.submit((rules,))
+            notifier.ready()
+
+    async def _feed(self, notifier: Notifier, environment: Environment) -> None:
+        """Twice as often as asked for; a probe that does not come back feeds nothing."""
+        if not environment.watchdog_usec:
+            return
+        await feed(notifier, lambda: self._runtime.submit(()), environment.watchdog_usec / 2e6)
+
+
+def _broker(config: BrokerConfig) -> Broker:
+    file = config.file
+    return Broker(
+        name=file.name,
+        host=file.host,
+        port=file.port,
+        version=5 if file.version == "5" else 4,
+        client_id=file.client_id or f"eventd-{file.name}",
+        username=file.username,
+        password=config.password.reveal(),
+        tls=file.tls,
+        ca_file=file.ca_file,
+        keepalive=int(file.keepalive),
+        session_expiry=int(file.session_expiry),
+        topics=tuple((t.filter, policy_of(t.source or file.name, t)) for t in file.topics),
+        will_topic=file.status_topic,
+    )
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.file.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.load_cert_chain(config.file.tls.certificate, config.file.tls.key)
+    return context

@@ -1,0 +1,34 @@
+"""The command line: one module a command, loaded when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from eventd import __version__
+
+COMMANDS = (
+    "run", "check", "export", "replay", "demo", "send", "incidents", "alerts", "silence",
+)  # fmt: skip
+
+
+class _Lazy(click.Group):
+    """Imports a command's module only to run it or to describe it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"eventd.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Lazy)
+@click.version_option(__version__, prog_name="eventd")
+def main() -> None:
+    """eventd reads what monitoring sends and raises incidents."""

@@ -1,0 +1,46 @@
+"""`eventd run`: the daemon."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from eventd import app, log
+from eventd.config import Environment, load
+from eventd.errors import ConfigError, StoreError
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option("--listen", default="", metavar="HOST:PORT", help="Where to listen.")
+@click.option("--state", type=click.Path(path_type=Path), help="State directory.")
+@click.option("--rules", type=click.Path(path_type=Path), help="Rules file or directory.")
+def run(config: Path | None, listen: str, state: Path | None, rules: Path | None) -> None:
+    """Take events in, correlate them, raise incidents; until SIGTERM or Ctrl-C."""
+    environment = Environment.read()
+    try:
+        loaded = load(config, environment, listen=listen, state=state, rules=rules)
+        app.load_rules(loaded.rules)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"eventd: {problem}", err=True)
+        sys.exit(2)
+    log.configure(loaded.file.log.level, loaded.file.log.format)
+    try:
+        app.run(loaded, environment)
+    except* (StoreError, OSError) as group:
+        for error in flat(group):
+            click.echo(f"eventd: {error}", err=True)
+        sys.exit(1)
+
+
+def flat(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors of a group and of groups inside it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from flat(error)
+        else:
+            yield error

@@ -1,0 +1,123 @@
+"""The log: one line a fact, key-values; JSON when stderr is no terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+
+import structlog
+
+from eventd.clock import monotonic
+from eventd.core.model import (
+    Fact,
+    IncidentAcknowledged,
+    IncidentClosed,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+    IncidentUpdated,
+    RulesLoaded,
+    RuleSwitchedOff,
+    SilenceAdded,
+    SilenceEnded,
+)
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+QUIET_FOR = 1.0  # s between equal lines of libraries: a full descriptor table repeats itself
+
+
+def configure(level: str, style: str) -> None:
+    """Set up structlog and let the libraries speak through it from WARNING on."""
+    as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    )
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Sparse())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=shared,
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+class _Sparse(logging.Filter):
+    """Lets one of equal lines through in QUIET_FOR seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, int, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = (record.name, record.lineno, record.msg)
+        now = monotonic()
+        if now - self._last.get(key, -QUIET_FOR) < QUIET_FOR:
+            return False
+        if len(self._last) > 1_000:  # noqa: PLR2004 - places that log are few; formatted texts may not be
+            self._last.clear()
+        self._last[key] = now
+        return True
+
+
+def log_facts(facts: Iterable[Fact]) -> None:
+    """One INFO line for each fact a person acts on; nothing for events."""
+    log = structlog.get_logger()
+    for fact in facts:
+        match fact:
+            case IncidentOpened(_, incident):
+                log.info(
+                    "incident.opened",
+                    incident=incident.id,
+                    priority=f"P{incident.priority}",
+                    rule=incident.rule,
+                    title=incident.title,
+                    because=incident.because,
+                )
+            case IncidentUpdated():
+                log.info(
+                    "incident.updated",
+                    incident=fact.incident,
+                    priority=f"P{fact.impact + fact.urgency - 1}",
+                    because=fact.because,
+                )
+            case IncidentResolved() | IncidentReopened() | IncidentClosed():
+                what = type(fact).__name__.removeprefix("Incident").lower()
+                log.info(
+                    f"incident.{what}",
+                    incident=fact.incident,
+                    reason=fact.reason.value,
+                    actor=fact.actor,
+                )
+            case IncidentAcknowledged():
+                log.info("incident.acknowledged", incident=fact.incident, actor=fact.actor)
+            case SilenceAdded(_, silence):
+                log.info("silence.added", silence=silence.id, actor=silence.actor)
+            case SilenceEnded():
+                log.info("silence.ended", silence=fact.silence, actor=fact.actor)
+            case RulesLoaded():
+                log.info("rules.loaded", version=fact.version, rules=fact.rules, kept=fact.kept)
+            case RuleSwitchedOff():
+                log.error("rule.switched_off", rule=fact.rule, error=fact.error)
+            case _:
+                pass

@@ -1,0 +1,222 @@
+"""Every metric name and label; the numbers behind /metrics.
+
+Of events since start, replay left out: received = applied + duplicate + refused + quarantined +
+waiting.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from eventd import __version__
+from eventd.core.model import (
+    AlertCleared,
+    AlertFired,
+    AlertSuppressed,
+    CapHit,
+    Event,
+    EventDuplicate,
+    EventRefused,
+    Fact,
+    FindingNoted,
+    IncidentClosed,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+    Input,
+    Refused,
+    RulesLoaded,
+    RuleSwitchedOff,
+)
+
+MAX_RULES = 1_000  # label values; beyond that "other"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+EVENTS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
+
+TRANSITIONS: dict[type, str] = {AlertFired: "fired", AlertCleared: "cleared"}
+INCIDENTS: dict[type, str] = {
+    IncidentOpened: "opened",
+    IncidentResolved: "resolved",
+    IncidentReopened: "reopened",
+    IncidentClosed: "closed",
+}
+
+
+class Meter:
+    """The numbers. Told once a batch; labels come from closed sets only."""
+
+    def __init__(self) -> None:
+        """All at zero."""
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"eventd_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"eventd_{name}", text, labels, registry=registry)
+
+        self._received = counter("events_received", "Events that came to the door.", "source")
+        self._applied = counter("events_applied", "Events the engine took in.", "source")
+        self._duplicate = counter("events_duplicate", "Events applied before.", "source")
+        self._refused = counter("events_refused", "Events refused.", "source", "reason")
+        self._quarantined = counter("events_quarantined", "Events that crashed the core.")
+        self.waiting = gauge("events_waiting", "Events taken and not yet committed.")
+        self._deliveries_refused = counter(
+            "deliveries_refused", "Deliveries refused unread.", "source", "reason"
+        )
+        self._truncated = counter("alerts_truncated", "Alerts senders left out.", "source")
+        self._transitions = counter("alert_transitions", "Alerts that changed state.", "kind")
+        self._suppressed = counter("alerts_suppressed", "Alerts suppressed.", "kind")
+        self._incidents = counter("incident_transitions", "Incidents by what happened.", "kind")
+        self._findings = counter("rule_findings", "Incidents a rule opened or added to.", "rule")
+        self._rules_off = counter("rules_switched_off", "Rules that raised.")
+        self._caps = counter("caps_hit", "Times a full table made room.", "kind")
+        self.alerts = gauge("alerts_remembered", "Alerts in memory, firing or cleared.")
+        self.keys = gauge("delivery_keys", "Strong delivery keys in memory.")
+        self.open = gauge("incidents_open", "Incidents that are not closed.", "priority")
+        self.inbox = gauge("inbox_bytes", "Bytes waiting for the engine.")
+        self.inbox_limit = gauge("inbox_limit_bytes", "Bytes that may wait.")
+        self.rules = gauge("rules_loaded", "Rules in force.")
+        self.reloaded = gauge("rules_last_load_success", "1 where the last load succeeded.")
+        self.commits = Histogram(
+            "eventd_commit_duration_seconds",
+            "Time of a commit.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.batches = Histogram(
+            "eventd_batch_events", "Events of a commit.", buckets=EVENTS, registry=registry
+        )
+        self.rows = counter("journal_rows", "Journal rows written.")
+        self.beyond = gauge("journal_beyond_snapshot_inputs", "Inputs a restart must replay.")
+        self.snapshots = counter("snapshots", "Snapshots taken.")
+        self.diverged = counter("replay_divergences", "Journal rows that replayed differently.")
+        self.blocked = gauge("store_blocked", "1 while the disk is full.")
+        self.drift = gauge("clock_drift_seconds", "Wall clock ahead of the engine's.")
+        self._mqtt_up = gauge("mqtt_connected", "1 while connected.", "source")
+        self._mqtt_connects = counter("mqtt_connections", "Connections made.", "source")
+        self._mqtt_dropped = counter("mqtt_dropped", "QoS 0 messages without room.", "source")
+        gauge("build_info", "What runs.", "version").labels(__version__).set(1)
+        self._known_rules: dict[str, None] = {}
+
+    def page(self) -> bytes:
+        """The text page of /metrics."""
+        return generate_latest(self.registry)
+
+    # -- the door ---------------------------------------------------------------------------
+
+    def received(self, source: str, events: int) -> None:
+        """Events were read from a delivery."""
+        self._received.labels(source).inc(events)
+
+    def refused(self, source: str, reason: str, events: int) -> None:
+        """Read, and not let in."""
+        self._refused.labels(source, reason).inc(events)
+
+    def turned_away(self, source: str, reason: str) -> None:
+        """A delivery was refused before it was read."""
+        self._deliveries_refused.labels(source, reason).inc()
+
+    def truncated(self, source: str, alerts: int) -> None:
+        """A sender said that it left alerts out."""
+        self._truncated.labels(source).inc(alerts)
+
+    def connection(self, broker: str, *, up: bool) -> None:
+        """A broker came or went."""
+        self._mqtt_up.labels(broker).set(up)
+        if up:
+            self._mqtt_connects.labels(broker).inc()
+
+    def dropped(self, broker: str) -> None:
+        """A QoS 0 message found no room."""
+        self._mqtt_dropped.labels(broker).inc()
+
+    # -- committed ----------------------------------------------------------------------------
+
+    def applied(self, inputs: Sequence[Input], facts: Sequence[Fact], source: str) -> None:
+        """The inputs of one journal row and what they caused."""
+        kinds = Tally(map(type, inputs))
+        events = kinds.get(Event, 0)
+        causes = Tally(map(type, facts))
+        duplicates = causes.get(EventDuplicate, 0)
+        if events:
+            again = min(duplicates, events)
+            if again:
+                self._duplicate.labels(source).inc(again)
+            if events > again:
+                self._applied.labels(source).inc(events - again)
+        if kinds.get(Refused, 0):
+            for one in inputs:
+                if isinstance(one, Refused):
+                    self._refused.labels(source, one.reason).inc()
+        self.rows.inc()
+        if len(causes) > (1 if duplicates else 0):
+            self._caused(causes, facts)
+
+    def _caused(self, causes: Tally[type], facts: Sequence[Fact]) -> None:
+        for kind, count in causes.items():
+            if name := TRANSITIONS.get(kind):
+                self._transitions.labels(name).inc(count)
+            elif name := INCIDENTS.get(kind):
+                self._incidents.labels(name).inc(count)
+        if not causes.keys() & _LOOKED_AT:
+            return
+        for fact in facts:
+            match fact:
+                case IncidentOpened() | FindingNoted():
+                    self._findings.labels(self._rule(fact.because.rule)).inc()
+                case AlertSuppressed():
+                    silence = fact.by.startswith("SIL-")
+                    self._suppressed.labels("silence" if silence else "maintenance").inc()
+                case CapHit():
+                    self._caps.labels(fact.table).inc()
+                case RulesLoaded():
+                    self.rules.set(fact.rules)
+                    self.reloaded.set(1)
+                case RuleSwitchedOff():
+                    self._rules_off.inc()
+                case _:
+                    pass
+
+    def quarantined(self) -> None:
+        """An event crashed the core."""
+        self._quarantined.inc()
+
+    def _rule(self, name: str) -> str:
+        if name not in self._known_rules:
+            if len(self._known_rules) >= MAX_RULES:
+                return "other"
+            self._known_rules[name] = None
+        return name
+
+    def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
+        """Read the gauge's value when the page is asked for."""
+        gauge.set_function(read)
+
+
+_LOOKED_AT = frozenset(
+    {
+        IncidentOpened,
+        FindingNoted,
+        AlertSuppressed,
+        CapHit,
+        RulesLoaded,
+        RuleSwitchedOff,
+        EventRefused,
+    }
+)

@@ -1,0 +1,137 @@
+"""What the API shows: read-only, page by page, off the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self, TypeVar
+
+from eventd.core.model import Alert, AlertJoined, Fact, Incident, Maintenance, Silence
+from eventd.store.database import open_reader
+from eventd.store.rows import (
+    decode_alert,
+    decode_entries,
+    decode_fact,
+    decode_incident,
+    decode_maintenance,
+    decode_silence,
+)
+
+T = TypeVar("T")
+THREADS = 2
+INCIDENT_FILTERS = ("state", "priority", "service", "rule")
+ALERT_FILTERS = ("status", "severity", "service", "ci", "name", "source", "incident")
+MAX_REASONS = 10_000  # of one incident
+
+
+class Reader:
+    """Questions to the tables. Every answer is one consistent state of them."""
+
+    def __init__(self, directory: Path) -> None:
+        """Use as `async with`."""
+        self._directory = directory
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=True)
+        for db in self._opened:
+            db.close()
+
+    async def incidents(
+        self, filters: Mapping[str, object], after: str, limit: int
+    ) -> list[Incident]:
+        """Newest first; `after` is the id of the last one seen."""
+        where, values = _where(filters, INCIDENT_FILTERS)
+        if after:
+            where, values = [*where, "id < ?"], [*values, after]
+        rows = await self._ask("SELECT body FROM incident", where, values, "id DESC", limit)
+        return [decode_incident(body) for (body,) in rows]
+
+    async def incident(self, incident: str) -> Incident | None:
+        """One, or None."""
+        rows = await self._ask("SELECT body FROM incident", ["id = ?"], [incident], "id", 1)
+        return decode_incident(rows[0][0]) if rows else None
+
+    async def timeline(self, incident: str) -> list[Fact]:
+        """What happened to it, in order."""
+        rows = await self._ask("SELECT body FROM timeline", ["incident = ?"], [incident], "n", -1)
+        return [decode_fact(body) for (body,) in rows]
+
+    async def joined(self, incident: str) -> list[AlertJoined]:
+        """Why each alert is in it, in order of joining."""
+        rows = await self._ask("SELECT body FROM ledger", ["incident = ?"], [incident], "id", -1)
+        facts = [fact for (body,) in rows for _, fact in decode_entries(body)]
+        return [fact for fact in facts if isinstance(fact, AlertJoined)][:MAX_REASONS]
+
+    async def alerts(self, filters: Mapping[str, object], after: str, limit: int) -> list[Alert]:
+        """By fingerprint; `after` is the last one seen."""
+        where, values = _where(filters, ALERT_FILTERS)
+        if after:
+            where, values = [*where, "fingerprint > ?"], [*values, after]
+        rows = await self._ask("SELECT body FROM alert", where, values, "fingerprint", limit)
+        return [decode_alert(body) for (body,) in rows]
+
+    async def alert(self, fingerprint: str) -> Alert | None:
+        """One, or None."""
+        rows = await self._ask(
+            "SELECT body FROM alert", ["fingerprint = ?"], [fingerprint], "fingerprint", 1
+        )
+        return decode_alert(rows[0][0]) if rows else None
+
+    async def silences(self, after: str, limit: int) -> list[tuple[Silence, bool]]:
+        """Newest first, and whether each is in force."""
+        where, values = (["id < ?"], [after]) if after else ([], [])
+        rows = await self._ask(
+            "SELECT body, ended_at IS NULL FROM silence", where, list(values), "id DESC", limit
+        )
+        return [(decode_silence(body), bool(on)) for body, on in rows]
+
+    async def maintenance(self, after: str, limit: int) -> list[tuple[Maintenance, bool]]:
+        """Newest first, and whether each is to come or in force."""
+        where, values = (["id < ?"], [after]) if after else ([], [])
+        rows = await self._ask(
+            "SELECT body, ended_at IS NULL FROM maintenance", where, list(values), "id DESC", limit
+        )
+        return [(decode_maintenance(body), bool(on)) for body, on in rows]
+
+    async def open_by_priority(self) -> dict[int, int]:
+        """How many incidents of each priority are not closed."""
+        rows = await self._run(
+            lambda db: db.execute(
+                "SELECT priority, count(*) FROM incident WHERE state <> 'closed' GROUP BY priority"
+            ).fetchall()
+        )
+        return dict(rows)
+
+    async def _ask(
+        self, select: str, where: list[str], values: list[object], order: str, limit: int
+    ) -> list[tuple[bytes, ...]]:
+        condition = " WHERE " + " AND ".join(where) if where else ""
+        # the parts are this module's own; what callers say travels as values
+        text = f"{select}{condition} ORDER BY {order} LIMIT ?"
+        return await self._run(lambda db: db.execute(text, [*values, limit]).fetchall())
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: work(self._connection()))
+
+    def _connection(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = open_reader(self._directory)
+            self._opened.append(db)
+        return db
+
+
+def _where(filters: Mapping[str, object], known: tuple[str, ...]) -> tuple[list[str], list[object]]:
+    names = [name for name in known if name in filters]
+    return [f"{name} = ?" for name in names], [filters[name] for name in names]

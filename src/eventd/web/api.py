@@ -1,0 +1,337 @@
+"""The HTTP API: parse, then query and show, or submit and answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from eventd.admission import ACTIONS, Act, Credentials, Silencing, command_from
+from eventd.clock import wall
+from eventd.core.labels import severity_of
+from eventd.core.model import (
+    Alert,
+    AlertJoined,
+    CommandRejected,
+    Delivery,
+    Fact,
+    Incident,
+    Maintenance,
+    Silence,
+    SilenceAdded,
+)
+from eventd.errors import DecodeError, EventdError
+from eventd.runtime import Runtime
+from eventd.web import views
+from eventd.web.openapi import Route, document
+
+MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
+COMMIT_WITHIN = 10.0  # s a command is waited for
+RETRY_AFTER = "2"  # s
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Reader(Protocol):
+    """The questions the API asks."""
+
+    async def incidents(
+        self, filters: Mapping[str, object], after: str, limit: int
+    ) -> list[Incident]:
+        """Newest first."""
+        ...
+
+    async def incident(self, incident: str) -> Incident | None:
+        """One, or None."""
+        ...
+
+    async def timeline(self, incident: str) -> list[Fact]:
+        """What happened to it, in order."""
+        ...
+
+    async def joined(self, incident: str) -> list[AlertJoined]:
+        """Why each alert is in it."""
+        ...
+
+    async def alerts(self, filters: Mapping[str, object], after: str, limit: int) -> list[Alert]:
+        """By fingerprint."""
+        ...
+
+    async def alert(self, fingerprint: str) -> Alert | None:
+        """One, or None."""
+        ...
+
+    async def silences(self, after: str, limit: int) -> list[tuple[Silence, bool]]:
+        """Newest first."""
+        ...
+
+    async def maintenance(self, after: str, limit: int) -> list[tuple[Maintenance, bool]]:
+        """Newest first."""
+        ...
+
+
+class BadRequest(Exception):
+    """What is wrong with a query."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        """Name the parameter."""
+        super().__init__(detail)
+        self.field = field
+
+
+class Api:
+    """Handlers under /api/v1."""
+
+    def __init__(self, runtime: Runtime, reader: Reader, credentials: Credentials) -> None:
+        """Reads come from `reader`, commands go through `runtime`."""
+        self._runtime, self._reader, self._credentials = runtime, reader, credentials
+        self.table = self._table()
+        self._document = _encode(document(self.table))
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the application; the OpenAPI document is made of the same table."""
+        return [
+            web.route(one.method, one.path, self._guarded(one.handler)) for one in self.table
+        ] + [web.get("/api/v1/openapi.json", self._openapi)]
+
+    def _table(self) -> tuple[Route, ...]:
+        paging = ("limit", "after")
+        incident_filters = ("state", "priority", "service", "rule", *paging)
+        alert_filters = (
+            "status", "severity", "service", "ci", "name", "source", "incident", *paging,
+        )  # fmt: skip
+        base = "/api/v1"
+        return (
+            Route("GET", f"{base}/incidents", "Incidents, newest first", self.incidents,
+                  views.IncidentView, incident_filters, many=True),
+            Route("GET", f"{base}/incidents/{{id}}", "One incident: timeline, alerts, reasons",
+                  self.incident, views.IncidentDetail),
+            *(
+                Route("POST", f"{base}/incidents/{{id}}/{action}", f"{action} an incident".title(),
+                      self.act, views.IncidentView, body=Act)
+                for action in ACTIONS
+            ),
+            Route("GET", f"{base}/alerts", "Alerts by fingerprint", self.alerts,
+                  views.AlertView, alert_filters, many=True),
+            Route("GET", f"{base}/alerts/{{fingerprint}}", "One alert", self.alert,
+                  views.AlertView),
+            Route("GET", f"{base}/silences", "Silences, newest first", self.silences,
+                  views.SilenceView, paging, many=True),
+            Route("POST", f"{base}/silences", "Silence what matches", self.silence,
+                  views.SilenceView, body=Silencing, status=201),
+            Route("DELETE", f"{base}/silences/{{id}}", "End a silence", self.end_silence, None,
+                  body=Act, status=204),
+            Route("GET", f"{base}/maintenance", "Maintenance windows, newest first",
+                  self.maintenance, views.MaintenanceView, paging, many=True),
+            Route("GET", f"{base}/rules", "Rules in force, in order", self.rules,
+                  views.RuleView, many=True),
+        )  # fmt: skip
+
+    # -- reads --------------------------------------------------------------------------------
+
+    async def incidents(self, request: web.Request) -> web.Response:
+        """GET /incidents."""
+        filters, after, limit = _query(request, ("state", "priority", "service", "rule"))
+        if "priority" in filters:
+            filters["priority"] = _priority(str(filters["priority"]))
+        found = await self._reader.incidents(filters, after, limit + 1)
+        return _page([views.incident_view(one) for one in found], limit, lambda one: one.id)
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """GET /incidents/{id}."""
+        name = request.match_info["id"]
+        await self._runtime.submit((), flush=True)
+        found = await self._reader.incident(name)
+        if found is None:
+            return _missing(f"no incident {name}")
+        facts = await self._reader.timeline(name)
+        members = []
+        for joined in await self._reader.joined(name):
+            alert = await self._reader.alert(joined.fingerprint)
+            members.append(views.member_view(joined, alert))
+        detail = views.IncidentDetail(
+            views.incident_view(found), tuple(map(views.entry_view, facts)), tuple(members)
+        )
+        return _json(200, detail)
+
+    async def alerts(self, request: web.Request) -> web.Response:
+        """GET /alerts."""
+        names = ("status", "severity", "service", "ci", "name", "source", "incident")
+        filters, after, limit = _query(request, names)
+        if "severity" in filters:
+            severity = severity_of(str(filters["severity"]))
+            if severity is None:
+                raise BadRequest("severity", f"{filters['severity']!r} is no severity")
+            filters["severity"] = int(severity)
+        await self._runtime.submit((), flush=True)
+        found = await self._reader.alerts(filters, after, limit + 1)
+        views_of = [views.alert_view(one) for one in found]
+        return _page(views_of, limit, lambda one: one.fingerprint)
+
+    async def alert(self, request: web.Request) -> web.Response:
+        """GET /alerts/{fingerprint}."""
+        await self._runtime.submit((), flush=True)
+        found = await self._reader.alert(request.match_info["fingerprint"])
+        if found is None:
+            return _missing(f"no alert {request.match_info['fingerprint']}")
+        return _json(200, views.alert_view(found))
+
+    async def silences(self, request: web.Request) -> web.Response:
+        """GET /silences."""
+        _, after, limit = _query(request, ())
+        found = await self._reader.silences(after, limit + 1)
+        rows = [views.silence_view(silence, active=on) for silence, on in found]
+        return _page(rows, limit, lambda one: one.id)
+
+    async def maintenance(self, request: web.Request) -> web.Response:
+        """GET /maintenance."""
+        _, after, limit = _query(request, ())
+        found = await self._reader.maintenance(after, limit + 1)
+        rows = [views.maintenance_view(window, active=on) for window, on in found]
+        return _page(rows, limit, lambda one: one.id)
+
+    async def rules(self, request: web.Request) -> web.Response:
+        """GET /rules."""
+        _query(request, ())
+        rules = self._runtime.engine.rules
+        rows = [
+            views.RuleView(
+                state.rule.name,
+                state.rule.kind,
+                state.rule.description,
+                state.rule.by,
+                state.rule.within,
+                rules.off.get(state.rule.name),
+            )
+            for state in rules.states.values()
+        ]
+        return _json(200, {"items": rows, "next": None})
+
+    # -- commands -----------------------------------------------------------------------------
+
+    async def act(self, request: web.Request) -> web.Response:
+        """POST /incidents/{id}/ACTION."""
+        await self._command(request)
+        found = await self._reader.incident(request.match_info["id"])
+        if found is None:
+            return _missing("the incident is gone")
+        return _json(200, views.incident_view(found))
+
+    async def silence(self, request: web.Request) -> web.Response:
+        """POST /silences."""
+        facts = await self._command(request)
+        added = next((fact for fact in facts if isinstance(fact, SilenceAdded)), None)
+        if added is None:  # the same key again: it stands already
+            return web.Response(status=200, body=b"{}", content_type="application/json")
+        return _json(201, views.silence_view(added.silence, active=True))
+
+    async def end_silence(self, request: web.Request) -> web.Response:
+        """DELETE /silences/{id}."""
+        await self._command(request)
+        return web.Response(status=204)
+
+    async def _command(self, request: web.Request) -> Sequence[Fact]:
+        delivery = Delivery(
+            transport="http",
+            received_at=wall(),
+            payload=await request.read(),
+            source="api",
+            method=request.method,
+            path=request.path,
+            query=request.query_string,
+            headers={
+                name: request.headers[name]
+                for name in ("content-type", "idempotency-key")
+                if name in request.headers
+            },
+        )
+        command = command_from(delivery)
+        async with asyncio.timeout(COMMIT_WITHIN):
+            outcome = await self._runtime.submit((command,), delivery)
+        rejected = next((f for f in outcome.facts if isinstance(f, CommandRejected)), None)
+        if rejected is not None:
+            raise _Rejected(rejected)
+        return outcome.facts
+
+    # -- the frame ------------------------------------------------------------------------------
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._document, content_type="application/json")
+
+    def _guarded(
+        self, handler: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def guarded(request: web.Request) -> web.Response:
+            if not self._credentials.allows(request.headers.get("Authorization")):
+                return _problem(401, "unauthorized", "a bearer token is needed")
+            try:
+                return await handler(request)
+            except BadRequest as error:
+                return _problem(400, "bad query", str(error), field=error.field)
+            except DecodeError as error:
+                return _problem(
+                    400, "bad request", str(error), field=error.field, expected=error.expected
+                )
+            except _Rejected as error:
+                status = 404 if error.fact.missing else 409
+                return _problem(status, "cannot be applied", error.fact.error)
+            except TimeoutError:
+                return _retry("the disk is full; nothing can be committed now")
+            except EventdError as error:
+                return _retry(str(error) or "eventd is stopping")
+
+        return guarded
+
+
+class _Rejected(Exception):
+    def __init__(self, fact: CommandRejected) -> None:
+        self.fact = fact
+        super().__init__(fact.error)
+
+
+def _query(request: web.Request, names: tuple[str, ...]) -> tuple[dict[str, object], str, int]:
+    known = (*names, "limit", "after")
+    for name in request.query:
+        if name not in known:
+            raise BadRequest(name, f"unknown parameter {name!r}; known: {', '.join(known)}")
+    text = request.query.get("limit", str(DEFAULT_LIMIT))
+    if not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
+        raise BadRequest("limit", f"expected 1 to {MAX_LIMIT}, got {text!r}")
+    filters: dict[str, object] = {n: request.query[n] for n in names if n in request.query}
+    return filters, request.query.get("after", ""), int(text)
+
+
+def _priority(text: str) -> int:
+    digits = text.upper().removeprefix("P")
+    if digits not in {"1", "2", "3", "4", "5"}:
+        raise BadRequest("priority", f"expected P1 to P5, got {text!r}")
+    return int(digits)
+
+
+def _page(items: Sequence[msgspec.Struct], limit: int, cursor: Callable[..., str]) -> web.Response:
+    """`items` holds one more than `limit` where there is another page."""
+    shown = items[:limit]
+    following = cursor(shown[-1]) if len(items) > limit else None
+    return _json(200, {"items": list(shown), "next": following})
+
+
+def _json(status: int, value: object) -> web.Response:
+    return web.Response(status=status, body=_encode(value), content_type="application/json")
+
+
+def _missing(detail: str) -> web.Response:
+    return _problem(404, "not found", detail)
+
+
+def _problem(status: int, title: str, detail: str, **more: object) -> web.Response:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return web.Response(status=status, body=_encode(body), content_type="application/problem+json")
+
+
+def _retry(detail: str) -> web.Response:
+    answer = _problem(503, "try again", detail)
+    answer.headers["Retry-After"] = RETRY_AFTER
+    return answer

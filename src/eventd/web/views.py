@@ -1,0 +1,302 @@
+"""What the API shows: one type a resource, from which OpenAPI is generated."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from eventd.core.labels import SEVERITY_NAMES
+from eventd.core.model import (
+    Alert,
+    AlertJoined,
+    Because,
+    Fact,
+    FindingNoted,
+    Incident,
+    IncidentAcknowledged,
+    IncidentClosed,
+    IncidentCommented,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+    IncidentUpdated,
+    Maintenance,
+    Matcher,
+    Silence,
+)
+
+
+class AlertView(Struct, frozen=True):
+    """What eventd believes now about one fingerprint."""
+
+    fingerprint: str
+    name: str
+    ci: str
+    service: str
+    status: str
+    severity: str
+    count: int
+    episode: int
+    started_at: datetime
+    last_seen_at: datetime
+    cleared_at: datetime | None
+    incident: str | None
+    suppressed_by: str | None
+    source: str
+    summary: str
+    value: float | None
+    labels: dict[str, str]
+    links: tuple[str, ...]
+
+
+class IncidentView(Struct, frozen=True):
+    """An unplanned interruption or degradation."""
+
+    id: str
+    state: str
+    priority: str
+    title: str
+    service: str
+    because: str
+    impact: int
+    urgency: int
+    impact_because: str
+    urgency_because: str
+    alerts: int
+    firing: int
+    cis: int
+    opened_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None
+    closed_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    team: str | None
+    workaround: str | None
+    rule: str
+    group: dict[str, str]
+
+
+class ReasonView(Struct, frozen=True):
+    """Why a rule holds."""
+
+    rule: str
+    kind: str
+    group: dict[str, str]
+    count: int | None = None
+    at_least: int | None = None
+    within_seconds: float | None = None
+    elsewhere: tuple[str, ...] = ()
+
+
+class EntryView(Struct, frozen=True):
+    """One entry of an incident's timeline."""
+
+    at: datetime
+    kind: str
+    actor: str | None
+    text: str
+
+
+class MemberView(Struct, frozen=True):
+    """An alert of an incident: since when it belongs to it, and why."""
+
+    fingerprint: str
+    episode: int
+    joined_at: datetime
+    because: ReasonView
+    alert: AlertView | None
+
+
+class IncidentDetail(Struct, frozen=True):
+    """An incident with its timeline, its alerts and the reason for each."""
+
+    incident: IncidentView
+    timeline: tuple[EntryView, ...]
+    alerts: tuple[MemberView, ...]
+
+
+class MatcherView(Struct, frozen=True):
+    """One test on a label or field."""
+
+    label: str
+    op: str
+    value: str
+
+
+class SilenceView(Struct, frozen=True):
+    """Alerts an operator has declared known, for a while."""
+
+    id: str
+    active: bool
+    matchers: tuple[MatcherView, ...]
+    starts_at: datetime
+    ends_at: datetime
+    actor: str
+    comment: str
+
+
+class MaintenanceView(Struct, frozen=True):
+    """A maintenance window."""
+
+    id: str
+    active: bool
+    name: str
+    source: str
+    starts_at: datetime
+    ends_at: datetime
+    cis: tuple[str, ...]
+    services: tuple[str, ...]
+
+
+class RuleView(Struct, frozen=True):
+    """A rule in force."""
+
+    name: str
+    kind: str
+    description: str
+    by: tuple[str, ...]
+    within_seconds: float
+    off_because: str | None
+
+
+class Problem(Struct, frozen=True):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def alert_view(alert: Alert) -> AlertView:
+    """For people and tools."""
+    return AlertView(
+        fingerprint=alert.fingerprint,
+        name=alert.name,
+        ci=alert.ci,
+        service=alert.service,
+        status=alert.status.value,
+        severity=SEVERITY_NAMES[alert.severity],
+        count=alert.count,
+        episode=alert.episode,
+        started_at=alert.started_at,
+        last_seen_at=alert.last_seen_at,
+        cleared_at=alert.cleared_at,
+        incident=alert.incident or None,
+        suppressed_by=alert.suppressed_by or None,
+        source=alert.source,
+        summary=alert.summary,
+        value=alert.value,
+        labels=alert.labels,
+        links=alert.links,
+    )
+
+
+def incident_view(incident: Incident) -> IncidentView:
+    """For people and tools."""
+    return IncidentView(
+        id=incident.id,
+        state=incident.state.value,
+        priority=f"P{incident.priority}",
+        title=incident.title,
+        service=incident.service,
+        because=incident.because,
+        impact=incident.impact,
+        urgency=incident.urgency,
+        impact_because=incident.impact_because,
+        urgency_because=incident.urgency_because,
+        alerts=incident.alerts,
+        firing=incident.firing,
+        cis=incident.cis,
+        opened_at=incident.opened_at,
+        updated_at=incident.updated_at,
+        resolved_at=incident.resolved_at,
+        closed_at=incident.closed_at,
+        acknowledged_at=incident.acknowledged_at,
+        acknowledged_by=incident.acknowledged_by or None,
+        team=incident.team or None,
+        workaround=incident.workaround or None,
+        rule=incident.rule,
+        group=incident.group,
+    )
+
+
+def reason_view(because: Because) -> ReasonView:
+    """The typed reason, flat."""
+    kind = type(because).__name__.lower()
+    return ReasonView(
+        rule=because.rule,
+        kind=kind,
+        group=because.group,
+        count=getattr(because, "count", None),
+        at_least=getattr(because, "at_least", None),
+        within_seconds=getattr(because, "within", None),
+        elsewhere=getattr(because, "elsewhere", ()),
+    )
+
+
+def member_view(joined: AlertJoined, alert: Alert | None) -> MemberView:
+    """`alert` is None once it is forgotten."""
+    return MemberView(
+        joined.fingerprint,
+        joined.episode,
+        joined.at,
+        reason_view(joined.because),
+        alert_view(alert) if alert is not None else None,
+    )
+
+
+def entry_view(fact: Fact) -> EntryView:
+    """A fact of an incident's history, in a sentence."""
+    match fact:
+        case IncidentOpened(at, incident):
+            return EntryView(at, "opened", None, f"{incident.title}: {incident.because}")
+        case IncidentUpdated():
+            priority = f"P{fact.impact + fact.urgency - 1}"
+            return EntryView(fact.at, "updated", None, f"{priority}: {fact.because}")
+        case IncidentAcknowledged():
+            return EntryView(fact.at, "acknowledged", fact.actor, f"{fact.actor} has it")
+        case IncidentCommented():
+            return EntryView(fact.at, "commented", fact.actor, fact.text)
+        case IncidentResolved() | IncidentReopened() | IncidentClosed():
+            kind = type(fact).__name__.removeprefix("Incident").lower()
+            return EntryView(fact.at, kind, fact.actor or None, fact.text or fact.reason.value)
+        case FindingNoted():
+            text = f"rule {fact.because.rule} holds too"
+            return EntryView(fact.at, "finding_noted", None, text)
+        case _:
+            raise ValueError(type(fact).__name__)
+
+
+def silence_view(silence: Silence, *, active: bool) -> SilenceView:
+    """For people and tools."""
+    return SilenceView(
+        silence.id,
+        active,
+        tuple(_matcher_view(one) for one in silence.matchers),
+        silence.starts_at,
+        silence.ends_at,
+        silence.actor,
+        silence.comment,
+    )
+
+
+def _matcher_view(matcher: Matcher) -> MatcherView:
+    return MatcherView(matcher.label, matcher.op, matcher.value)
+
+
+def maintenance_view(one: Maintenance, *, active: bool) -> MaintenanceView:
+    """For people and tools."""
+    window = one.window
+    return MaintenanceView(
+        one.id,
+        active,
+        one.name,
+        one.source,
+        window.starts_at,
+        window.ends_at,
+        window.cis,
+        window.services,
+    )
