@@ -1,0 +1,321 @@
+"""The store on a real disk: who may open it, what it keeps, what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.builders import at, event, load
+from tests.edges.store_desk import alive, batch, query, step
+
+from eventd.core.model import Comment, EventDuplicate, Refused
+from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
+from eventd.runtime import Batch, Step
+from eventd.store.database import DATABASE, SCHEMA
+from eventd.store.journal import JournalRow, iter_journal
+from eventd.store.queries import insert
+from eventd.store.sqlite import CHECKPOINT_EVERY, SqliteStore
+
+HOLD = """
+import asyncio, sys
+from pathlib import Path
+from eventd.store.sqlite import SqliteStore
+
+async def hold():
+    async with SqliteStore.open(Path(sys.argv[1])):
+        print("open", flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(hold())
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "eventd", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+async def test_what_was_committed_is_there_in_order(tmp_path: Path) -> None:
+    steps = (
+        step(0, at(0), event("a"), event("b"), payload=b'{"x": 1}'),
+        step(2, at(1), Refused("zabbix", "decode", "bad")),
+        Step(3, at(1), None, (load(),), ()),
+    )
+
+    async with SqliteStore.open(tmp_path) as store:
+        await store.commit(batch(*steps[:2]))
+        await store.commit(batch(*steps[2:]))
+
+    assert list(iter_journal(tmp_path)) == [
+        JournalRow(0, at(0), "zabbix", steps[0].delivery, steps[0].inputs),
+        JournalRow(2, at(1), "zabbix", steps[1].delivery, steps[1].inputs),
+        JournalRow(3, at(1), "", None, steps[2].inputs),
+    ]
+    assert [row.seq for row in iter_journal(tmp_path, 2)] == [2, 3]
+    assert query(tmp_path, "SELECT rules FROM journal") == [("",), ("",), ("v1",)]
+
+
+async def test_the_journal_can_be_read_beside_the_daemon(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path) as store:
+        await store.commit(batch(*(step(n, at(n), event(f"e{n}")) for n in range(450))))
+        rows = iter_journal(tmp_path)
+        first = next(rows)
+        await store.commit(batch(step(450, at(450), event("late"))))
+
+        assert first.inputs == (event("e0"),)
+        assert [row.seq for row in rows] == list(range(1, 451))
+
+
+async def test_a_payload_sent_again_is_stored_once_and_exported_each_time(tmp_path: Path) -> None:
+    body = b"x" * 50_000
+    steps = [step(n, at(n * 1_200), event("a"), payload=body) for n in range(6)]
+
+    async with SqliteStore.open(tmp_path) as store:
+        for one in steps:
+            await store.commit(batch(one))
+
+    assert [row.delivery for row in iter_journal(tmp_path)] == [one.delivery for one in steps]
+    # again after an hour: 0, 1,200, 2,400 and 3,600 s share the first, the rest the next
+    same_as = query(tmp_path, "SELECT same_as FROM delivery ORDER BY seq")
+    assert same_as == [(None,), (0,), (0,), (0,), (None,), (4,)]
+
+
+async def test_a_second_instance_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path):
+        with pytest.raises(StoreInUse, match=f"in use by another eventd .process {os.getpid()}"):
+            async with SqliteStore.open(tmp_path):
+                pass
+
+    async with SqliteStore.open(tmp_path):
+        pass
+
+
+async def test_kill_9_frees_the_state_directory(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"open\n"
+    with pytest.raises(StoreInUse):
+        await SqliteStore.open(tmp_path).__aenter__()
+
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+
+    async with SqliteStore.open(tmp_path):
+        pass
+
+
+async def test_a_newer_schema_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+
+    with pytest.raises(StoreTooNew, match=r"written by a newer eventd \(schema 2, .* knows 1\)"):
+        await SqliteStore.open(tmp_path).__aenter__()
+    with pytest.raises(StoreTooNew):
+        list(iter_journal(tmp_path))
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_bytes(b"not a database at all" * 100)
+
+    with pytest.raises(StoreBroken, match="file is not a database"):
+        await SqliteStore.open(tmp_path).__aenter__()
+
+
+async def test_an_unusable_directory_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    for path, why in (
+        (tmp_path / "missing" / "state", "No such file or directory"),
+        (tmp_path / "file", "File exists"),
+        (Path("/proc/eventd"), "No such file or directory"),
+    ):
+        with pytest.raises(StoreError, match=f"{path}: .* cannot be used: {why}"):
+            await SqliteStore.open(path).__aenter__()
+
+
+async def test_a_read_only_directory_is_named_with_the_reason(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+
+    with pytest.raises(StoreError, match=f"{small_disk}: .*Read-only file system"):
+        await SqliteStore.open(small_disk).__aenter__()
+
+
+async def test_a_store_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=f"{tmp_path}/eventd.db: .*unable to open"):
+        list(iter_journal(tmp_path))
+
+
+async def test_only_the_owner_may_read(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with alive(tmp_path / "state") as life:
+            await life.submit(at(0), event())
+            now = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "state").iterdir()}
+    finally:
+        os.umask(before)
+    after = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "state").iterdir()}
+
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert set(now) == {"lock", "eventd.db", "eventd.db-wal", "eventd.db-shm"}
+    assert set(after) == {"lock", "eventd.db", "snapshot-00000000000000000001"}
+    assert {*now.values(), *after.values()} == {0o600}
+
+
+async def test_a_directory_open_to_others_is_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    async with SqliteStore.open(tmp_path):
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_full_disk_is_told_and_the_same_commit_succeeds_later(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"\0" * (4 << 20))
+    state = small_disk / "state"
+    big = step(1, at(1), event("b"), payload=os.urandom(5 << 20))
+
+    async with SqliteStore.open(state) as store:
+        await store.commit(batch(step(0, at(0), event("a"))))
+        for _ in range(3):
+            with pytest.raises(StoreFull, match="no space left"):
+                await store.commit(batch(big))
+        assert store.broken is None
+        ballast.unlink()
+        small = step(1, at(1), event("b"), payload=big.delivery.payload[: 1 << 20])  # type: ignore[union-attr]
+        await store.commit(batch(small))
+
+    assert [row.inputs for row in iter_journal(state)] == [(event("a"),), (event("b"),)]
+
+
+async def test_a_full_database_is_told_and_the_same_commit_succeeds_later(tmp_path: Path) -> None:
+    big = step(0, at(0), event("b"), payload=os.urandom(5 << 20))
+
+    async with SqliteStore.open(tmp_path) as store:
+        tables = store._open_tables()
+        tables.db.execute("PRAGMA max_page_count = 100")
+        with pytest.raises(StoreFull):
+            await store.commit(batch(big))
+        tables.db.execute("PRAGMA max_page_count = 100000")
+        await store.commit(batch(big))
+        await store.commit(batch(step(1, at(1), event("b"), payload=big.delivery.payload)))  # type: ignore[union-attr]
+
+    assert [row.delivery == big.delivery for row in iter_journal(tmp_path)] == [True, False]
+    assert query(tmp_path, "SELECT same_as FROM delivery") == [(None,), (0,)]
+
+
+async def test_a_snapshot_on_a_full_disk_is_given_up_and_the_journal_goes_on(
+    small_disk: Path,
+) -> None:
+    async with alive(small_disk / "state") as life:
+        await life.submit(at(0), event("a"))
+        (small_disk / "ballast").write_bytes(b"\0" * (6 << 20))
+        snapshot = life.runtime.engine.snapshot()
+        snapshot.sections["alerts"] = ["x" * 100_000] * 100
+        await life.store.commit(Batch(snapshot=snapshot, next_seq=1))
+        await life.submit(at(1), event("b"))
+        await life.submit(at(1), event("c"))
+
+        assert life.store.snapshot_failures == 1
+        assert life.store.broken is None
+        assert not (small_disk / "state" / "snapshot.tmp").exists()
+    assert len(list(iter_journal(small_disk / "state"))) == 3
+
+
+async def test_after_any_other_error_nothing_is_committed_any_more(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path) as store:
+        await store.commit(batch(step(0, at(0), event("a"))))
+        with pytest.raises(StoreBroken, match="UNIQUE"):
+            await store.commit(batch(step(0, at(0), event("a again"))))
+        with pytest.raises(StoreBroken, match="UNIQUE"):
+            await store.commit(batch(step(1, at(1), event("b"))))
+        with pytest.raises(StoreBroken, match="UNIQUE"):
+            await store.commit(Batch())
+
+    assert [row.inputs for row in iter_journal(tmp_path)] == [(event("a"),)]
+
+
+async def test_the_log_is_checkpointed_and_used_again(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path) as store:
+        for n in range(60):
+            await store.commit(batch(step(n, at(n), event("a"), payload=os.urandom(1 << 20))))
+        log = (tmp_path / f"{DATABASE}-wal").stat().st_size
+
+        assert log < CHECKPOINT_EVERY * 1.5
+        assert (tmp_path / DATABASE).stat().st_size > 40 << 20
+
+
+async def test_timeline_and_ledger_name_the_rows_that_caused_them(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(
+            at(0), load({"name": "g", "group": {"match": ""}, "by": ["service"], "within": "5m"})
+        )
+        await life.submit(at(1), event("a"), event("b"), event("c", service="bank"))
+        await life.submit(at(2), Comment("INC-000001", "ann", "looking"))
+
+    assert query(tmp_path, "SELECT incident, n, seq, kind, actor FROM timeline") == [
+        ("INC-000001", 1, 1, "opened", ""),
+        ("INC-000001", 2, 4, "commented", "ann"),
+        ("INC-000002", 1, 1, "opened", ""),
+    ]
+    assert query(tmp_path, "SELECT incident, seq, last_seq FROM ledger") == [
+        ("INC-000001", 1, 1),
+        ("INC-000002", 1, 1),
+    ]
+    incidents = "SELECT id, state, priority, service, rule FROM incident"
+    assert [row[:2] for row in query(tmp_path, incidents)] == [
+        ("INC-000001", "open"),
+        ("INC-000002", "open"),
+    ]
+    assert query(tmp_path, "SELECT COUNT(*), SUM(incident = 'INC-000001') FROM alert") == [(3, 2)]
+
+
+async def test_duplicates_cost_a_journal_row_and_nothing_else(tmp_path: Path) -> None:
+    facts = tuple(EventDuplicate(at(0), event().fingerprint) for _ in range(100))
+
+    async with SqliteStore.open(tmp_path) as store:
+        await store.commit(batch(Step(0, at(0), None, (event(),) * 100, facts)))
+
+    tables = ("timeline", "ledger", "incident", "alert", "silence", "maintenance", "quarantine")
+    counts = [query(tmp_path, f"SELECT COUNT(*) FROM {table}") for table in tables]
+    assert counts == [[(0,)]] * len(tables)
+    assert query(tmp_path, "SELECT seq, inputs FROM journal") == [(0, 100)]
+
+
+@given(st.integers(0, 700))
+def test_any_number_of_rows_is_inserted_in_order(count: int) -> None:
+    rows = [(f"k{n:04d}", str(n)) for n in range(count)]
+
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT)")
+        insert(db, "put_meta", rows)
+
+        assert db.execute("SELECT * FROM meta ORDER BY rowid").fetchall() == rows
+
+
+async def test_a_year_of_time_is_kept_to_the_microsecond(tmp_path: Path) -> None:
+    times = [at(0) + timedelta(days=30 * n, microseconds=7 * n + 1) for n in range(12)]
+
+    async with SqliteStore.open(tmp_path) as store:
+        await store.commit(batch(*(step(n, now, event()) for n, now in enumerate(times))))
+
+    assert [row.now for row in iter_journal(tmp_path)] == times

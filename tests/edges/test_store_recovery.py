@@ -1,0 +1,310 @@
+"""Starting again: from snapshot and journal, from the tables, and past what cannot be stepped."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from tests.builders import at, clear, event, group_rule, load, silence
+from tests.edges.store_desk import alive, killed, query, wrong
+
+from eventd.core.engine import Engine
+from eventd.core.model import Close, Comment, EndSilence, Event, Fact, Input, Resolve, Started
+from eventd.errors import Poisoned
+from eventd.runtime import Outcome
+from eventd.store.database import DATABASE
+from eventd.store.journal import iter_journal
+from eventd.store.rows import encode
+from eventd.store.snapshots import snapshot_paths
+
+WRITE = """
+import asyncio, sys
+from pathlib import Path
+from tests.builders import at, event, group_rule, load
+from tests.edges.store_desk import alive
+
+async def write(state, first):
+    async with alive(state) as life:
+        start = life.recovered.next_seq
+        await life.submit(at(start), load(group_rule()))
+        async with asyncio.TaskGroup() as tasks:
+            for sender in range(4):
+                tasks.create_task(send(life, f"{start}-{sender}"))
+
+async def send(life, sender):
+    n = 0
+    while True:
+        n += 1
+        names = [f"{sender}-{n}-{k}" for k in range(n % 5 + 1)]
+        events = [event(f"e{n % 50}", id=name) for name in names]
+        await life.submit(life.clock.at, *events, flush=n % 7 == 0)
+        print(*names, sep="\\n", flush=True)
+
+asyncio.run(write(Path(sys.argv[1]), 0))
+"""
+
+
+def tamper(state: Path, sql: str, *values: object) -> None:
+    """Change a stopped store behind its back."""
+    with closing(sqlite3.connect(state / DATABASE)) as db, db:
+        db.execute(sql, values)
+
+
+def without_snapshots(state: Path) -> None:
+    for path in snapshot_paths(state):
+        path.unlink()
+
+
+async def busy(state: Path) -> None:
+    """Three alerts in two incidents, a silence that ended and one in force."""
+    async with alive(state) as life:
+        await life.submit(at(0), load(group_rule()))
+        await life.submit(at(1), event("a"), event("b"), event("c", service="bank"))
+        await life.submit(at(2), silence('name="x"', at(900)))
+        await life.submit(at(3), EndSilence("SIL-000001", "ann"))
+        await life.submit(at(4), Comment("INC-000001", "ann", "looking"))
+        await life.submit(at(5), Resolve("INC-000002", "ann"))
+
+
+def tables(state: Path) -> dict[str, list[tuple[object, ...]]]:
+    names = ("incident", "timeline", "ledger", "alert", "silence", "maintenance")
+    orders = ("id", "incident, n", "incident, seq", "fingerprint", "id", "id")
+    return {
+        name: query(state, f"SELECT * FROM {name} ORDER BY {order}")
+        for name, order in zip(names, orders, strict=True)
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_kill_9_in_the_middle_loses_nothing_acknowledged(tmp_path: Path, seed: int) -> None:
+    acked: list[str] = []
+    chance = random.Random(seed)
+    for _ in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITE, tmp_path / "state"], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        acked += [writer.stdout.readline().strip() for _ in range(chance.randrange(50, 400))]
+        writer.send_signal(signal.SIGKILL)
+        acked += [line.strip() for line in writer.stdout if line.endswith("\n")]
+        writer.stdout.close()
+        writer.wait()
+        assert wrong(tmp_path / "state", acked) == []
+
+    async with alive(tmp_path / "state") as life:
+        assert life.recovered.diverged == 0
+        counted = sum(one.count for one in life.runtime.engine.alerts())
+        journaled = {
+            i.id
+            for row in iter_journal(tmp_path / "state")
+            for i in row.inputs
+            if isinstance(i, Event)
+        }
+        assert counted == len(journaled)
+    assert wrong(tmp_path / "state", acked) == []
+
+
+async def test_alert_rows_that_lagged_are_brought_up_to_date(tmp_path: Path) -> None:
+    async with alive(tmp_path / "state") as life:
+        await life.submit(at(0), event("a"), flush=True)
+        await life.submit(at(100), event("a"), event("b"))
+        grave = killed(tmp_path / "state", tmp_path / "grave")
+    assert query(grave, "SELECT COUNT(*) FROM alert") == [(1,)]
+
+    async with alive(grave) as life:
+        assert set(life.recovered.dirty) == {event("a").fingerprint, event("b").fingerprint}
+
+    assert tables(grave)["alert"] == tables(tmp_path / "state")["alert"]
+
+
+async def test_an_alert_forgotten_in_the_tail_has_no_row_afterwards(tmp_path: Path) -> None:
+    async with alive(tmp_path / "state") as life:
+        await life.submit(at(0), event("a"), clear("a"), flush=True)
+        await life.submit(at(100_000), event("b"))
+        grave = killed(tmp_path / "state", tmp_path / "grave")
+
+    async with alive(grave) as life:
+        assert life.recovered.dirty == (event("b").fingerprint,)
+    assert query(grave, "SELECT name FROM alert") == [("b",)]
+    assert wrong(grave) == []
+
+
+async def test_a_digest_that_differs_is_counted_once_and_the_tables_stay(tmp_path: Path) -> None:
+    await busy(tmp_path)
+    before = tables(tmp_path)
+    without_snapshots(tmp_path)
+    tamper(tmp_path, "UPDATE journal SET digest = digest + 1 WHERE seq = 1")
+
+    async with alive(tmp_path) as life:
+        assert (life.recovered.start, life.recovered.diverged) == ("journal", 1)
+    assert tables(tmp_path) == before
+    assert wrong(tmp_path) == []
+
+    without_snapshots(tmp_path)
+    async with alive(tmp_path) as life:
+        assert life.recovered.diverged == 0
+
+
+async def test_the_tables_follow_a_replay_that_goes_another_way(tmp_path: Path) -> None:
+    await busy(tmp_path)
+    without_snapshots(tmp_path)
+    # as if other code had loaded the rules: one incident for everything
+    body = encode((load(group_rule("by-source", by=["source"]), version="v1"),))
+    tamper(tmp_path, "UPDATE journal SET body = ? WHERE seq = 0", body)
+
+    async with alive(tmp_path) as life:
+        # the alerts join elsewhere, and there is no second incident to resolve
+        assert life.recovered.diverged == 2
+
+    kinds = query(tmp_path, "SELECT incident, n, kind FROM timeline")
+    assert kinds == [("INC-000001", 1, "opened"), ("INC-000001", 2, "commented")]
+    assert query(tmp_path, "SELECT id, rule FROM incident") == [("INC-000001", "by-source")]
+    assert query(tmp_path, "SELECT DISTINCT incident FROM alert") == [("INC-000001",)]
+    assert query(tmp_path, "SELECT id, ended_by FROM silence") == [("SIL-000001", "ann")]
+    assert wrong(tmp_path) == []
+
+
+async def test_only_what_follows_the_first_difference_is_written_anew(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), load(group_rule()))
+        # one batch: one ledger row for all three
+        async with asyncio.TaskGroup() as tasks:
+            for name in ("a", "b", "c"):
+                tasks.create_task(life.submit(at(1), event(name)))
+    assert len(query(tmp_path, "SELECT * FROM ledger")) == 1
+    without_snapshots(tmp_path)
+    tamper(tmp_path, "UPDATE journal SET digest = 0 WHERE seq = 3")
+
+    async with alive(tmp_path) as life:
+        assert life.recovered.diverged == 1
+    assert query(tmp_path, "SELECT seq, last_seq FROM ledger") == [(1, 2), (3, 3)]
+    assert wrong(tmp_path) == []
+
+
+class Poisonous(Engine):
+    """Raises on one name."""
+
+    def step(self, item: Input, now: datetime) -> tuple[Fact, ...]:
+        if isinstance(item, Event) and item.name == "poison":
+            raise ZeroDivisionError("the event was poisonous")
+        return super().step(item, now)
+
+
+async def test_an_input_that_raises_in_replay_is_quarantined_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = event("poison", service="pit")
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), load(group_rule()))
+        await life.submit(at(1), event("a"), poison, event("b"), event("poison", ci="x"))
+    without_snapshots(tmp_path)
+    monkeypatch.setattr("eventd.replay.Engine", Poisonous)
+
+    async with alive(tmp_path) as life:
+        assert (life.recovered.poisoned, life.recovered.diverged) == (2, 1)
+        assert set(life.recovered.quarantine) == {poison.key, event("poison", ci="x").key}
+        names = [one.name for one in life.runtime.engine.alerts()]
+        assert names == ["a", "b"]
+    assert query(tmp_path, "SELECT seq FROM quarantine ORDER BY seq") == [(2,), (4,)]
+    assert "the event was poisonous" in str(query(tmp_path, "SELECT traceback FROM quarantine"))
+    assert query(tmp_path, "SELECT id FROM incident") == [("INC-000001",)]
+    assert wrong(tmp_path) == []
+
+    async with alive(tmp_path) as life:
+        assert life.recovered.poisoned == 0
+
+
+async def test_an_input_that_raises_live_is_quarantined_and_what_came_before_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventd.replay.Engine", Poisonous)
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), load(group_rule()))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(life.submit(at(1), event("a")))
+            refused = tasks.create_task(_poisoned(life.submit(at(1), event("poison"))))
+        assert refused.result()
+
+    async with alive(tmp_path) as life:
+        assert life.recovered.quarantine == (event("poison").key,)
+        await life.submit(at(2), event("poison"))
+    assert query(tmp_path, "SELECT name, incident FROM alert") == [("a", "INC-000001")]
+    assert wrong(tmp_path) == []
+
+
+async def _poisoned(submission: Awaitable[Outcome]) -> bool:
+    try:
+        await submission
+    except Poisoned:
+        return True
+    return False
+
+
+async def test_without_snapshots_and_the_oldest_rows_the_tables_must_do(tmp_path: Path) -> None:
+    await busy(tmp_path)
+    before = tables(tmp_path)
+    without_snapshots(tmp_path)
+    tamper(tmp_path, "DELETE FROM journal WHERE seq < 4")
+
+    async with alive(tmp_path) as life:
+        assert life.recovered.start == "tables"
+        assert "does not reach back to its beginning" in life.recovered.rejected[-1]
+        engine = life.runtime.engine
+        assert [(one.id, one.alerts) for one in engine.incidents()] == [
+            ("INC-000001", 2),
+            ("INC-000002", 1),
+        ]
+        await life.submit(at(6), Started("1.0"))
+        assert list(engine.silences()) == []
+        await life.submit(at(7), load(group_rule()))
+        # ids go on where they were
+        await life.submit(at(8), event("d", service="lab"), silence('name="x"', at(900)))
+
+    after = tables(tmp_path)
+    assert [row[0] for row in after["incident"]] == ["INC-000001", "INC-000002", "INC-000003"]
+    assert [row[0] for row in after["silence"]] == ["SIL-000001", "SIL-000002"]
+    assert after["silence"][0] == before["silence"][0]
+    # a snapshot was taken at once: the next start needs no tables
+    async with alive(tmp_path) as life:
+        assert life.recovered.start.startswith("snapshot-")
+
+
+async def test_ids_go_on_after_closed_incidents_too(tmp_path: Path) -> None:
+    await busy(tmp_path)
+    async with alive(tmp_path) as life:
+        await life.submit(at(6), Close("INC-000002", "ann"))
+    without_snapshots(tmp_path)
+    tamper(tmp_path, "DELETE FROM journal WHERE seq < 4")
+
+    async with alive(tmp_path) as life:
+        await life.submit(at(7), load(group_rule()))
+        await life.submit(at(8), event("d", service="lab"))
+    assert query(tmp_path, "SELECT id, state FROM incident ORDER BY id") == [
+        ("INC-000001", "open"),
+        ("INC-000002", "closed"),
+        ("INC-000003", "open"),
+    ]
+
+
+async def test_a_gap_behind_the_newest_snapshot_means_the_next_one(tmp_path: Path) -> None:
+    await busy(tmp_path)
+    async with alive(tmp_path) as life:
+        await life.submit(at(6), event("d"))
+        await life.submit(at(7), event("e"))
+        older = killed(tmp_path, tmp_path / "killed")
+    tamper(older, "DELETE FROM journal WHERE seq = 8")
+
+    async with alive(older) as life:
+        assert life.recovered.start == "journal"
+        assert life.recovered.rejected == (
+            f"snapshot-{8:020d}: ends at 8, the journal goes on at 9",
+        )

@@ -1,0 +1,139 @@
+"""Snapshot files: whole, or not believed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.builders import at, event
+from tests.edges.store_desk import alive, query, wrong
+
+from eventd.core.snapshot import Restored, Snapshot
+from eventd.errors import StoreError
+from eventd.store.snapshots import (
+    MAGIC,
+    SnapshotFile,
+    position_of,
+    read_snapshot,
+    snapshot_paths,
+)
+
+SECTIONS = st.dictionaries(st.text(min_size=1), st.lists(st.text(), min_size=1, max_size=5))
+
+
+def written(folder: Path, next_seq: int, snapshot: Snapshot) -> Path:
+    file = SnapshotFile(folder, snapshot, next_seq, at(next_seq))
+    while file.advance():
+        pass
+    return snapshot_paths(folder)[0]
+
+
+async def lived_twice(state: Path) -> None:
+    """Two clean stops: a snapshot at 2 and one at 3."""
+    async with alive(state) as life:
+        await life.submit(at(0), event("a"), event("b"))
+    async with alive(state) as life:
+        await life.submit(at(1), event("a", severity=event().severity))
+    assert [position_of(path) for path in snapshot_paths(state)] == [3, 2]
+
+
+@given(SECTIONS)
+def test_what_is_written_is_read_back(sections: dict[str, list[object]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = written(Path(name), 7, Snapshot(sections))
+
+        header, frames = read_snapshot(path)
+
+    assert (header.next_seq, header.now) == (7, at(7))
+    assert frames == list(Snapshot(sections).frames())
+    restored = Restored(frames)
+    assert {name: list(restored.read(name, str)) for name in sections} == sections
+
+
+@given(st.data())
+def test_any_flipped_or_missing_byte_is_noticed(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = written(Path(name), 7, Snapshot({"a": ["x", "y"], "b": ["z"]}))
+        good = path.read_bytes()
+        spot = data.draw(st.integers(0, len(good) - 1))
+        flipped = bytearray(good)
+        flipped[spot] ^= data.draw(st.integers(1, 255))
+
+        for bad in (bytes(flipped), good[:spot], good + b"\0", b"\0" * len(good)):
+            path.write_bytes(bad)
+            with pytest.raises(StoreError, match=r"is (no snapshot|cut short|damaged)"):
+                read_snapshot(path)
+
+
+def test_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as later:
+        later.setattr("eventd.store.snapshots.FORMAT", 2)
+        path = written(tmp_path, 7, Snapshot({}))
+
+    with pytest.raises(StoreError, match="has format 2; this eventd reads 1"):
+        read_snapshot(path)
+
+
+def test_the_two_newest_are_kept(tmp_path: Path) -> None:
+    for seq in (5, 10, 200_000, 99_999_999):
+        written(tmp_path, seq, Snapshot({"a": [str(seq)]}))
+
+    assert [position_of(path) for path in snapshot_paths(tmp_path)] == [99_999_999, 200_000]
+    assert not (tmp_path / "snapshot.tmp").exists()
+
+
+def test_one_that_is_not_finished_does_not_count(tmp_path: Path) -> None:
+    file = SnapshotFile(tmp_path, Snapshot({"a": ["x"], "b": ["y"]}), 7, None)
+    file.advance()
+
+    assert snapshot_paths(tmp_path) == []
+    file.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 500, MAGIC, MAGIC + b"\x80\x04cos\nsystem\n."])
+async def test_a_torn_newest_means_the_older_one(tmp_path: Path, damage: bytes) -> None:
+    await lived_twice(tmp_path)
+    newest, older = snapshot_paths(tmp_path)
+    newest.write_bytes(damage)
+
+    async with alive(tmp_path) as life:
+        assert life.recovered.start == older.name
+        assert [text.split(":")[0] for text in life.recovered.rejected] == [newest.name]
+        assert life.recovered.replayed == 1
+        assert life.recovered.diverged == 0
+        await life.submit(at(5), event("c"))
+
+    # the bad one counts no more: the good older one is still kept beside the new one
+    assert [position_of(path) for path in snapshot_paths(tmp_path)] == [4, 2]
+    assert (tmp_path / "snapshot.bad").read_bytes() == damage
+    assert wrong(tmp_path) == []
+
+
+async def test_both_torn_means_the_whole_journal(tmp_path: Path) -> None:
+    await lived_twice(tmp_path)
+    for path in snapshot_paths(tmp_path):
+        path.write_bytes(path.read_bytes()[:-1])
+
+    async with alive(tmp_path) as life:
+        assert (life.recovered.start, life.recovered.replayed) == ("journal", 2)
+        assert len(life.recovered.rejected) == 2
+    assert wrong(tmp_path) == []
+
+
+async def test_a_snapshot_ahead_of_the_journal_is_not_believed(tmp_path: Path) -> None:
+    async with alive(tmp_path / "other") as life:
+        for n in range(9):
+            await life.submit(at(n), event(f"e{n}"))
+    await lived_twice(tmp_path / "state")
+    snapshot_paths(tmp_path / "other")[0].rename(tmp_path / "state" / f"snapshot-{9:020d}")
+
+    async with alive(tmp_path / "state") as life:
+        assert life.recovered.start == f"snapshot-{3:020d}"
+        assert life.recovered.rejected == (
+            f"snapshot-{9:020d}: ends at 9, after the journal's end 3",
+        )
+    assert query(tmp_path / "state", "SELECT COUNT(*) FROM alert") == [(2,)]
