@@ -24,9 +24,8 @@ from eventd.core.model import (
     Resolve,
     seconds,
 )
-from eventd.core.rules import parse_selector
 from eventd.core.rules.rule import parse_span
-from eventd.core.rules.selectors import check
+from eventd.core.rules.selectors import check, parse_selector
 from eventd.errors import DecodeError, RuleError
 
 T = TypeVar("T")

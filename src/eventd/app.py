@@ -21,9 +21,11 @@ from eventd.clock import SystemClock
 from eventd.config import BrokerConfig, Config, Environment, default_rules, policy_of
 from eventd.core.model import Input, LoadRules, Refused, Started
 from eventd.errors import ConfigError, DecodeError, Poisoned
+from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
+from eventd.files import read as read_yaml
 from eventd.log import log_facts
-from eventd.replay import Recovered, recover
+from eventd.replay import Recovered, recover, replayed
 from eventd.runtime import Batch, Inbox, Runtime
 from eventd.sources.decode import decode
 from eventd.sources.mqtt import Broker, MqttSource
@@ -31,6 +33,8 @@ from eventd.sources.webhook import Limits, Webhooks
 from eventd.store.journal import JournalRow, iter_journal
 from eventd.store.reader import Reader
 from eventd.store.sqlite import SqliteStore
+from eventd.store.verdicts import Verdict
+from eventd.store.verdicts import verdicts as store_verdicts
 from eventd.systemd import Notifier, feed
 from eventd.web.api import Api
 from eventd.web.health import Health
@@ -84,6 +88,17 @@ def load_rules(path: Path | None) -> LoadRules:
 def journal(state: Path) -> Iterator[JournalRow]:
     """What came in, in order, beside a live daemon. Raises StoreError."""
     return iter_journal(state)
+
+
+def verdicts(state: Path, acked: list[str]) -> list[Verdict]:
+    """What a store promises, and whether it holds. Raises StoreError."""
+    return store_verdicts(state, replayed, acked)
+
+
+def is_rules_file(path: Path) -> bool:
+    """Whether a YAML file holds rules. Raises ConfigError where it cannot be read."""
+    data = read_yaml(path, MAX_RULES_FILE).data
+    return isinstance(data, dict) and "rules" in data and not isinstance(data["rules"], str)
 
 
 async def _serve(config: Config, environment: Environment) -> None:

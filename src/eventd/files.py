@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -108,7 +108,7 @@ def parse_yaml(name: str, text: str) -> Document:
 def _refuse_anchors(name: str, text: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             message = f"{name}:{line}: anchors and aliases are refused (write it out)"
             raise ConfigError([message])
 
@@ -149,11 +149,14 @@ def _mapping(
     return found
 
 
-def convert(document: Document, kind: type[T], **options: object) -> T:
-    """The document as a type. Raises ConfigError with file, line, path and a hint."""
+def convert(document: Document, kind: type[T], dec_hook: Callable[[type, object], object]) -> T:
+    """The document as a type. Raises ConfigError with file, line, path and a hint.
+
+    `dec_hook` reads the types that are our own.
+    """
     data = {} if document.data is None else document.data
     try:
-        return msgspec.convert(data, kind, dec_hook=options.get("dec_hook"))  # type: ignore[arg-type]  # a plain function
+        return msgspec.convert(data, kind, dec_hook=dec_hook)
     except msgspec.ValidationError as error:
         raise ConfigError([document.complain(*_located(error, kind))]) from None
 

@@ -80,6 +80,13 @@ class _Sparse(logging.Filter):
         return True
 
 
+_NAMES: dict[type[Fact], str] = {
+    IncidentResolved: "incident.resolved",
+    IncidentReopened: "incident.reopened",
+    IncidentClosed: "incident.closed",
+}
+
+
 def log_facts(facts: Iterable[Fact]) -> None:
     """One INFO line for each fact a person acts on; nothing for events."""
     log = structlog.get_logger()
@@ -102,9 +109,8 @@ def log_facts(facts: Iterable[Fact]) -> None:
                     because=fact.because,
                 )
             case IncidentResolved() | IncidentReopened() | IncidentClosed():
-                what = type(fact).__name__.removeprefix("Incident").lower()
                 log.info(
-                    f"incident.{what}",
+                    _NAMES[type(fact)],
                     incident=fact.incident,
                     reason=fact.reason.value,
                     actor=fact.actor,

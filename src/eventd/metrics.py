@@ -28,7 +28,6 @@ from eventd.core.model import (
     CapHit,
     Event,
     EventDuplicate,
-    EventRefused,
     Fact,
     FindingNoted,
     IncidentClosed,
@@ -217,6 +216,5 @@ _LOOKED_AT = frozenset(
         CapHit,
         RulesLoaded,
         RuleSwitchedOff,
-        EventRefused,
     }
 )

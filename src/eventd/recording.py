@@ -60,7 +60,7 @@ class _Row(Struct, omit_defaults=True):
     retain: bool = False
     dup: bool = False
     properties: dict[str, str] = {}
-    payload: Raw | None = None
+    payload: Raw = Raw()
     payload_b64: str | None = None
     input: Input | None = None
 
@@ -185,8 +185,6 @@ def _stamped(delivery: Delivery, source: _Source) -> Delivery:
 def _payload(row: _Row) -> bytes:
     if row.payload_b64 is not None:
         return base64.b64decode(row.payload_b64, validate=True)
-    if row.payload is None:
-        return b""
     raw = bytes(row.payload)
     return _text.decode(raw).encode() if raw.startswith(b'"') else raw
 

@@ -32,8 +32,8 @@ def run(config: Path | None, listen: str, state: Path | None, rules: Path | None
     try:
         app.run(loaded, environment)
     except* (StoreError, OSError) as group:
-        for error in flat(group):
-            click.echo(f"eventd: {error}", err=True)
+        for one in flat(group):
+            click.echo(f"eventd: {one}", err=True)
         sys.exit(1)
 
 

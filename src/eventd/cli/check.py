@@ -1,0 +1,64 @@
+"""`eventd check`: whether files, and a store, are good."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from eventd import app
+from eventd.config import Environment, load
+from eventd.errors import ConfigError, StoreError
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--store", type=click.Path(path_type=Path), help="State directory to verify.")
+@click.option(
+    "--acked", type=click.Path(exists=True, path_type=Path), help="Event ids, one a line."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+def check(
+    files: tuple[Path, ...], store: Path | None, acked: Path | None, *, as_json: bool
+) -> None:
+    """Check configuration and rules FILES, or what a store promises.
+
+    A file with a top-level `rules` is a rules file, so is a directory; any other is a
+    configuration. With --store the older snapshot is restored, the journal is stepped again and
+    the result compared with the tables; --acked names events that must be there.
+    """
+    if store is None:
+        sys.exit(0 if _files(files) else 1)
+    ids = acked.read_text().split() if acked else []
+    try:
+        found = app.verdicts(store, ids)
+    except StoreError as error:
+        click.echo(f"eventd check: {error}", err=True)
+        sys.exit(2)
+    for one in found:
+        if as_json:
+            click.echo(msgspec.json.encode(one).decode())
+        else:
+            click.echo(
+                f"{'good' if one.ok else 'BAD '}  {one.invariant:4} {one.says}: {one.detail}"
+            )
+    sys.exit(0 if all(one.ok for one in found) else 1)
+
+
+def _files(files: tuple[Path, ...]) -> bool:
+    problems: list[str] = []
+    for file in files:
+        try:
+            if file.is_dir() or app.is_rules_file(file):
+                rules = app.load_rules(file)
+                click.echo(f"{file}: {len(rules.rules)} rules, version {rules.version}")
+            else:
+                load(file, Environment.read())
+                click.echo(f"{file}: good")
+        except ConfigError as error:
+            problems += error.problems
+    for problem in problems:
+        click.echo(problem, err=True)
+    return not problems
