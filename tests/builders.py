@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from eventd.core.engine import Engine
 from eventd.core.labels import delivery_key, fingerprint_of, payload_key
@@ -31,6 +32,7 @@ from eventd.core.rules.rule import Rule
 from eventd.core.rules.selectors import parse_selector
 from eventd.core.snapshot import Restored
 
+T = TypeVar("T")
 T0 = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 Feed = Sequence[tuple[datetime, Input]]
 
@@ -219,3 +221,9 @@ def frames(engine: Engine) -> list[bytes]:
 
 
 TICK = Tick()
+
+
+def only(kind: type[T], facts: Iterable[Fact]) -> T:
+    """The one fact of this kind."""
+    (found,) = [fact for fact in facts if isinstance(fact, kind)]
+    return found

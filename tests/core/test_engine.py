@@ -7,30 +7,10 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
-
-from eventd.core.engine import Engine
-from eventd.core.model import (
-    AlertFired,
-    AlertJoined,
-    AlertUnmatched,
-    EventNoted,
-    EventRefused,
-    IncidentOpened,
-    IncidentResolved,
-    IncidentState,
-    Refused,
-    RulesLoaded,
-    RuleSwitchedOff,
-    SilenceEnded,
-    Started,
-    Status,
-)
-from eventd.core.rules import KINDS, group
-from eventd.core.rules.rule import Finding, Seen
-from eventd.core.snapshot import Restored, Snapshot
 from tests.builders import (
     T0,
     TICK,
+    Feed,
     at,
     clear,
     engine_after,
@@ -45,6 +25,29 @@ from tests.builders import (
     started,
     threshold_rule,
 )
+
+from eventd.core.engine import Engine
+from eventd.core.model import (
+    AlertFired,
+    AlertJoined,
+    AlertUnmatched,
+    CapHit,
+    EventNoted,
+    EventRefused,
+    IncidentOpened,
+    IncidentResolved,
+    IncidentState,
+    Refused,
+    RulesLoaded,
+    RuleSwitchedOff,
+    SilenceAdded,
+    SilenceEnded,
+    Started,
+    Status,
+)
+from eventd.core.rules import KINDS, group
+from eventd.core.rules.rule import Finding, Seen
+from eventd.core.snapshot import Restored, Snapshot
 
 
 class Raising(group.State):
@@ -65,7 +68,7 @@ def raising_kind() -> Iterator[dict[str, object]]:
 
 
 def test_timers_fire_before_the_input_and_at_their_own_time() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event()),
         (at(1), silence('name="cpu"', at(65))),
         (at(10), clear()),
@@ -108,6 +111,14 @@ def test_an_event_that_speaks_of_no_alert_is_noted(status: Status) -> None:
     assert last([(at(0), event(status=status))]) == [EventNoted(at(0), "zabbix", status)]
 
 
+def test_where_keys_are_capped_a_command_may_push_one_out() -> None:
+    feed: Feed = [(T0, started(max_keys=1)), (at(0), event(id="a"))]
+
+    facts = last([*feed, (at(1), silence("", at(60), key=b"k" * 16))])
+
+    assert [type(fact) for fact in facts] == [SilenceAdded, CapHit]
+
+
 def test_an_unknown_alert_or_incident_is_a_key_error() -> None:
     engine = Engine()
 
@@ -130,7 +141,7 @@ def test_a_load_replaces_the_rules_and_says_how_many_are_unchanged() -> None:
 
 
 def test_an_unchanged_rule_keeps_its_window() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event("a")),
         (at(5), load(group_rule("new", "name=x"), threshold_rule(count=2))),
     ]
@@ -141,7 +152,7 @@ def test_an_unchanged_rule_keeps_its_window() -> None:
 
 
 def test_a_changed_rule_starts_empty() -> None:
-    feed = [(at(0), event("a")), (at(5), load(threshold_rule(count=2, within="50s")))]
+    feed: Feed = [(at(0), event("a")), (at(5), load(threshold_rule(count=2, within="50s")))]
 
     facts = last([*feed, (at(10), event("b"))], threshold_rule(count=2))
 
@@ -149,7 +160,7 @@ def test_a_changed_rule_starts_empty() -> None:
 
 
 def test_the_incidents_of_a_removed_rule_live_on() -> None:
-    feed = [(at(0), event()), (at(5), load()), (at(10), clear())]
+    feed: Feed = [(at(0), event()), (at(5), load()), (at(10), clear())]
 
     assert last([*feed, (at(70), TICK)], group_rule())[0].at == at(70)
     resolved = engine_after([*feed, (at(70), TICK)], group_rule()).incident("INC-000001")
@@ -158,7 +169,7 @@ def test_the_incidents_of_a_removed_rule_live_on() -> None:
 
 def test_a_rule_that_raises_is_switched_off_and_the_others_go_on() -> None:
     with raising_kind() as raises:
-        feed = [(at(0), event(ci="bad")), (at(1), event("cpu", ci="bad", service="bank"))]
+        feed: Feed = [(at(0), event(ci="bad")), (at(1), event("cpu", ci="bad", service="bank"))]
         engine = engine_after([], raises, group_rule())
 
         facts = run(engine, feed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.builders import TICK, Feed, at, clear, engine_after, event, facts_of, group_rule, last
+
 from eventd.core.model import (
     AlertFired,
     AlertJoined,
@@ -14,7 +16,6 @@ from eventd.core.model import (
     IncidentUpdated,
     Severity,
 )
-from tests.builders import TICK, at, clear, engine_after, event, facts_of, group_rule, last
 
 BECAUSE = Grouped("by-service", {"service": "shop"})
 
@@ -57,7 +58,7 @@ def test_an_alert_the_selectors_do_not_match_is_not_grouped() -> None:
 
 
 def test_an_alert_belongs_to_the_first_rule_that_wants_it() -> None:
-    feed = [(at(0), event())]
+    feed: Feed = [(at(0), event())]
 
     engine = engine_after(feed, group_rule("first", by=["ci"]), group_rule("second"))
 
@@ -65,7 +66,10 @@ def test_an_alert_belongs_to_the_first_rule_that_wants_it() -> None:
 
 
 def test_an_alert_that_becomes_bad_enough_is_grouped_then() -> None:
-    feed = [(at(0), event(severity=Severity.MINOR)), (at(5), event(severity=Severity.CRITICAL))]
+    feed: Feed = [
+        (at(0), event(severity=Severity.MINOR)),
+        (at(5), event(severity=Severity.CRITICAL)),
+    ]
 
     facts = last(feed, group_rule(match="severity>=critical"))
 
@@ -73,7 +77,7 @@ def test_an_alert_that_becomes_bad_enough_is_grouped_then() -> None:
 
 
 def test_what_fires_within_the_session_reopens_the_incident() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event()),
         (at(10), clear()),
         (at(100), TICK),
@@ -89,7 +93,7 @@ def test_what_fires_within_the_session_reopens_the_incident() -> None:
 
 
 def test_what_fires_after_the_session_is_another_incident() -> None:
-    feed = [(at(0), event()), (at(10), clear()), (at(10 + 60 + 300), event())]
+    feed: Feed = [(at(0), event()), (at(10), clear()), (at(10 + 60 + 300), event())]
 
     facts = last(feed, group_rule(within="5m"))
 
@@ -99,7 +103,7 @@ def test_what_fires_after_the_session_is_another_incident() -> None:
 
 
 def test_a_rule_may_say_how_long_its_incidents_can_reopen() -> None:
-    feed = [(at(0), event()), (at(10), clear()), (at(10 + 60 + 30), TICK)]
+    feed: Feed = [(at(0), event()), (at(10), clear()), (at(10 + 60 + 30), TICK)]
 
     facts = last(feed, group_rule(within="5m", reopen_within="30s"))
 
@@ -107,7 +111,7 @@ def test_a_rule_may_say_how_long_its_incidents_can_reopen() -> None:
 
 
 def test_a_reopened_incident_is_judged_anew() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event(severity=Severity.MINOR)),
         (at(10), clear()),
         (at(90), TICK),

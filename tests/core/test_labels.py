@@ -83,7 +83,9 @@ def test_all_else_is_part_of_identity() -> None:
 
 
 def test_fingerprints_are_the_same_on_every_machine() -> None:
-    assert fingerprint_of("s", "n", "c", "v", {"b": "2", "a": "1"}) == ("1f1949a6c63dddb4b209bf05d38fb026")
+    assert fingerprint_of("s", "n", "c", "v", {"b": "2", "a": "1"}) == (
+        "1f1949a6c63dddb4b209bf05d38fb026"
+    )
 
 
 def test_keys_tell_their_parts_apart() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.builders import TICK, Feed, at, clear, engine_after, event, last, started
+
 from eventd.core.model import AlertCleared, AlertFired, ClearReason
-from tests.builders import TICK, at, clear, engine_after, event, last, started
 
 DISK = event().fingerprint
 A_WEEK = 7 * 86_400.0
@@ -14,19 +15,19 @@ def test_an_alert_whose_source_promised_nothing_fires_for_ever() -> None:
 
 
 def test_an_alert_that_was_not_repeated_before_it_expires_goes_stale_then() -> None:
-    feed = [(at(0), event(expires_at=at(300))), (at(500), TICK)]
+    feed: Feed = [(at(0), event(expires_at=at(300))), (at(500), TICK)]
 
     assert last(feed) == [AlertCleared(at(300), DISK, 1, ClearReason.STALE)]
 
 
 def test_an_alert_that_was_not_repeated_within_the_promised_time_goes_stale_then() -> None:
-    feed = [(at(0), event(repeats_within=120)), (at(500), TICK)]
+    feed: Feed = [(at(0), event(repeats_within=120)), (at(500), TICK)]
 
     assert last(feed) == [AlertCleared(at(120), DISK, 1, ClearReason.STALE)]
 
 
 def test_a_repeat_puts_staleness_off() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event(repeats_within=120)),
         (at(100), event(repeats_within=120)),
         (at(200), TICK),
@@ -36,7 +37,7 @@ def test_a_repeat_puts_staleness_off() -> None:
 
 
 def test_a_duplicate_puts_staleness_off() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event(id="a", repeats_within=120)),
         (at(100), event(id="a", repeats_within=120)),
         (at(200), TICK),
@@ -46,7 +47,7 @@ def test_a_duplicate_puts_staleness_off() -> None:
 
 
 def test_an_old_promise_seen_again_never_brings_staleness_nearer() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event(id="a", expires_at=at(60))),
         (at(50), event(id="b", expires_at=at(600))),
         (at(100), event(id="a", expires_at=at(60))),
@@ -57,7 +58,7 @@ def test_an_old_promise_seen_again_never_brings_staleness_nearer() -> None:
 
 
 def test_a_duplicate_makes_no_promise_where_there_was_none() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event(id="a")),
         (at(50), event(id="a", expires_at=at(60))),
         (at(200), TICK),
@@ -67,7 +68,7 @@ def test_a_duplicate_makes_no_promise_where_there_was_none() -> None:
 
 
 def test_a_clear_seen_again_promises_nothing_for_the_episode_that_fires_now() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event(quiet_for=1_000)),
         (at(20), clear(id="a", quiet_for=10)),
         (at(40), event(quiet_for=1_000)),
@@ -86,19 +87,19 @@ def test_an_alert_that_arrives_after_it_expired_fires_and_clears_at_once() -> No
 
 
 def test_an_alert_cleared_by_its_source_does_not_go_stale_as_well() -> None:
-    feed = [(at(0), event(expires_at=at(300))), (at(100), clear()), (at(500), TICK)]
+    feed: Feed = [(at(0), event(expires_at=at(300))), (at(100), clear()), (at(500), TICK)]
 
     assert last(feed) == []
 
 
 def test_an_occurrence_clears_itself_when_it_is_quiet() -> None:
-    feed = [(at(0), event(quiet_for=900)), (at(1_000), TICK)]
+    feed: Feed = [(at(0), event(quiet_for=900)), (at(1_000), TICK)]
 
     assert last(feed) == [AlertCleared(at(900), DISK, 1, ClearReason.QUIET)]
 
 
 def test_what_fires_after_it_went_stale_is_a_new_episode() -> None:
-    feed = [(at(0), event(expires_at=at(300))), (at(500), event())]
+    feed: Feed = [(at(0), event(expires_at=at(300))), (at(500), event())]
 
     cleared, fired, _ = last(feed)
 
@@ -108,7 +109,7 @@ def test_what_fires_after_it_went_stale_is_a_new_episode() -> None:
 
 
 def test_nothing_goes_stale_in_the_first_minutes_after_a_start() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event(repeats_within=120)),
         (at(1_000), started(start_grace=300)),
         (at(2_000), TICK),
@@ -118,7 +119,7 @@ def test_nothing_goes_stale_in_the_first_minutes_after_a_start() -> None:
 
 
 def test_a_promise_that_outlasts_the_grace_stands() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event(repeats_within=1_900)),
         (at(1_000), started(start_grace=300)),
         (at(2_000), TICK),
@@ -128,6 +129,6 @@ def test_a_promise_that_outlasts_the_grace_stands() -> None:
 
 
 def test_an_occurrence_needs_no_grace() -> None:
-    feed = [(at(0), event(quiet_for=120)), (at(1_000), started())]
+    feed: Feed = [(at(0), event(quiet_for=120)), (at(1_000), started())]
 
     assert last(feed) == [AlertCleared(at(120), DISK, 1, ClearReason.QUIET)]

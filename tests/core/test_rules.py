@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.builders import alert, group_rule, rule, threshold_rule
 
 from eventd.core.model import Matcher
 from eventd.core.rules import from_text, group, parse, state_of
@@ -10,7 +11,6 @@ from eventd.core.rules.rule import IncidentSpec, Rule, Span, parse_span
 from eventd.core.rules.threshold import Spec, State
 from eventd.core.rules.titles import MAX_TITLE, check_title, render
 from eventd.errors import RuleError
-from tests.builders import alert, group_rule, rule, threshold_rule
 
 
 def test_a_rule_reads_as_its_value() -> None:
@@ -102,8 +102,8 @@ def test_the_order_of_keys_does_not_make_another_rule() -> None:
             "incident.title: unbalanced braces in '{service' (write {service})",
         ),
         (
-            group_rule(title="{service.upper()}"),
-            "incident.title: {service.upper()} is no label (write {service}; nothing else is evaluated)",
+            group_rule(title="{ci()}"),
+            "incident.title: {ci()} is no label (write {service}; nothing else is evaluated)",
         ),
         (
             group_rule(reopen_within="400d"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.builders import alert
 
 from eventd.core.model import Matcher, Severity
 from eventd.core.rules.selectors import check, compile_matcher, parse_selector
 from eventd.errors import RuleError
-from tests.builders import alert
 
+WRONG = 'name="a", nonsense'
 OPS = "operators are =~ !~ != <= >= = < >"
 
 
@@ -48,9 +49,8 @@ def test_a_selector_reads_as_its_matchers(text: str, expected: tuple[Matcher, ..
             'expected a comma at character 10 of \'name="a" or x="b"\'',
         ),
         (
-            'name="a", nonsense',
-            "expected label, operator, quoted value at character 10 of "
-            f"'name=\"a\", nonsense' ({OPS})",
+            WRONG,
+            f"expected label, operator, quoted value at character 10 of {WRONG!r} ({OPS})",
         ),
         ("severity=bad", "'bad' is no severity (one of ok info warning minor major critical)"),
         ("severity>9", "'9' is no severity (one of ok info warning minor major critical)"),

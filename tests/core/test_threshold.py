@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from eventd.core.model import (
-    AlertJoined,
-    AlertUnmatched,
-    CapHit,
-    Counted,
-    Fact,
-    FindingNoted,
-    IncidentOpened,
-    IncidentUpdated,
-    Input,
-    Severity,
-)
 from tests.builders import (
     T0,
+    Feed,
     at,
     clear,
     engine_after,
     event,
     group_rule,
     last,
+    only,
     revived,
     run,
     silence,
     started,
     threshold_rule,
+)
+
+from eventd.core.model import (
+    AlertJoined,
+    AlertUnmatched,
+    CapHit,
+    Counted,
+    Event,
+    Fact,
+    FindingNoted,
+    IncidentOpened,
+    IncidentUpdated,
+    Severity,
 )
 
 SHOP = {"service": "shop"}
@@ -48,7 +51,7 @@ def fingerprints(*names: str) -> list[str]:
 
 
 def test_an_incident_opens_with_all_that_was_counted_when_the_count_is_reached() -> None:
-    feed = [(at(0), event("a")), (at(10), event("b")), (at(20), event("c"))]
+    feed: Feed = [(at(0), event("a")), (at(10), event("b")), (at(20), event("c"))]
 
     facts = last(feed, threshold_rule(count=3))
 
@@ -61,25 +64,30 @@ def test_an_incident_opens_with_all_that_was_counted_when_the_count_is_reached()
 def test_below_the_count_an_alert_is_unmatched() -> None:
     facts = last([(at(0), event("a")), (at(10), event("b"))], threshold_rule(count=3))
 
-    assert facts[1:] == [AlertUnmatched(at(10), *fingerprints("b"), 1)]
+    assert facts[1:] == [AlertUnmatched(at(10), event("b").fingerprint, 1)]
 
 
 def test_what_was_seen_exactly_the_window_ago_no_longer_counts() -> None:
     def opens(second: float) -> bool:
-        feed = [(at(0), event("a")), (at(second), event("b"))]
+        feed: Feed = [(at(0), event("a")), (at(second), event("b"))]
         return bool(joined(last(feed, threshold_rule(count=2, within="60s"))))
 
     assert (opens(59.999), opens(60)) == (True, False)
 
 
 def test_an_alert_counts_once_where_alerts_are_counted() -> None:
-    feed = [(at(0), event("a")), (at(20), event("a")), (at(25), clear("a")), (at(40), event("a"))]
+    feed: Feed = [
+        (at(0), event("a")),
+        (at(20), event("a")),
+        (at(25), clear("a")),
+        (at(40), event("a")),
+    ]
 
     assert joined(last(feed, threshold_rule(count=2))) == []
 
 
 def test_every_event_counts_where_events_are_counted() -> None:
-    feed = [(at(0), event("a")), (at(20), event("a")), (at(40), event("a"))]
+    feed: Feed = [(at(0), event("a")), (at(20), event("a")), (at(40), event("a"))]
 
     facts = last(feed, threshold_rule(count=3, of="events"))
 
@@ -87,7 +95,7 @@ def test_every_event_counts_where_events_are_counted() -> None:
 
 
 def test_an_event_that_moves_the_severity_counts_where_events_are_counted() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event("a", severity=Severity.MINOR)),
         (at(20), event("a", severity=Severity.MAJOR)),
         (at(40), event("a", severity=Severity.CRITICAL)),
@@ -98,14 +106,14 @@ def test_an_event_that_moves_the_severity_counts_where_events_are_counted() -> N
 
 
 def test_a_duplicate_counts_nowhere() -> None:
-    feed = [(at(0), event("a", id="1")), (at(20), event("a", id="1"))]
+    feed: Feed = [(at(0), event("a", id="1")), (at(20), event("a", id="1"))]
 
     assert joined(last(feed, threshold_rule(count=2, of="events"))) == []
 
 
 def test_a_repeat_is_counted_by_the_rules_its_value_matches_now() -> None:
     rule = threshold_rule('name="a"', "value>90", count=2, of="events")
-    feed = [
+    feed: Feed = [
         (at(0), event("a", value=95.0)),
         (at(20), event("a", value=10.0)),
         (at(40), event("a", value=95.0)),
@@ -116,15 +124,16 @@ def test_a_repeat_is_counted_by_the_rules_its_value_matches_now() -> None:
 
 
 def test_each_that_keeps_the_count_reached_joins_alone() -> None:
-    feed = [(at(s), event(name)) for s, name in ((0, "a"), (10, "b"), (20, "c"), (50, "d"))]
+    feed: Feed = [(at(s), event(name)) for s, name in ((0, "a"), (10, "b"), (20, "c"), (50, "d"))]
 
     facts = last(feed, threshold_rule(count=3))
 
-    assert facts[1:] == [AlertJoined(at(50), "INC-000001", *fingerprints("d"), 1, counted(3))]
+    fingerprint = event("d").fingerprint
+    assert facts[1:] == [AlertJoined(at(50), "INC-000001", fingerprint, 1, counted(3))]
 
 
 def test_after_a_pause_all_in_the_window_are_found_again() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), event("a")),
         (at(10), event("b")),
         (at(100), event("c")),
@@ -136,13 +145,13 @@ def test_after_a_pause_all_in_the_window_are_found_again() -> None:
 
 
 def test_what_cleared_meanwhile_is_counted_but_does_not_join() -> None:
-    feed = [(at(0), event("a")), (at(10), clear("a")), (at(20), event("b"))]
+    feed: Feed = [(at(0), event("a")), (at(10), clear("a")), (at(20), event("b"))]
 
     assert joined(last(feed, threshold_rule(count=2))) == fingerprints("b")
 
 
 def test_what_was_forgotten_meanwhile_is_counted_but_does_not_join() -> None:
-    feed: list[tuple[object, Input]] = [
+    feed: Feed = [
         (T0, started(forget_after=5.0)),
         (at(0), event("a")),
         (at(10), clear("a")),
@@ -153,19 +162,19 @@ def test_what_was_forgotten_meanwhile_is_counted_but_does_not_join() -> None:
 
 
 def test_groups_are_counted_apart() -> None:
-    feed = [(at(0), event("a")), (at(10), event("b", service="bank"))]
+    feed: Feed = [(at(0), event("a")), (at(10), event("b", service="bank"))]
 
     assert joined(last(feed, threshold_rule(count=2))) == []
 
 
 def test_an_alert_that_lacks_the_label_is_not_counted() -> None:
-    feed = [(at(0), event("a", service="")), (at(10), event("b", service=""))]
+    feed: Feed = [(at(0), event("a", service="")), (at(10), event("b", service=""))]
 
     assert joined(last(feed, threshold_rule(count=2))) == []
 
 
 def test_a_suppressed_alert_counts_when_it_is_judged_again() -> None:
-    feed = [
+    feed: Feed = [
         (at(0), silence('name="a"', at(30))),
         (at(10), event("a")),
         (at(20), event("b")),
@@ -178,17 +187,17 @@ def test_a_suppressed_alert_counts_when_it_is_judged_again() -> None:
 
 
 def test_alerts_of_another_incident_are_named_and_stay_there() -> None:
-    feed = [(at(0), event("a")), (at(10), event("b"))]
+    feed: Feed = [(at(0), event("a")), (at(10), event("b"))]
 
     facts = last(feed, group_rule("named", 'name="a"', by=["name"]), threshold_rule(count=2))
 
-    assert facts[1] == IncidentOpened(at(10), facts[1].incident, counted(2, 2, "INC-000001"))
+    assert only(IncidentOpened, facts).because == counted(2, 2, "INC-000001")
     assert joined(facts) == fingerprints("b")
 
 
 def test_a_finding_whose_alerts_all_belong_somewhere_is_noted_once() -> None:
     rules = (group_rule(), threshold_rule(count=2, impact=1))
-    feed = [(at(0), event("a")), (at(10), event("b")), (at(20), event("c"))]
+    feed: Feed = [(at(0), event("a")), (at(10), event("b")), (at(20), event("c"))]
 
     assert last(feed[:2], *rules)[2:] == [
         FindingNoted(at(10), "INC-000001", counted(2, 2, "INC-000001")),
@@ -200,11 +209,21 @@ def test_a_finding_whose_alerts_all_belong_somewhere_is_noted_once() -> None:
     )
 
 
+def test_a_noted_finding_may_raise_impact_or_urgency_alone() -> None:
+    feed: Feed = [(at(0), event("a")), (at(10), event("b"))]
+
+    wider, worse = threshold_rule(count=2, impact=1), threshold_rule(count=2, urgency=1)
+    for rule, raised in ((wider, (1, 2)), (worse, (3, 1))):
+        incident = engine_after(feed, group_rule(), rule).incident("INC-000001")
+
+        assert (incident.impact, incident.urgency) == raised
+
+
 def test_beyond_the_cap_the_group_longest_quiet_is_dropped() -> None:
-    def alert_of(service: str, name: str) -> Input:
+    def alert_of(service: str, name: str) -> Event:
         return event(name, service=service)
 
-    feed = [
+    feed: Feed = [
         (at(0), alert_of("s1", "a")),
         (at(1), alert_of("s2", "a")),
         (at(2), alert_of("s1", "b")),

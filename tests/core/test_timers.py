@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from eventd.core.timers import Timers
 from tests.builders import at
+
+from eventd.core.timers import Timers
 
 
 def test_timers_are_popped_in_the_order_of_their_time_then_of_their_setting() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.builders import T0
 
 from eventd.core.model import Alert, Matcher, Severity, Status
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.selectors import FIELDS, compile_matcher
-from tests.builders import T0
 
 Selector = tuple[Matcher, ...]
 
