@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -24,12 +25,17 @@ CACHE_KIB = 16 * 1024
 # Bytes the WAL file is cut back to when it was stretched, by a long reader or a full disk.
 WAL_LIMIT = 64 << 20
 
-# ENOSPC that SQLite does not call SQLITE_FULL: growing the WAL's index.
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+# SQLite does not call it full when it cannot grow the WAL's index.
 _FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
-def explain(error: sqlite3.Error, directory: Path) -> StoreError:
+def explain(error: sqlite3.Error | OSError, directory: Path) -> StoreFull | StoreBroken:
     """What the caller may do: StoreFull (retry unchanged) or StoreBroken (stop)."""
+    if isinstance(error, OSError):
+        if error.errno in _NO_SPACE:
+            return StoreFull(f"{directory}: no space left")
+        return StoreBroken(f"{directory}: {error}")
     code = getattr(error, "sqlite_errorcode", None)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     if code == sqlite3.SQLITE_FULL or (code in _FULL_CODES and _no_space(directory)):

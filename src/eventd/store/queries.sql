@@ -107,8 +107,8 @@ SELECT body FROM alert ORDER BY rowid
 -- Those not closed, and the last one whatever its state: the next id is made from it.
 SELECT body FROM incident
 WHERE state <> 'closed'
-   OR id = (SELECT id FROM incident ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
-ORDER BY LENGTH(id), id
+   OR id = (SELECT id FROM incident ORDER BY rowid DESC LIMIT 1)
+ORDER BY rowid
 
 -- name: ledger_to_rebuild
 -- Who joined the incidents that are not closed.
@@ -119,15 +119,15 @@ WHERE i.state <> 'closed' ORDER BY l.id
 -- Those in force, and the last one whatever its state, with the time it ended.
 SELECT body, ended_at FROM silence
 WHERE ended_at IS NULL
-   OR id = (SELECT id FROM silence ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
-ORDER BY LENGTH(id), id
+   OR id = (SELECT id FROM silence ORDER BY rowid DESC LIMIT 1)
+ORDER BY rowid
 
 -- name: maintenance_to_rebuild
 -- Those to come or in force, and the last one whatever its state, with the time it ended.
 SELECT body, ended_at FROM maintenance
 WHERE ended_at IS NULL
-   OR id = (SELECT id FROM maintenance ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
-ORDER BY LENGTH(id), id
+   OR id = (SELECT id FROM maintenance ORDER BY rowid DESC LIMIT 1)
+ORDER BY rowid
 
 -- name: unwrite_incidents
 -- Rewriting: incidents that were opened from a journal position on.
@@ -204,7 +204,7 @@ SELECT json_group_array(id) FROM (
     SELECT id FROM incident
     WHERE state = 'closed' AND closed_at < ?
       AND NOT EXISTS (SELECT 1 FROM timeline WHERE incident = incident.id AND seq >= ?)
-      AND id <> (SELECT id FROM incident ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+      AND id <> (SELECT id FROM incident ORDER BY rowid DESC LIMIT 1)
     ORDER BY closed_at LIMIT 16
 )
 
@@ -231,12 +231,12 @@ DELETE FROM ledger WHERE id IN (
 -- name: trim_silences
 -- Retention: those that ended before a journal position, but the last.
 DELETE FROM silence WHERE ended_at < ? AND ended_seq < ?
-   AND id <> (SELECT id FROM silence ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+   AND id <> (SELECT id FROM silence ORDER BY rowid DESC LIMIT 1)
 
 -- name: trim_maintenance
 -- Retention: those that ended before a journal position, but the last.
 DELETE FROM maintenance WHERE ended_at < ? AND ended_seq < ?
-   AND id <> (SELECT id FROM maintenance ORDER BY LENGTH(id) DESC, id DESC LIMIT 1)
+   AND id <> (SELECT id FROM maintenance ORDER BY rowid DESC LIMIT 1)
 
 -- name: whole_journal
 -- For `check`.
@@ -244,7 +244,7 @@ SELECT seq, inputs, now, body FROM journal ORDER BY seq
 
 -- name: all_incidents
 -- For `check`.
-SELECT body FROM incident ORDER BY LENGTH(id), id
+SELECT body FROM incident ORDER BY rowid
 
 -- name: timeline_from
 -- For `check`: what happened from a journal position on, as the projection has it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -31,8 +30,6 @@ CHECKPOINT_EVERY = 16 << 20
 COMMIT_OVERHEAD = 4 * 8192
 # Engine time, microseconds, between looks for what is too old.
 TRIM_EVERY = 60 * 1_000_000
-
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class SqliteStore:
@@ -146,12 +143,12 @@ class SqliteStore:
             self._writer.post(self._tidy)
 
     def _guarded(self, work: Callable[[], T]) -> T:
-        """Run it; what SQLite raises becomes StoreFull, or StoreBroken for ever."""
+        """Run it; what SQLite or the disk raises becomes StoreFull, or StoreBroken for ever."""
         if self.broken is not None:
             raise self.broken
         try:
             return work()
-        except sqlite3.Error as e:
+        except (sqlite3.Error, OSError) as e:
             error = explain(e, self.directory)
             if isinstance(error, StoreBroken):
                 self.broken = error
@@ -159,7 +156,7 @@ class SqliteStore:
 
     def _take(self, snapshot: Snapshot, next_seq: int) -> None:
         if self._snapshot is not None:
-            self._snapshot.abandon()
+            self._guarded(self._snapshot.abandon)
         now = moment(self._open_tables().now)
         self._snapshot = SnapshotFile(self.directory, snapshot, next_seq, now)
 
@@ -178,10 +175,8 @@ class SqliteStore:
             return
         try:
             self._bite()
-        except StoreFull:
-            return  # looked at again after the next commit
         except StoreError:
-            return  # `broken` says so to the next commit
+            return  # a full disk is tried again after the next commit, which `broken` stops
         if self._untidy():
             self._tidying = True
             self._writer.post(self._tidy)
@@ -201,13 +196,10 @@ class SqliteStore:
     def _advance(self, snapshot: SnapshotFile) -> None:
         """Write a little of the snapshot. Want of space gives it up, anything else is doubt."""
         try:
-            if not snapshot.advance():
+            if not self._guarded(snapshot.advance):
                 self._snapshot = None
-        except OSError as e:
+        except StoreFull:
             self._snapshot = None
-            if e.errno not in _NO_SPACE:
-                self.broken = StoreBroken(f"{self.directory}: snapshot: {e.strerror}")
-                raise self.broken from e
             snapshot.abandon()
             self.snapshot_failures += 1
 

@@ -23,13 +23,15 @@ class WriterThread:
         """Not started."""
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._failure: BaseException | None = None
+        self._stopped = False
 
     def start(self) -> None:
         """A daemon thread: a crash elsewhere does not wait for it, crash-only means it may not."""
         Thread(target=self._run, name="store", daemon=True).start()
 
     def stop(self) -> None:
-        """End once what was given is done; nothing may be given any more."""
+        """End once what was given is done; nothing more is taken."""
+        self._stopped = True
         self._jobs.put(None)
 
     def post(self, work: Callable[[], None]) -> None:
@@ -44,7 +46,9 @@ class WriterThread:
         self._jobs.put(job)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Wait for it on the loop."""
+        """Wait for it on the loop. Raise RuntimeError after `stop`: it would wait for ever."""
+        if self._stopped:
+            raise RuntimeError("the writer has stopped")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 

@@ -23,7 +23,7 @@ CREATE TABLE delivery (
 ) STRICT;
 
 CREATE TABLE incident (
-    id         TEXT    PRIMARY KEY,   -- INC-000042; ids grow in order of opening
+    id         TEXT    PRIMARY KEY,   -- INC-000042; rows stand in order of opening
     state      TEXT    NOT NULL,      -- open, resolved, closed
     priority   INTEGER NOT NULL,      -- 1 … 5
     service    TEXT    NOT NULL,
