@@ -23,8 +23,10 @@ from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreT
 from eventd.runtime import Batch, Step
 from eventd.store.database import DATABASE, SCHEMA
 from eventd.store.journal import JournalRow, iter_journal
+from eventd.store.payloads import MAX_RECENT, MIN_SIZE, RecentPayloads
 from eventd.store.queries import insert
 from eventd.store.sqlite import CHECKPOINT_EVERY, SqliteStore
+from eventd.store.writer import WriterThread
 
 HOLD = """
 import asyncio, sys
@@ -319,3 +321,51 @@ async def test_a_year_of_time_is_kept_to_the_microsecond(tmp_path: Path) -> None
         await store.commit(batch(*(step(n, now, event()) for n, now in enumerate(times))))
 
     assert [row.now for row in iter_journal(tmp_path)] == times
+
+
+async def test_another_programs_database_is_left_as_it_is(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db:
+        db.execute("CREATE TABLE alert (mine TEXT)")
+
+    with pytest.raises(StoreBroken, match="table alert already exists"):
+        await SqliteStore.open(tmp_path).__aenter__()
+
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db:
+        assert db.execute("SELECT name FROM sqlite_schema").fetchall() == [("alert",)]
+
+
+async def test_a_store_that_was_closed_takes_nothing(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path) as store:
+        pass
+
+    with pytest.raises(RuntimeError, match="the writer has stopped"):
+        await store.commit(Batch())
+
+
+async def test_what_work_raises_reaches_whoever_waits_next() -> None:
+    writer = WriterThread()
+    writer.start()
+
+    with pytest.raises(ZeroDivisionError):
+        writer.wait(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        await writer.run(lambda: 1 // 0)
+    assert await writer.run(lambda: 1) == 1
+    writer.post(lambda: print(1 // 0))
+    with pytest.raises(ZeroDivisionError):
+        await writer.run(lambda: 1)
+    with pytest.raises(ZeroDivisionError):
+        writer.wait(lambda: 1)
+    writer.stop()
+
+
+def test_only_so_many_payloads_are_remembered() -> None:
+    recent = RecentPayloads(seed=1)
+    bodies = [n.to_bytes(4, "big") * MIN_SIZE for n in range(MAX_RECENT + 1)]
+    for n, body in enumerate(bodies):
+        assert recent.place("a", body, n, 0) is None
+        recent.committed()
+
+    assert recent.place("a", bodies[0], 9_999, 0) is None
+    assert recent.place("a", bodies[1], 9_999, 0) == 1
+    assert recent.place("b", bodies[1], 9_999, 0) is None

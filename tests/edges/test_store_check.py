@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from msgspec import Struct, structs
 from tests.builders import at, clear, event, group_rule, load
 from tests.edges.store_desk import alive, killed, query, wrong
 
-from eventd.core.model import Comment, Resolve, Severity
-from eventd.errors import StoreError
+from eventd.core.model import Comment, Fact, Resolve, Settings, Severity, Started
+from eventd.core.snapshot import Snapshot
+from eventd.errors import Poisoned, StoreError
 from eventd.replay import replayed
 from eventd.store.database import DATABASE
+from eventd.store.journal import Row
 from eventd.store.rows import decode_alert, decode_incident, encode
-from eventd.store.snapshots import snapshot_paths
+from eventd.store.snapshots import SnapshotFile, snapshot_paths
 from eventd.store.verdicts import verdicts
 
 
@@ -179,3 +181,66 @@ async def test_damaged_snapshots_are_named(tmp_path: Path) -> None:
 async def test_a_store_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="unable to open"):
         verdicts(tmp_path, replayed)
+
+
+async def test_a_snapshot_that_cannot_be_restored_is_named(tmp_path: Path) -> None:
+    state = await lived(tmp_path)
+    path = snapshot_paths(state)[0]
+    file = SnapshotFile(state, Snapshot({"meta": ["no meta"]}), 1, None)
+    while file.advance():
+        pass
+    tamper(state, "DELETE FROM journal WHERE seq < 1")
+
+    assert any("cannot be restored" in one.detail for one in wrong(state))
+    assert path.exists()
+
+
+async def test_a_snapshot_the_journal_never_reaches_is_named(tmp_path: Path) -> None:
+    state = await lived(tmp_path)
+    path = snapshot_paths(state)[0]
+    path.rename(path.with_name(f"snapshot-{2:020d}"))
+    file = SnapshotFile(state, Snapshot({}), 2, None)
+    while file.advance():
+        pass
+
+    (broken,) = wrong(state)
+
+    assert broken.detail == f"the journal never reaches snapshot-{2:020d}"
+
+
+async def test_an_input_that_raises_is_named(tmp_path: Path) -> None:
+    state = await lived(tmp_path)
+
+    def raising(*_: object) -> Iterator[tuple[Row, list[tuple[Fact, ...]]]]:
+        raise Poisoned("Traceback\nZeroDivisionError: no")
+        yield
+
+    broken = [one for one in verdicts(state, raising) if not one.ok]
+
+    assert broken[0].detail.startswith("an input raises: ZeroDivisionError: no")
+
+
+async def test_an_incident_only_the_tables_know_is_named(tmp_path: Path) -> None:
+    state = await lived(tmp_path)
+    ((body,),) = query(state, "SELECT body FROM incident WHERE id = 'INC-000001'")
+    assert isinstance(body, bytes)
+    ghost = structs.replace(decode_incident(body), id="INC-000009", service="ghost")
+    tamper(
+        state,
+        "INSERT INTO incident SELECT 'INC-000009', state, priority, service, rule, opened_at,"
+        " updated_at, closed_at, ? FROM incident WHERE id = 'INC-000001'",
+        encode(ghost),
+    )
+
+    assert "INC-000009: the replay does not know it" in [one.detail for one in wrong(state)]
+
+
+async def test_a_forgotten_key_may_count_again(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), Started("1.0", Settings(max_keys=2)))
+        await life.submit(at(1), *(event("a", id=str(n)) for n in range(4)))
+    for n in range(2):
+        async with alive(tmp_path) as life:
+            await life.submit(at(2 + n), event("a", id="0"), event("a", id="1"))
+
+    assert wrong(tmp_path) == []

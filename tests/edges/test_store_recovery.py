@@ -18,7 +18,18 @@ from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import alive, killed, query, wrong
 
 from eventd.core.engine import Engine
-from eventd.core.model import Close, Comment, EndSilence, Event, Fact, Input, Resolve, Started
+from eventd.core.model import (
+    Close,
+    Comment,
+    EndSilence,
+    Event,
+    Fact,
+    Input,
+    Resolve,
+    Started,
+    Status,
+    Window,
+)
 from eventd.errors import Poisoned
 from eventd.runtime import Outcome
 from eventd.store.database import DATABASE
@@ -65,7 +76,7 @@ def without_snapshots(state: Path) -> None:
 
 
 async def busy(state: Path) -> None:
-    """Three alerts in two incidents, a silence that ended and one in force."""
+    """Three alerts in two incidents, a silence and a maintenance window that ended."""
     async with alive(state) as life:
         await life.submit(at(0), load(group_rule()))
         await life.submit(at(1), event("a"), event("b"), event("c", service="bank"))
@@ -276,6 +287,47 @@ async def test_without_snapshots_and_the_oldest_rows_the_tables_must_do(tmp_path
     # a snapshot was taken at once: the next start needs no tables
     async with alive(tmp_path) as life:
         assert life.recovered.start.startswith("snapshot-")
+
+
+async def test_maintenance_windows_come_back_from_the_tables(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        for name, begin, end in (("db", 10, 20), ("web", 30, 900)):
+            window = Window(at(begin), at(end), (name,))
+            change = event(f"patch {name}", status=Status.CHANGE, window=window)
+            await life.submit(at(begin - 5), change)
+        await life.submit(at(40), event("a", ci="web"))
+    windows = "SELECT id, ended_at IS NULL FROM maintenance"
+    assert query(tmp_path, windows) == [("MNT-000001", 0), ("MNT-000002", 1)]
+    without_snapshots(tmp_path)
+    tamper(tmp_path, "DELETE FROM journal WHERE seq = 0")
+
+    async with alive(tmp_path) as life:
+        assert life.recovered.start == "tables"
+        await life.submit(at(50), event("b", ci="web"), event("c", ci="db"))
+        suppressed = {one.name: one.suppressed_by for one in life.runtime.engine.alerts()}
+        await life.submit(at(901), event("b", ci="web"))
+    assert suppressed == {"a": "MNT-000002", "b": "MNT-000002", "c": ""}
+    assert query(tmp_path, windows) == [("MNT-000001", 0), ("MNT-000002", 0)]
+
+    without_snapshots(tmp_path)
+    tamper(tmp_path, "DELETE FROM journal WHERE seq < 3")
+    async with alive(tmp_path) as life:
+        window = Window(at(910), at(920), ("lab",))
+        change = event("patch lab", status=Status.CHANGE, window=window)
+        await life.submit(at(905), change)
+    assert query(tmp_path, windows)[2:] == [("MNT-000003", 1)]
+
+
+async def test_thousands_of_alerts_are_written_anew(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), *(event(f"e{n}") for n in range(2_500)))
+    without_snapshots(tmp_path)
+    tamper(tmp_path, "UPDATE journal SET digest = 0")
+    tamper(tmp_path, "DELETE FROM alert WHERE name < 'e2'")
+
+    async with alive(tmp_path) as life:
+        assert life.recovered.diverged == 1
+    assert query(tmp_path, "SELECT COUNT(*) FROM alert") == [(2_500,)]
 
 
 async def test_ids_go_on_after_closed_incidents_too(tmp_path: Path) -> None:
