@@ -24,7 +24,7 @@ from eventd.errors import ConfigError, DecodeError, Poisoned
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
 from eventd.files import read as read_yaml
-from eventd.log import log_facts
+from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
 from eventd.runtime import Batch, Inbox, Runtime
 from eventd.sources.decode import decode
@@ -207,7 +207,8 @@ class _Daemon:
         for step in batch.steps:
             source = step.delivery.source if step.delivery is not None else ""
             meter.applied(step.inputs, step.facts, source)
-            log_facts(step.facts)
+            if not LOGGED.isdisjoint(map(type, step.facts)):
+                log_facts(step.facts)
         if batch.quarantined is not None:
             meter.quarantined()
         if batch.steps:

@@ -87,6 +87,20 @@ _NAMES: dict[type[Fact], str] = {
 }
 
 
+LOGGED = frozenset(
+    {
+        IncidentOpened,
+        IncidentUpdated,
+        IncidentAcknowledged,
+        SilenceAdded,
+        SilenceEnded,
+        RulesLoaded,
+        RuleSwitchedOff,
+        *_NAMES,
+    }
+)
+
+
 def log_facts(facts: Iterable[Fact]) -> None:
     """One INFO line for each fact a person acts on; nothing for events."""
     log = structlog.get_logger()

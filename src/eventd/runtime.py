@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -49,6 +49,7 @@ from eventd.errors import EventdError, Overloaded, Poisoned, Stopping, StoreFull
 
 MAX_BATCH_INPUTS = 2_000  # about 20 ms of stepping: how long the loop may be held
 SNAPSHOT_EVERY = 100_000  # inputs; DESIGN §7
+SEEN_EVERY = 10.0  # s the last-seen of alerts that only had duplicates may lag
 FLUSH_EVERY = 1.0  # s alert rows may lag behind the journal; DESIGN §7
 FULL_RETRY_EVERY = 0.5  # s between tries of a commit that found the disk full
 DELIVERY_OVERHEAD = 256  # bytes accounted for a delivery besides its payload
@@ -216,7 +217,10 @@ class Runtime:
         self._seq = 0
         self._snapshot_seq = 0
         self._now: datetime | None = None
-        self._dirty: dict[str, None] = {}
+        self._dirty: dict[str, None] = {}  # alerts whose rows lag
+        self._seen: dict[str, None] = {}  # alerts of which only last-seen moved
+        self._counted: dict[str, None] = {}  # incidents of which only counters moved
+        self._seen_at = monotonic()
         self._forgotten: dict[str, None] = {}
         self._flushed = monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -245,6 +249,7 @@ class Runtime:
         """Continue where the journal ends; `dirty` alerts' rows are behind the journal."""
         self._seq, self._snapshot_seq, self._now = next_seq, snapshot_seq, now
         self._dirty = dict.fromkeys(dirty)
+        self._counted = dict.fromkeys(one.id for one in self.engine.incidents())
         self._quarantine = dict.fromkeys(quarantine)
 
     async def submit(
@@ -292,7 +297,7 @@ class Runtime:
         due = self.engine.deadline()
         if due is not None and due <= self._tell_time():
             return True
-        return bool(self._dirty) and monotonic() - self._flushed >= FLUSH_EVERY
+        return self._behind() and monotonic() - self._flushed >= FLUSH_EVERY
 
     def _tell_time(self) -> datetime:
         now = self._clock.now()
@@ -306,8 +311,10 @@ class Runtime:
         waits = []
         if (due := self.engine.deadline()) is not None:
             waits.append((due - self._tell_time()).total_seconds())
-        if self._dirty:
+        if self._dirty or self._counted or self._forgotten:
             waits.append(self._flushed + FLUSH_EVERY - monotonic())
+        elif self._seen:
+            waits.append(self._seen_at + SEEN_EVERY - monotonic())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -344,8 +351,8 @@ class Runtime:
             steps.append(self._record(now, item.delivery, inputs, facts))
             self._mark(facts, touched)
             outcomes.append(Outcome(len(inputs), duplicates, facts))
-        flush = last or any(i.flush for i in items) or self._lagging()
-        batch = self._batch(steps, touched, quarantined, flush=flush, last=last)
+        asked = last or any(item.flush for item in items)
+        batch = self._batch(steps, touched, quarantined, asked=asked, last=last)
         self._working = sum(len(item.inputs) for item in items)
         await self._commit(batch)
         self._working = 0
@@ -394,45 +401,39 @@ class Runtime:
         return step
 
     def _mark(self, facts: tuple[Fact, ...], touched: dict[str, None]) -> None:
-        """Note which alert rows and which incidents the facts moved."""
-        dirty = self._dirty
+        """Note which alert rows the facts moved, and which incidents: at once, or later.
+
+        An incident's row is written with what changed its state or priority; its counters may lag
+        as alert rows do, since the ledger has every member.
+        """
+        dirty, seen, counted = self._dirty, self._seen, self._counted
         for fact in facts:
-            match fact:
-                case EventDuplicate() if not fact.fingerprint:
-                    pass  # a command given twice
-                case EventDuplicate() | AlertRepeated() | AlertChanged():
-                    dirty[fact.fingerprint] = None
-                case AlertCleared():
-                    dirty[fact.fingerprint] = None
-                    if fact.incident:
-                        touched[fact.incident] = None
-                case AlertSuppressed() | AlertUnsuppressed():
-                    dirty[fact.fingerprint] = None
-                case AlertFired():
-                    dirty[fact.alert.fingerprint] = None
-                case AlertJoined():
-                    dirty[fact.fingerprint] = None
-                    touched[fact.incident] = None
-                case AlertForgotten():
-                    dirty.pop(fact.fingerprint, None)
-                    self._forgotten[fact.fingerprint] = None
-                case IncidentOpened():
-                    touched[fact.incident.id] = None
-                case (
-                    IncidentUpdated()
-                    | IncidentAcknowledged()
-                    | IncidentCommented()
-                    | IncidentResolved()
-                    | IncidentReopened()
-                    | IncidentClosed()
-                    | FindingNoted()
-                ):
-                    touched[fact.incident] = None
-                case _:
-                    pass
+            if isinstance(fact, EventDuplicate):
+                seen[fact.fingerprint] = None
+            elif isinstance(fact, (AlertJoined, AlertCleared)):
+                dirty[fact.fingerprint] = None
+                counted[fact.incident] = None
+            elif isinstance(fact, AlertFired):
+                dirty[fact.alert.fingerprint] = None
+            elif isinstance(fact, _OF_ALERTS):
+                dirty[fact.fingerprint] = None
+            elif isinstance(fact, IncidentOpened):
+                touched[fact.incident.id] = None
+            elif isinstance(fact, _OF_INCIDENTS):
+                touched[fact.incident] = None
+            elif isinstance(fact, AlertForgotten):
+                dirty.pop(fact.fingerprint, None)
+                seen.pop(fact.fingerprint, None)
+                self._forgotten[fact.fingerprint] = None
+
+    def _behind(self) -> bool:
+        """Some row lags by more than a last-seen."""
+        return bool(self._dirty or self._counted or self._forgotten) or (
+            bool(self._seen) and self._unseen()
+        )
 
     def _lagging(self) -> bool:
-        return bool(self._dirty) and monotonic() - self._flushed >= FLUSH_EVERY
+        return self._behind() and monotonic() - self._flushed >= FLUSH_EVERY
 
     def _batch(
         self,
@@ -440,7 +441,7 @@ class Runtime:
         touched: dict[str, None],
         quarantined: Quarantined | None,
         *,
-        flush: bool,
+        asked: bool,
         last: bool,
     ) -> Batch:
         """Collect the rows.
@@ -455,27 +456,39 @@ class Runtime:
         if behind >= SNAPSHOT_EVERY or (last and behind > 0):
             snapshot = self.engine.snapshot()
             self._snapshot_seq = self._seq
-            flush = True
         alerts: tuple[Alert, ...] = ()
         forgotten: tuple[str, ...] = ()
-        if flush:
+        if asked or snapshot is not None or self._lagging():
+            if asked or snapshot is not None or self._unseen():
+                self._dirty.update(self._seen)
+                self._seen.clear()
+                self._seen_at = monotonic()
             alerts = tuple(self._dirty_alerts())
             forgotten = tuple(self._forgotten)
-            self._dirty.clear()
-            self._forgotten.clear()
+            touched.update(self._counted)
+            for gone in (self._dirty, self._forgotten, self._counted):
+                gone.clear()
             self._flushed = monotonic()
-        incidents = tuple(self.engine.incident(i) for i in touched)
+        incidents = tuple(self._known(touched))
         return Batch(tuple(steps), incidents, alerts, forgotten, quarantined, snapshot, self._seq)
 
     def _dirty_alerts(self) -> Iterator[Alert]:
         """Duplicates may speak of what is forgotten or never fired: that has no row."""
         for fingerprint in self._dirty:
-            try:
-                alert = self.engine.alert(fingerprint)
-            except KeyError:
-                continue
-            if alert.episode:
+            alert = self.engine.find_alert(fingerprint)
+            if alert is not None and alert.episode:
                 yield alert
+
+    def _known(self, incidents: Iterable[str]) -> Iterator[Incident]:
+        """Counters may lag behind the close that dropped the incident: its row stands."""
+        for name in incidents:
+            incident = self.engine.find_incident(name)
+            if incident is not None:
+                yield incident
+
+    def _unseen(self) -> bool:
+        """Duplicates move nothing but last-seen: their rows are brought up less often."""
+        return monotonic() - self._seen_at >= SEEN_EVERY
 
     async def _commit(self, batch: Batch) -> None:
         """A full disk is waited out: the engine stands still, senders get 503 at their deadline."""
@@ -492,3 +505,13 @@ class Runtime:
 
 
 _PROBED = Outcome(0, 0, ())
+_OF_ALERTS = (AlertRepeated, AlertChanged, AlertSuppressed, AlertUnsuppressed)
+_OF_INCIDENTS = (
+    IncidentUpdated,
+    IncidentAcknowledged,
+    IncidentCommented,
+    IncidentResolved,
+    IncidentReopened,
+    IncidentClosed,
+    FindingNoted,
+)

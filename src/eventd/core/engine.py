@@ -125,6 +125,11 @@ class Engine:
         """The alert as it stands. Raises KeyError."""
         return self.table.records[fingerprint].value()
 
+    def find_alert(self, fingerprint: str) -> Alert | None:
+        """The alert as it stands; None where it is not remembered."""
+        record = self.table.records.get(fingerprint)
+        return record.value() if record is not None else None
+
     def alerts(self) -> Iterator[Alert]:
         """Every alert that ever fired and is remembered, the longest known first."""
         return (record.value() for record in self.table.records.values() if record.episode)
@@ -132,6 +137,11 @@ class Engine:
     def incident(self, incident: str) -> Incident:
         """The incident as it stands. Raises KeyError where it is unknown or long closed."""
         return self.incident_table.records[incident].value()
+
+    def find_incident(self, incident: str) -> Incident | None:
+        """The incident as it stands; None where it is unknown or long closed."""
+        record = self.incident_table.records.get(incident)
+        return record.value() if record is not None else None
 
     def incidents(self) -> Iterator[Incident]:
         """Those that are not closed, and those closed a moment ago, oldest first."""
@@ -327,10 +337,14 @@ class Engine:
         if state.dropped != dropped:
             facts.append(CapHit(now, "groups"))
         for finding in findings:
-            self._take(finding, seen.alert.fingerprint, now, facts)
+            self._take(finding, seen.alert, now, facts)
 
-    def _take(self, finding: Finding, asked: str, now: datetime, facts: list[Fact]) -> None:
-        """An alert belongs to the first incident that claims it; a finding takes what is left."""
+    def _take(self, finding: Finding, alert: Alert, now: datetime, facts: list[Fact]) -> None:
+        """An alert belongs to the first incident that claims it; a finding takes what is left.
+
+        `alert` is the one the rule was asked about.
+        """
+        asked = alert.fingerprint
         loose: list[Record] = []
         elsewhere: dict[str, None] = {}
         for fingerprint in finding.alerts:
@@ -357,12 +371,13 @@ class Engine:
                 ),
             )
         for record in loose:
-            # it may have fired before what covers it now began
-            if record.fingerprint != asked and self._suppress(record, record.value(), now, facts):
-                continue
-            record.incident, new = self.incident_table.join(
-                finding, record.value(), now, self.settings
-            )
+            one = alert
+            if record.fingerprint != asked:
+                one = record.value()
+                # it may have fired before what covers it now began
+                if self._suppress(record, one, now, facts):
+                    continue
+            record.incident, new = self.incident_table.join(finding, one, now, self.settings)
             facts += new
         if not loose and isinstance(finding.because, Counted):
             facts += self.incident_table.note(self.table.records[asked].incident, finding, now)

@@ -137,6 +137,7 @@ class Api:
         filters, after, limit = _query(request, ("state", "priority", "service", "rule"))
         if "priority" in filters:
             filters["priority"] = _priority(str(filters["priority"]))
+        await self._runtime.submit((), flush=True)
         found = await self._reader.incidents(filters, after, limit + 1)
         return _page([views.incident_view(one) for one in found], limit, lambda one: one.id)
 

@@ -8,7 +8,7 @@ Only a selector without any of these is asked every time; `scanned` counts them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import re2
@@ -20,6 +20,7 @@ K = TypeVar("K")
 
 _FIXED = (*FIELDS, "alertname", "severity")
 _PLAIN = re.compile(r"[A-Za-z0-9 _\-:/]+(?:\|[A-Za-z0-9 _\-:/]+)*")  # eventd's own pattern
+MAX_KNOWN = 4_096  # values of a label whose patterns are remembered
 SET_MEMORY = 256 << 20  # bytes RE2 may spend on the patterns of one label
 
 
@@ -29,20 +30,48 @@ class _Entry(NamedTuple, Generic[K]):
     tests: tuple[Test, ...]  # what is left to ask once the look-up has answered
 
 
+class _Label(Generic[K]):
+    """The selectors filed under one label: by value, and by pattern."""
+
+    def __init__(self) -> None:
+        self.equal: dict[str, list[_Entry[K]]] = {}
+        self.patterns: list[tuple[str, _Entry[K]]] = []
+        self._set: re2.Set | None = None
+        # values repeat far more than they differ, and asking RE2 costs ten look-ups
+        self._known: dict[str, list[_Entry[K]]] = {}
+
+    def close(self) -> None:
+        """All selectors are filed."""
+        if self.patterns:
+            self._set = _set_of(pattern for pattern, _ in self.patterns)
+
+    def candidates(self, value: str) -> Sequence[_Entry[K]]:
+        """Entries whose filed matcher accepts the value."""
+        if self._set is None:
+            return self.equal.get(value, ())
+        known = self._known.get(value)
+        if known is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            known = list(self.equal.get(value, ()))
+            known += [self.patterns[at][1] for at in self._set.Match(value) or ()]
+            self._known[value] = known
+        return known
+
+
 class SelectorIndex(Generic[K]):
     """Selectors by key; `matching` yields keys in the order they were added."""
 
     def __init__(self, entries: Iterable[tuple[K, Iterable[tuple[Matcher, ...]]]] = ()) -> None:
         """Each key comes with its selectors, of which any may match."""
-        self._equal: dict[str, dict[str, list[_Entry[K]]]] = {}
-        self._patterns: dict[str, list[tuple[str, _Entry[K]]]] = {}
+        self._labels: dict[str, _Label[K]] = {}
         self._always: list[_Entry[K]] = []
-        self._sets: dict[str, re2.Set] = {}
         for order, (key, selectors) in enumerate(entries):
             for selector in selectors:
                 self._file(order, key, selector)
-        for label, patterns in self._patterns.items():
-            self._sets[label] = _set_of(pattern for pattern, _ in patterns)
+        for filed in self._labels.values():
+            filed.close()
+        self._fields = [(name, one) for name, one in self._labels.items() if name in _FIXED]
 
     @property
     def scanned(self) -> int:
@@ -52,34 +81,22 @@ class SelectorIndex(Generic[K]):
     def matching(self, alert: Alert) -> list[K]:
         """Keys with a selector that matches."""
         found: dict[int, K] = {}
-        for entry in self._always:
-            self._ask(entry, alert, found)
-        equal, sets = self._equal, self._sets
-        for label in _FIXED:
-            if label in equal or label in sets:
-                self._look_up(label, field_of(alert, label), alert, found)
-        for label, value in alert.labels.items():
-            if (label in equal or label in sets) and label not in _FIXED:
-                self._look_up(label, value, alert, found)
+        if self._always:
+            _ask(self._always, alert, found)
+        for name, filed in self._fields:
+            if candidates := filed.candidates(field_of(alert, name)):
+                _ask(candidates, alert, found)
+        labels = self._labels
+        for name, value in alert.labels.items():
+            if (
+                name in labels
+                and name not in _FIXED
+                and (candidates := labels[name].candidates(value))
+            ):
+                _ask(candidates, alert, found)
         if len(found) < 2:  # noqa: PLR2004 - nothing to sort
             return list(found.values())
         return [found[order] for order in sorted(found)]
-
-    def _look_up(self, label: str, value: str, alert: Alert, found: dict[int, K]) -> None:
-        table = self._equal.get(label)
-        if table is not None:
-            for entry in table.get(value, ()):
-                self._ask(entry, alert, found)
-        patterns = self._sets.get(label)
-        if patterns is not None:
-            filed = self._patterns[label]
-            for position in patterns.Match(value) or ():
-                self._ask(filed[position][1], alert, found)
-
-    @staticmethod
-    def _ask(entry: _Entry[K], alert: Alert, found: dict[int, K]) -> None:
-        if entry.order not in found and all(test(alert) for test in entry.tests):
-            found[entry.order] = entry.key
 
     def _file(self, order: int, key: K, selector: tuple[Matcher, ...]) -> None:
         anchor = min(range(len(selector)), key=lambda i: self._cost(selector[i]), default=None)
@@ -92,24 +109,37 @@ class SelectorIndex(Generic[K]):
         matcher = selector[anchor]
         values = _values(matcher)
         if values is None:
-            self._patterns.setdefault(matcher.label, []).append((matcher.value, entry))
+            self._labels.setdefault(matcher.label, _Label()).patterns.append((matcher.value, entry))
         else:
-            table = self._equal.setdefault(matcher.label, {})
+            filed = self._labels.setdefault(matcher.label, _Label())
             for value in values:
-                table.setdefault(value, []).append(entry)
+                filed.equal.setdefault(value, []).append(entry)
 
     def _cost(self, matcher: Matcher) -> tuple[int, int]:
         """How dear it is to file under this matcher: kind first, then how crowded its place is."""
         values = _values(matcher)
         if values is not None:
-            table = self._equal.get(matcher.label, {})
-            return 0, max(len(table.get(value, ())) for value in values)
+            filed = self._labels.get(matcher.label)
+            if filed is None:
+                return 0, 0
+            return 0, max(len(filed.equal.get(value, ())) for value in values)
         if matcher.op == "=~" and not _matches_absent(matcher):
             return 1, 0
         return _ASKED, 0
 
 
 _ASKED = 2
+
+
+def _ask(entries: Sequence[_Entry[K]], alert: Alert, found: dict[int, K]) -> None:
+    for entry in entries:
+        if entry.order in found:
+            continue
+        for test in entry.tests:
+            if not test(alert):
+                break
+        else:
+            found[entry.order] = entry.key
 
 
 def _values(matcher: Matcher) -> tuple[str, ...] | None:
