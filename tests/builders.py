@@ -73,7 +73,6 @@ def event(
         status=status,
         severity=severity,
         name=name,
-        received_at=T0,
         occurred_at=occurred_at,
         ci=ci,
         service=service,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import fields
 
 from eventd.core.labels import delivery_key
 from eventd.core.model import (
@@ -24,14 +27,25 @@ from eventd.core.model import (
     Resolve,
     seconds,
 )
+from eventd.core.rules import parse_selector
 from eventd.core.rules.rule import parse_span
-from eventd.core.rules.selectors import check, parse_selector
+from eventd.core.rules.selectors import MAX_MATCHERS, check
 from eventd.errors import DecodeError, RuleError
 
 T = TypeVar("T")
 
-MAX_TEXT = 10_000  # characters of a comment
+API = "/api/v1"
 ACTIONS = ("acknowledge", "comment", "resolve", "close", "reopen")
+KEY_HEADER = "idempotency-key"
+MAX_TEXT = 10_000  # characters of a comment
+MAX_ACTOR = 128  # characters; as long as a label's name may be
+MAX_KEY = 255  # characters of an idempotency key
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# The sentences of msgspec that name a field, and the one that names two types.
+_STRANGE = re.compile(r"Object contains unknown field `([^`]*)`")
+_ABSENT = re.compile(r"Object missing required field `([^`]*)`")
+_OTHER = re.compile(r"Expected (.*?)(?:, got (.*))?", re.DOTALL)
 
 
 class Credentials:
@@ -46,28 +60,37 @@ class Credentials:
         if not self._digests:
             return True
         scheme, _, token = (header or "").partition(" ")
-        given = hashlib.sha256(token.strip().encode()).digest()
+        given = hashlib.sha256(token.strip().encode(errors="surrogateescape")).digest()
         known = [hmac.compare_digest(given, digest) for digest in self._digests]
         return scheme.lower() == "bearer" and any(known)
 
 
-class Act(Struct, forbid_unknown_fields=True):
-    """The body of a request that does something to an incident."""
+class Act(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something done to an incident: who did it, and what they say."""
 
     actor: str = "api"
     text: str = ""
 
 
-class MatcherBody(Struct, forbid_unknown_fields=True):
-    """A matcher as JSON."""
+class Ending(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who ends a silence."""
+
+    actor: str = "api"
+
+
+class MatcherBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """One test on a label or field: op is one of ``= != =~ !~ < <= > >=``."""
 
     label: str
     op: str
     value: str
 
 
-class Silencing(Struct, forbid_unknown_fields=True, rename={"for_": "for"}):
-    """The body of a request for a silence: until `ends_at`, or `for` a duration such as "2h"."""
+class Silencing(Struct, frozen=True, forbid_unknown_fields=True, rename={"for_": "for"}):
+    """A silence asked for: until `ends_at` (RFC 3339), or `for` a duration such as "2h".
+
+    `matchers` is a selector such as ``service="shop", severity<major``, or a list.
+    """
 
     matchers: str | tuple[MatcherBody, ...]
     comment: str
@@ -77,69 +100,148 @@ class Silencing(Struct, forbid_unknown_fields=True, rename={"for_": "for"}):
 
 
 def command_from(delivery: Delivery) -> Command:
-    """The command an API request is. Raises DecodeError with the field and the expectation."""
-    parts = delivery.path.removeprefix("/api/v1/").strip("/").split("/")
-    value = delivery.headers.get("idempotency-key", "")
-    key = delivery_key("api", delivery.path, value) if value else b""
+    """The command an API request is: the same one whenever the delivery is read.
+
+    Raises DecodeError with the field and the expectation.
+    """
+    parts = delivery.path.removeprefix(f"{API}/").split("/")
+    key = _key(delivery)
     match delivery.method, parts:
         case "POST", ["incidents", incident, action] if action in ACTIONS:
-            return _act(incident, action, _body(delivery, Act), key)
+            return _act(incident, action, body_of(delivery.payload, Act), key)
         case "POST", ["silences"]:
-            return _silence(delivery, _body(delivery, Silencing), key)
+            return _silence(delivery, body_of(delivery.payload, Silencing), key)
         case "DELETE", ["silences", silence]:
-            return EndSilence(silence, _body(delivery, Act).actor, key)
+            actor = body_of(delivery.payload, Ending).actor
+            return EndSilence(silence, _actor(actor), key)
         case _:
             raise DecodeError("path", delivery.path, "a command of the API")
 
 
+def body_of(payload: bytes, kind: type[T]) -> T:
+    """A request's body; an empty one is an empty object. Raises DecodeError."""
+    try:
+        return msgspec.json.decode(payload.strip() or b"{}", type=kind)
+    except _UNREADABLE as error:
+        quoted = payload[:60].decode("utf-8", "replace")
+        raise unreadable(error, kind, quoted) from None
+
+
+def unreadable(error: BaseException, kind: type, quoted: str) -> DecodeError:
+    """What was wrong with data that should have been a `kind`, for whoever sent it.
+
+    `quoted` stands for the value where msgspec does not name it.
+    """
+    message, _, path = str(error).rstrip("`").partition(" - at `$")
+    path = path.removeprefix(".")
+    if strange := _STRANGE.fullmatch(message):
+        return DecodeError(_join(path, strange[1]), quoted, "one of " + ", ".join(_names(kind)))
+    if absent := _ABSENT.fullmatch(message):
+        return DecodeError(_join(path, absent[1]), "nothing", "a value")
+    if message.startswith("Invalid enum value"):
+        words = " ".join(_words(kind, path.partition("[")[0].split(".")[-1]))
+        return DecodeError(path, message.removeprefix("Invalid enum value "), f"one of {words}")
+    if isinstance(error, msgspec.ValidationError) and (other := _OTHER.fullmatch(message)):
+        expected = other[1].replace("`", "")
+        return DecodeError(path, other[2].replace("`", "") if other[2] else quoted, expected)
+    if isinstance(error, RecursionError):
+        return DecodeError("", quoted, "JSON that is not nested so deeply")
+    return DecodeError("", quoted or "nothing", f"JSON ({message})")
+
+
+def _key(delivery: Delivery) -> bytes:
+    value = delivery.headers.get(KEY_HEADER, "")
+    if len(value) > MAX_KEY:
+        raise DecodeError(KEY_HEADER, value, f"at most {MAX_KEY} characters")
+    return delivery_key("api", delivery.path, value) if value else b""
+
+
+def _actor(actor: str) -> str:
+    if not actor.strip() or len(actor) > MAX_ACTOR:
+        raise DecodeError("actor", repr(actor), f"a name of 1 to {MAX_ACTOR} characters")
+    return actor
+
+
+def _text(field: str, text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise DecodeError(field, f"{len(text)}", f"at most {MAX_TEXT} characters")
+    return text
+
+
 def _act(incident: str, action: str, body: Act, key: bytes) -> Command:
-    if len(body.text) > MAX_TEXT:
-        raise DecodeError("text", body.text, f"at most {MAX_TEXT} characters")
-    if action == "comment" and not body.text.strip():
-        raise DecodeError("text", "nothing", "what the comment says")
-    if not body.actor or len(body.actor) > 128:  # noqa: PLR2004 - as long as a label's name
-        raise DecodeError("actor", body.actor, "a name of 1 to 128 characters")
+    actor, text = _actor(body.actor), _text("text", body.text)
     match action:
         case "acknowledge":
-            return Acknowledge(incident, body.actor, key)
+            if text:
+                raise DecodeError("text", text, "none; say it in a comment")
+            return Acknowledge(incident, actor, key)
         case "comment":
-            return Comment(incident, body.actor, body.text, key)
+            if not text.strip():
+                raise DecodeError("text", repr(text), "what the comment says")
+            return Comment(incident, actor, text, key)
         case "resolve":
-            return Resolve(incident, body.actor, body.text, key)
+            return Resolve(incident, actor, text, key)
         case "close":
-            return Close(incident, body.actor, body.text, key)
+            return Close(incident, actor, text, key)
         case _:
-            return Reopen(incident, body.actor, body.text, key)
+            return Reopen(incident, actor, text, key)
 
 
 def _silence(delivery: Delivery, body: Silencing, key: bytes) -> AddSilence:
+    actor, comment = _actor(body.actor), _text("comment", body.comment)
+    return AddSilence(_matchers(body), _end(delivery, body), actor, comment, key)
+
+
+def _matchers(body: Silencing) -> tuple[Matcher, ...]:
     try:
         if isinstance(body.matchers, str):
             matchers = parse_selector(body.matchers, "matchers")
         else:
             matchers = tuple(Matcher(one.label, one.op, one.value) for one in body.matchers)
-            for matcher in matchers:
-                check(matcher, "matchers")
+            for index, matcher in enumerate(matchers):
+                check(matcher, f"matchers[{index}]")
     except RuleError as error:
-        raise DecodeError("matchers", str(error), 'a selector such as service="shop"') from None
+        hint = f" ({error.hint})" if error.hint else ""
+        raise DecodeError(error.path, error.message, f"a selector{hint}") from None
     if not matchers:
         raise DecodeError("matchers", "none", "at least one: a silence for everything is none")
+    if len(matchers) > MAX_MATCHERS:
+        raise DecodeError("matchers", str(len(matchers)), f"at most {MAX_MATCHERS}")
+    return matchers
+
+
+def _end(delivery: Delivery, body: Silencing) -> datetime:
+    if (body.ends_at is None) == (not body.for_):
+        given = "both" if body.for_ else "neither"
+        raise DecodeError("ends_at", given, 'ends_at, or for with a duration such as "2h"')
     if body.ends_at is not None:
         if body.ends_at.tzinfo is None:
             raise DecodeError("ends_at", body.ends_at.isoformat(), "a time with its zone")
-        ends_at = body.ends_at.astimezone(UTC)
-    else:
-        try:
-            ends_at = delivery.received_at + seconds(parse_span(body.for_))
-        except (ValueError, OverflowError):
-            raise DecodeError("for", body.for_, 'a duration such as "2h", or ends_at') from None
-    return AddSilence(matchers, ends_at, body.actor, body.comment, key)
-
-
-def _body(delivery: Delivery, kind: type[T]) -> T:
+        return body.ends_at.astimezone(UTC)
     try:
-        return msgspec.json.decode(delivery.payload or b"{}", type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        message, _, path = str(error).partition(" - at `$.")
-        quoted = delivery.payload[:60].decode("utf-8", "replace")
-        raise DecodeError(path.rstrip("`"), quoted, message) from None
+        return delivery.received_at + seconds(parse_span(body.for_))
+    except (ValueError, OverflowError):
+        raise DecodeError("for", repr(body.for_), 'a duration such as "2h"') from None
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _names(kind: type) -> Iterator[str]:
+    return (one.encode_name for one in fields(kind))
+
+
+def _words(kind: type, name: str) -> Iterator[str]:
+    """The words a field may hold, in the order they are written down."""
+    for one in fields(kind):
+        if one.encode_name == name:
+            yield from _literals(one.type)
+
+
+def _literals(kind: object) -> Iterator[str]:
+    if get_origin(kind) is Literal:
+        yield from get_args(kind)
+    else:
+        for inner in get_args(kind):
+            yield from _literals(inner)

@@ -27,7 +27,7 @@ from eventd.files import read as read_yaml
 from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
 from eventd.runtime import Batch, Inbox, Runtime
-from eventd.sources.decode import decode
+from eventd.sources.decode import Memo, decode
 from eventd.sources.mqtt import Broker, MqttSource
 from eventd.sources.webhook import Limits, Webhooks
 from eventd.store.journal import JournalRow, iter_journal
@@ -163,7 +163,10 @@ class _Daemon:
         self._committed = recovered.next_seq
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
-        self._brokers = [MqttSource(_broker(b), self._inbox, decode, meter) for b in config.brokers]
+        self._decode = Memo()
+        self._brokers = [
+            MqttSource(_broker(b), self._inbox, self._decode, meter) for b in config.brokers
+        ]
         self._watch()
 
     async def serve(self, notifier: Notifier, environment: Environment) -> None:
@@ -221,7 +224,7 @@ class _Daemon:
         file = self._config.file
         credentials = Credentials(tuple(token.reveal() for token in self._config.tokens))
         limits = Limits(file.limits.max_body, float(file.limits.commit_within))
-        webhooks = Webhooks(self._inbox, decode, self._config.policies(), self._meter, limits)
+        webhooks = Webhooks(self._inbox, self._decode, self._config.policies(), self._meter, limits)
         webhooks.credentials = credentials
         app = web.Application(client_max_size=file.limits.max_body)
         app.add_routes(webhooks.routes())

@@ -84,7 +84,10 @@ class Window(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Event(Struct, frozen=True, gc=False, array_like=True, kw_only=True, tag="event"):
-    """One immutable message from a source: "X was seen at T"."""
+    """One immutable message from a source: "X was seen at T".
+
+    When it was received is its delivery's to say: equal deliveries make equal events.
+    """
 
     source: str
     fingerprint: str  # identity of the alert it speaks of: 32 hex digits
@@ -93,7 +96,6 @@ class Event(Struct, frozen=True, gc=False, array_like=True, kw_only=True, tag="e
     status: Status
     severity: Severity
     name: str
-    received_at: datetime
     occurred_at: datetime | None = None  # the source's word; None where it said nothing usable
     ci: str = ""  # canonical
     service: str = ""

@@ -6,7 +6,10 @@ one bad event is rejected alone.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+
+from xxhash import xxh3_128_digest
 
 from eventd.core.model import Delivery
 from eventd.errors import DecodeError
@@ -18,11 +21,14 @@ DECODERS: dict[str, Callable[[Delivery], Decoded]] = {
     "native": native.decode,
 }
 
+MEMO_BYTES = 8 << 20  # of payloads whose events are remembered
+SEEN_ONCE = 10_000  # digests of payloads seen once
+
 
 def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
     """Read it with the decoder its source names.
 
-    `trusted` is for replays: `source` and `received_at` of a native event count as they stand.
+    `trusted` is for replays: the `source` of a native event counts as it stands.
     """
     if trusted and delivery.decoder == "native":
         return native.decode(delivery, trusted=True)
@@ -30,3 +36,48 @@ def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
     if decoder is None:
         raise DecodeError("decoder", delivery.decoder, "one of " + ", ".join(DECODERS))
     return decoder(delivery)
+
+
+class Memo:
+    """Decodes, and remembers what came before: monitoring repeats itself to the byte.
+
+    A payload is remembered from its second coming on, so that a storm of new ones does not push
+    the repeated ones out; the longest unused go first.
+    """
+
+    def __init__(self, max_bytes: int = MEMO_BYTES) -> None:
+        """`max_bytes` counts payloads; their events take about as much again."""
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._known: OrderedDict[tuple[object, ...], tuple[Decoded, int]] = OrderedDict()
+        self._once: dict[tuple[object, ...], None] = {}
+
+    def __call__(self, delivery: Delivery) -> Decoded:
+        """As `decode`."""
+        headers = delivery.headers
+        key = (
+            delivery.source,
+            delivery.topic,
+            delivery.retain,
+            delivery.dup,
+            headers.get("idempotency-key") or headers.get("webhook-id"),
+            headers.get("content-type"),
+            xxh3_128_digest(delivery.payload),
+        )
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+            return known[0]
+        decoded = decode(delivery)
+        size = len(delivery.payload)
+        if key in self._once and size <= self._max_bytes:
+            del self._once[key]
+            self._known[key] = (decoded, size)
+            self._bytes += size
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._known.popitem(last=False)[1][1]
+        else:
+            if len(self._once) >= SEEN_ONCE:
+                self._once.clear()
+            self._once[key] = None
+        return decoded

@@ -169,7 +169,7 @@ def _incidents(audit: Audit) -> Finding:
 
 
 def _follows(row: Incident, told: Incident) -> bool:
-    """Equal, or behind by counters alone: the ledger has every member, the journal rebuilds them."""
+    """Equal, or behind by counters alone, which the journal rebuilds."""
     if row == told:
         return True
     if row.updated_at > told.updated_at or row.alerts > told.alerts or row.cis > told.cis:

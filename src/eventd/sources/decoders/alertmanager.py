@@ -25,10 +25,12 @@ from eventd.core.model import Delivery, Event, Severity, Status
 from eventd.errors import DecodeError
 from eventd.sources.decoded import (
     MAX_EVENTS,
+    MAX_LABELS,
     MAX_VALUE,
     MISSED_REPEATS,
     Decoded,
-    check_labels,
+    LabelName,
+    LabelValue,
 )
 
 # In order: which label names the thing, and which the service.
@@ -40,7 +42,7 @@ ABSENT = "0001-01-01"  # Go's zero time
 
 class _Alert(Struct, gc=False):
     status: Literal["firing", "resolved"]
-    labels: dict[str, str]
+    labels: dict[LabelName, LabelValue]
     annotations: dict[str, str] = {}
     startsAt: str = ""  # noqa: N815 - the sender's names
     endsAt: str = ""  # noqa: N815
@@ -105,8 +107,8 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
     name = labels.pop("alertname", "")
     if not name:
         raise DecodeError("labels.alertname", "nothing", "the alert's name")
-    if wrong := check_labels(labels):
-        raise DecodeError("", wrong, "labels within the limits")
+    if len(labels) > MAX_LABELS:
+        raise DecodeError("labels", str(len(labels)), f"at most {MAX_LABELS} labels")
     word = labels.pop("severity", "")
     source = delivery.source
     ci = ""
@@ -145,7 +147,6 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
         status=Status.FIRING if firing else Status.CLEARED,
         severity=_severity(word),
         name=name[:MAX_VALUE],
-        received_at=delivery.received_at,
         occurred_at=_time(alert.startsAt) if firing else ends_at,
         ci=ci,
         service=service,

@@ -26,10 +26,12 @@ from eventd.core.model import Arrival, Delivery, Event, Severity, Status, Window
 from eventd.errors import DecodeError
 from eventd.sources.decoded import (
     MAX_EVENTS,
+    MAX_LABELS,
     MAX_VALUE,
     MISSED_REPEATS,
     Decoded,
-    check_labels,
+    LabelName,
+    LabelValue,
 )
 
 KEY_HEADERS = ("idempotency-key", "webhook-id")  # the sender's own key for a whole delivery
@@ -57,7 +59,7 @@ class _Native(Struct, forbid_unknown_fields=True):
     ci: Short = ""
     service: Short = ""
     value: float | int | None = None
-    labels: dict[str, str] = {}
+    labels: dict[LabelName, LabelValue] = {}
     occurred_at: datetime | None = None
     id: Short = ""
     fingerprint: Short = ""
@@ -77,7 +79,7 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
     """Its events. Raises DecodeError where it holds none that could be told apart.
 
-    `trusted`: `source` and `received_at` count as they stand.
+    `trusted`: `source` counts as it stands.
     """
     payload = delivery.payload
     base = _base_key(delivery)
@@ -178,8 +180,8 @@ def _event(
         source = one.source or source
     elif one.source:
         labels["origin"] = one.source
-    if labels and (wrong := check_labels(labels)):
-        raise DecodeError("labels", wrong, "labels within the limits")
+    if len(labels) > MAX_LABELS:
+        raise DecodeError("labels", str(len(labels)), f"at most {MAX_LABELS}")
     ci = canonical_ci(one.ci) if one.ci else ""
     if one.fingerprint:
         fingerprint = fingerprint_from_id(source, one.fingerprint)
@@ -197,7 +199,6 @@ def _event(
         status=one.status,
         severity=_severity(one),
         name=one.name,
-        received_at=one.received_at if trusted and one.received_at else delivery.received_at,
         occurred_at=_aware("occurred_at", one.occurred_at),
         ci=ci,
         service=one.service,
