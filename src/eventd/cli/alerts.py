@@ -1,0 +1,43 @@
+"""`eventd alerts`: what eventd believes now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from eventd.cli.client import client_of, connected, show
+
+FILTERS = ("status", "severity", "service", "ci", "name", "source", "incident")
+
+
+@click.command()
+@click.option("--status", help="firing or cleared.")
+@click.option("--severity", help="ok, info, warning, minor, major or critical.")
+@click.option("--service", help="Of this service.")
+@click.option("--ci", help="On this thing.")
+@click.option("--name", help="Of this name.")
+@click.option("--source", help="From this source.")
+@click.option("--incident", help="In this incident.")
+@click.option("--limit", default=50, show_default=True, help="How many at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@connected
+def alerts(
+    limit: int, url: str, token_file: Path | None, *, as_json: bool, **filters: str | None
+) -> None:
+    """List alerts."""
+    query = "&".join(f"{name}={value}" for name, value in filters.items() if value)
+    path = f"/api/v1/alerts?{query}" if query else "/api/v1/alerts"
+    found = list(client_of(url, token_file).every(path, limit))
+    if as_json:
+        show({"items": found})
+        return
+    table = Table("status", "severity", "name", "ci", "service", "count", "last seen", "incident")
+    for one in found:
+        table.add_row(
+            one["status"], one["severity"], one["name"], one["ci"], one["service"],
+            str(one["count"]), one["last_seen_at"][:19], one["incident"] or one["suppressed_by"],
+        )  # fmt: skip
+    Console().print(table)

@@ -1,0 +1,87 @@
+"""Asking a daemon over HTTP, for commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., object])
+TIMEOUT = 30.0  # s
+
+
+class Client:
+    """A daemon's API. Errors end the command with the daemon's own sentence."""
+
+    def __init__(self, url: str, token: str) -> None:
+        """`token` is "" where none is needed."""
+        self.url, self._token = url.rstrip("/"), token
+
+    def call(self, method: str, path: str, body: object = None, raw: bytes | None = None) -> Any:  # noqa: ANN401 - JSON of the daemon's, shown as it is
+        """The decoded answer, {} where it has no body."""
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, method=method)  # noqa: S310 - the operator's own URL
+        request.add_header("Content-Type", "application/json")
+        if self._token:
+            request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            click.echo(f"eventd: {_sentence(error)}", err=True)
+            sys.exit(1)
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            click.echo(f"eventd: no daemon answers at {self.url}: {reason}", err=True)
+            sys.exit(1)
+        return json.loads(text) if text else {}
+
+    def every(self, path: str, limit: int) -> Iterator[dict[str, Any]]:
+        """Items of a list, page by page, at most `limit`."""
+        after = ""
+        joint = "&" if "?" in path else "?"
+        while limit > 0:
+            page = self.call("GET", f"{path}{joint}limit={min(limit, 500)}{after}")
+            yield from page["items"]
+            limit -= len(page["items"])
+            if page["next"] is None:
+                return
+            after = f"&after={page['next']}"
+
+
+def _sentence(error: urllib.error.HTTPError) -> str:
+    try:
+        problem = json.loads(error.read())
+        return f"{problem['title']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"
+
+
+def connected(command: F) -> F:
+    """Give a command --url and --token-file, and hand it a Client."""
+    for option in (
+        click.option(
+            "--token-file", type=click.Path(exists=True, path_type=Path), help="Bearer token."
+        ),
+        click.option(
+            "--url", default="http://127.0.0.1:9095", show_default=True, help="The daemon."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def client_of(url: str, token_file: Path | None) -> Client:
+    """For the options of `connected`."""
+    return Client(url, token_file.read_text().split()[0] if token_file else "")
+
+
+def show(value: object) -> None:
+    """JSON for programs."""
+    click.echo(json.dumps(value, ensure_ascii=False))
