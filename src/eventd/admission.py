@@ -27,9 +27,8 @@ from eventd.core.model import (
     Resolve,
     seconds,
 )
-from eventd.core.rules import parse_selector
 from eventd.core.rules.rule import parse_span
-from eventd.core.rules.selectors import MAX_MATCHERS, check
+from eventd.core.rules.selectors import MAX_MATCHERS, check, parse_selector
 from eventd.errors import DecodeError, RuleError
 
 T = TypeVar("T")

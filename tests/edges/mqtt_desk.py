@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
@@ -42,7 +41,6 @@ def _event(name: str) -> Event:
         status=Status.FIRING,
         severity=Severity.MAJOR,
         name=name,
-        received_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 

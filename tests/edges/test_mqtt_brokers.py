@@ -18,16 +18,19 @@ from tests.broker import Mosquitto, free_port
 from tests.edges.mqtt_desk import PLANT, Desk, decode, words, yard
 
 from eventd.core.model import Refused, SourcePolicy
-from eventd.sources.mqtt import MqttSource, Topics
+from eventd.sources.mqtt import MqttSource, Topics, _library_of
 
 WELCOME = {4: b"\x20\x02\x00\x00", 5: b"\x20\x03\x00\x00\x00"}  # CONNACK
 both_versions = pytest.mark.parametrize("version", [5, 4], ids=["v5", "v3.1.1"])
 
 
 class Server:
-    """Whatever a broker may do wrong: answers the first packet with bytes, the next with others."""
+    """Whatever a broker may do wrong: answers the first packet with bytes, the next with others.
 
-    def __init__(self, *answers: bytes) -> None:
+    An answer may come in pieces, a few milliseconds apart.
+    """
+
+    def __init__(self, *answers: bytes | tuple[bytes, ...]) -> None:
         self._answers = answers
         self.calls = asyncio.Semaphore(0)
 
@@ -48,7 +51,9 @@ class Server:
         with suppress(ConnectionError):
             for answer in self._answers:
                 await reader.read(1000)
-                writer.write(answer)
+                for piece in answer if isinstance(answer, tuple) else (answer,):
+                    writer.write(piece)
+                    await asyncio.sleep(0.03)
             await reader.read()
         writer.transport.abort()
 
@@ -159,6 +164,16 @@ async def test_a_filter_that_is_configured_no_more_is_refused_by_name_also_at_qo
     assert words(after) == ["marker"]
 
 
+async def test_the_loss_of_a_connection_names_what_may_be_behind_it(broker: Mosquitto) -> None:
+    first, second = Desk(), Desk()
+    with capture_logs() as logs:
+        async with first.source(yard(broker.port)), second.source(yard(broker.port)):
+            await first.meter.until(downs=1)
+
+    [why] = {x["why"] for x in logs if x["event"] == "mqtt.lost"}
+    assert why == "cut off: broker or network, or another 'eventd' came"
+
+
 async def test_a_refused_filter_is_told_and_does_not_end_the_connection() -> None:
     desk = Desk()
     serve = Server(WELCOME[4], b"\x90\x03\x00\x01\x80")
@@ -167,6 +182,21 @@ async def test_a_refused_filter_is_told_and_does_not_end_the_connection() -> Non
             pass
 
     assert [x["filter"] for x in logs if x["event"] == "mqtt.subscription_refused"] == ["events/#"]
+
+
+async def test_a_control_packet_in_two_pieces_is_left_until_it_is_whole() -> None:
+    desk = Desk()
+    suback = b"\x90\x03\x00\x01\x01"
+    serve = Server(
+        (WELCOME[4][:1], WELCOME[4][1:]), (suback[:3], suback[3:] + b"\x30\x04\x00\x01aX")
+    )
+    async with (
+        serve.listening() as port,
+        desk.source(yard(port, 4, will_topic="", topics=(("a", PLANT),))),
+    ):
+        taken = await desk.commit(1)
+
+    assert words(taken) == ["X"]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +221,11 @@ async def test_bytes_that_are_no_mqtt_end_the_connection_and_it_is_made_anew(
         source.stop()
 
     assert len(desk.inbox) == 0
+
+
+def test_an_aiomqtt_without_its_paho_client_is_not_used() -> None:
+    with pytest.raises(TypeError, match="acknowledgement is unsafe"):
+        _library_of(object())  # type: ignore[arg-type] # a release to come
 
 
 def test_the_first_filter_that_matches_a_topic_gives_it_its_policy() -> None:

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from datetime import UTC, datetime
 
 import pytest
+from aiomqtt import MqttError
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.broker import Mosquitto
-from tests.edges.mqtt_desk import Desk, Wire, words, yard
+from tests.edges.mqtt_desk import COMMITTED, Desk, Wire, decode, words, yard
 
-from eventd.core.model import Refused
+from eventd.core.model import Delivery, Refused
+from eventd.runtime import Submission
+from eventd.sources.mqtt import MqttSource
+from eventd.sources.session import Session
+
+
+class Tight(socket.socket):
+    """A socket whose other end reads nothing, with this many bytes of room left."""
+
+    room = 0
+
+    def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override] # bytes will do
+        if not self.room:
+            raise BlockingIOError
+        sent = super().send(data[: self.room], flags)
+        self.room -= sent
+        return sent
+
 
 CAP = 100_000  # bytes of inbox: some 380 short messages
 both_versions = pytest.mark.parametrize("version", [5, 4], ids=["v5", "v3.1.1"])
@@ -49,6 +71,36 @@ async def test_a_runtime_stalled_for_longer_than_the_keepalive_is_left_alone_for
     assert crowded <= CAP / 2 + 260
     assert ups == 1
     assert seen == set(sent)
+
+
+async def test_nothing_is_connected_while_the_inbox_is_crowded(broker: Mosquitto) -> None:
+    desk = Desk(CAP)
+    while not desk.inbox.crowded:
+        desk.inbox.put(Submission((), lambda _: None))
+    source = MqttSource(yard(broker.port), desk.inbox, decode, desk.meter)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(source.run())
+        await asyncio.sleep(0.1)
+        while_crowded = desk.meter.ups
+        await desk.take(len(desk.inbox))
+        await desk.meter.until(ups=1)
+        source.stop()
+
+    assert while_crowded == 0
+
+
+async def test_messages_after_the_inbox_has_closed_are_left_to_the_next_start(
+    broker: Mosquitto,
+) -> None:
+    desk, next_desk = Desk(), Desk()
+    async with desk.source(yard(broker.port)):
+        desk.inbox.close()
+        broker.publish("events/a", "one")
+    async with next_desk.source(yard(broker.port)):
+        later = await next_desk.commit(1)
+
+    assert len(desk.inbox) == 0
+    assert words(later) == ["one"]
 
 
 async def test_qos_0_takes_half_the_inbox_and_the_rest_is_counted(broker: Mosquitto) -> None:
@@ -104,3 +156,87 @@ async def test_a_message_larger_than_one_read_is_taken_and_a_huge_one_refused(
         Refused("plant", "too_large", "expected a payload of at most 8 MiB"),
     )
     assert words(after) == ["marker"]
+
+
+async def test_acknowledgements_that_find_no_room_wait_their_turn() -> None:
+    desk, library, ours, theirs = _tight(room=8)
+    session = _session(desk, library)
+    with ours, theirs:
+        session.attach(ours)
+        theirs.sendall(b"".join(_publish(mid) for mid in range(1, 6)))
+        for item in await desk.take(5):
+            item.done(COMMITTED)
+        await session.settled()
+        ours.room = 100
+        theirs.sendall(_publish(6))
+        await desk.commit(1)
+        await session.settled()
+        sent = theirs.recv(100)
+        session.end()
+        asyncio.get_running_loop().remove_reader(ours.fileno())
+
+    queued = b"".join(packet["packet"] for packet in library._out_packet)
+    assert sent + queued == b"".join(b"\x40\x02\x00" + bytes([mid]) for mid in range(1, 7))
+
+
+async def test_a_connection_that_takes_half_an_acknowledgement_is_given_up() -> None:
+    desk, library, ours, theirs = _tight(room=6)
+    session = _session(desk, library)
+    with ours, theirs:
+        session.attach(ours)
+        theirs.sendall(_publish(1) + _publish(2))
+        await desk.commit(2)
+        with pytest.raises(MqttError, match="torn"):
+            await session.watch()
+
+    assert not library.want_write()
+
+
+async def test_a_connection_that_comes_too_late_is_not_read() -> None:
+    desk, library, ours, theirs = _tight(room=0)
+    session = _session(desk, library)
+    with ours, theirs:
+        session.end()
+        session.attach(ours)
+        read = asyncio.get_running_loop().remove_reader(ours.fileno())
+
+    assert not read
+
+
+async def test_a_closed_inbox_ends_the_taking() -> None:
+    desk, library, ours, theirs = _tight(room=0)
+    session = _session(desk, library)
+    desk.inbox.close()
+    with ours, theirs:
+        session.on_message(library, None, MQTTMessage(0, b"a"))
+        await session.settled()
+
+    assert len(desk.inbox) == 0
+
+
+async def test_a_topic_that_is_no_utf_8_is_taken_all_the_same() -> None:
+    desk, library, ours, theirs = _tight(room=0)
+    session = _session(desk, library)
+    with ours, theirs:
+        session.on_message(library, None, MQTTMessage(0, b"\xff"))
+
+    assert len(desk.inbox) == 1
+
+
+def _tight(room: int) -> tuple[Desk, Client, Tight, socket.socket]:
+    here, theirs = socket.socketpair()
+    ours = Tight(fileno=here.detach())
+    ours.setblocking(False)
+    ours.room = room
+    library = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    library.manual_ack_set(on=True)
+    return Desk(), library, ours, theirs
+
+
+def _session(desk: Desk, library: Client) -> Session:
+    delivery = Delivery(transport="mqtt", received_at=datetime(2026, 1, 1, tzinfo=UTC), payload=b"")
+    return Session(library, desk.inbox, lambda _publish, _at: (delivery, ()), lambda: None)
+
+
+def _publish(mid: int) -> bytes:
+    return b"\x32\x06\x00\x01a\x00" + bytes([mid]) + b"\x00"

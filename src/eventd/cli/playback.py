@@ -81,8 +81,8 @@ class Player:
     async def _settled(self, http: aiohttp.ClientSession) -> None:
         """Wait until what was published is committed: a broker's answer says less."""
         async with asyncio.timeout(SETTLE_WITHIN):
-            while await self._received(http) < self._sent_by_mqtt:
-                await asyncio.sleep(SETTLE)  # noqa: ASYNC110 - another process has no Event
+            while await self._received(http) < self._sent_by_mqtt:  # noqa: ASYNC110 - not our process
+                await asyncio.sleep(SETTLE)
 
     async def _received(self, http: aiohttp.ClientSession) -> float:
         async with http.get(self._url + "/metrics") as answer:
