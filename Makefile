@@ -26,7 +26,7 @@ lint: setup-dev  ## format, lint, types, architecture
 	.venv/bin/lint-imports
 
 bench: setup-dev peers  ## one JSON line a figure
-	$(PY) bench/run.py
+	$(PY) -m bench.run $(FIGURES)
 
 kill: setup-dev broker  ## kill -9 under load, ROUNDS times
 	$(PY) -m tests.acceptance.kill --rounds $(ROUNDS)

@@ -83,8 +83,8 @@ class Mosquitto:
         ]
         conf = self.folder / "mosquitto.conf"
         conf.write_text("\n".join([*text, f"persistence_location {self.folder}/", "user root", ""]))
-        log = (self.folder / "mosquitto.log").open("ab")
-        self.process = subprocess.Popen([binary, "-c", str(conf)], stdout=log, stderr=log)
+        with (self.folder / "mosquitto.log").open("ab") as log:
+            self.process = subprocess.Popen([binary, "-c", str(conf)], stdout=log, stderr=log)
         until(self._answers, 10.0, "mosquitto listening")
 
     def stop(self) -> None:

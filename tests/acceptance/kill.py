@@ -90,9 +90,13 @@ class HttpSender(threading.Thread):
                     if answer.status == 202:
                         break
                 except (OSError, http.client.HTTPException):
+                    if connection is not None:
+                        connection.close()
                     connection = None
                 time.sleep(0.01)
             self.ledger.acknowledged(events)
+        if connection is not None:
+            connection.close()
 
 
 class MqttSender(threading.Thread):
@@ -113,6 +117,7 @@ class MqttSender(threading.Thread):
             sent.wait_for_publish(30)
             self.ledger.acknowledged([one])
             time.sleep(0.001)
+        self.client.disconnect()
         self.client.loop_stop()
 
 
