@@ -31,6 +31,7 @@ _SCALARS = {
     "tag:yaml.org,2002:float": _make.construct_yaml_float,
     "tag:yaml.org,2002:null": _make.construct_yaml_null,
 }
+_MAP, _SEQ = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 _TEXTS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"})
 
 
@@ -84,7 +85,7 @@ def read(path: Path, max_bytes: int) -> Document:
     except OSError as error:
         raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{name}: is not UTF-8 at byte {error.start}"]) from None
+        raise ConfigError([f"{name}:1: is not UTF-8 at byte {error.start}"]) from None
     return parse_yaml(name, text)
 
 
@@ -118,9 +119,9 @@ def _plain(name: str, node: Node, path: str, lines: dict[str, int], depth: int) 
     lines.setdefault(path, line)
     if depth > MAX_DEPTH:
         raise ConfigError([f"{name}:{line}: is nested more than {MAX_DEPTH} deep"])
-    if isinstance(node, MappingNode):
+    if isinstance(node, MappingNode) and node.tag == _MAP:
         return _mapping(name, node, path, lines, depth)
-    if isinstance(node, SequenceNode):
+    if isinstance(node, SequenceNode) and node.tag == _SEQ:
         return [
             _plain(name, item, f"{path}[{i}]", lines, depth + 1)
             for i, item in enumerate(node.value)
