@@ -1,0 +1,234 @@
+"""What decoders make of deliveries, good and bad."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventd.core.labels import fingerprint_of
+from eventd.core.model import Arrival, Delivery, Severity, Status
+from eventd.errors import DecodeError
+from eventd.sources.decode import DECODERS, Memo, decode
+
+T0 = datetime(2026, 1, 5, 14, 0, tzinfo=UTC)
+
+
+def delivery(payload: object, decoder: str = "native", **more: object) -> Delivery:
+    raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    base = Delivery(
+        transport="http", received_at=T0, payload=raw, source="s", decoder=decoder, path="/v1/x"
+    )
+    return msgspec.structs.replace(base, **more)
+
+
+def webhook(*alerts: dict[str, object], **more: object) -> dict[str, object]:
+    return {"version": "4", "status": "firing", "alerts": list(alerts), **more}
+
+
+def alert(**more: object) -> dict[str, object]:
+    return {
+        "status": "firing",
+        "labels": {"alertname": "TargetDown", "instance": "Web-1.bank.example:9100", "job": "app",
+                   "severity": "critical", "zone": "zürich"},
+        "annotations": {"summary": "web-1 is down", "runbook_url": "https://runbooks/x"},
+        "startsAt": "2026-01-05T13:59:00.123456789Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "http://prom/graph",
+        "fingerprint": "45cf52ef85764992",
+        **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@given(payload=st.binary(max_size=200) | st.text(max_size=80).map(str.encode))
+def test_whatever_comes_raises_nothing_but_a_decode_error(decoder: str, payload: bytes) -> None:
+    try:
+        decoded = decode(delivery(payload, decoder))
+    except DecodeError as error:
+        assert str(error)
+    else:
+        assert all(one.fingerprint for one in decoded.events)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b" ", b"[", b"{", b"[1,", b'{"name":"a"', b'{"name":"a"}}', b"\xef\xbb\xbf{}", b"nul",
+     b'{"name":NaN}', b"[" * 100_000, b'{"name":"\\ud800"}', b'{"name":"\xff"}', b'"text"', b"1"],
+)  # fmt: skip
+def test_what_is_no_event_is_refused_whole(payload: bytes) -> None:
+    with pytest.raises(DecodeError, match="expected"):
+        decode(delivery(payload))
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        ({"nme": "a"}, "unknown field `nme`"),
+        ({}, "missing required field `name`"),
+        ({"name": ""}, "length >= 1"),
+        ({"name": "a", "severity": "loud"}, "severity: expected ok, info, warning"),
+        ({"name": "a", "value": 2**70}, "value: expected a number smaller than 2^63"),
+        ({"name": "a", "occurred_at": "2026-01-05T14:00:00"}, "a time with its zone"),
+        ({"name": "a", "occurred_at": "yesterday"}, "RFC3339"),
+        ({"name": "a", "labels": {"x": 1}}, "Expected `str`, got `int`"),
+        ({"name": "a", "labels": {f"l{n}": "" for n in range(65)}}, "labels: expected at most 64"),
+        ({"name": "a", "labels": {"x": "y" * 5000}}, "length <= 4096"),
+        ({"name": "a", "labels": {"x" * 129: "y"}}, "length <= 128"),
+        ({"name": "a", "links": ["x"] * 17}, "links: expected at most 16"),
+        ({"name": "a", "window": {"starts_at": "2026-01-05T14:00:00Z",
+                                  "ends_at": "2026-01-05T15:00:00Z"}}, "status change"),
+        ({"name": "a", "status": "change", "window": {"starts_at": "2026-01-05T15:00:00Z",
+                                                      "ends_at": "2026-01-05T14:00:00Z"}},
+         "a time after starts_at"),
+    ],
+)  # fmt: skip
+def test_one_bad_event_never_costs_the_good_ones(event: dict[str, object], says: str) -> None:
+    decoded = decode(delivery([{"name": "before"}, event, {"name": "after"}]))
+
+    assert [one.name for one in decoded.events] == ["before", "after"]
+    ((index, error),) = decoded.rejected
+    assert index == 1
+    assert says in error
+
+
+def test_a_native_event_says_everything_it_can() -> None:
+    (one,) = decode(
+        delivery(
+            {"name": "Disk", "severity": "High", "ci": "DB1.bank.example:9100", "service": "pay",
+             "summary": "full", "value": 99, "labels": {"b": "2", "a": "1"}, "id": "x1",
+             "links": {"run": "http://r"}, "occurred_at": "2026-01-05T15:00:00+01:00",
+             "expires_at": "2026-01-05T14:10:00Z", "source": "cron"},
+            retain=True, repeats_every=60.0, quiet_for=5.0,
+        )  # fmt: skip
+    ).events
+
+    assert (one.ci, one.severity, one.value) == ("db1", Severity.MAJOR, 99.0)
+    assert one.occurred_at == T0
+    assert one.labels == {"a": "1", "b": "2", "origin": "cron"}
+    assert one.links == ("http://r",)
+    assert one.strong
+    assert (one.arrival, one.repeats_within, one.quiet_for) == (Arrival.RETAINED, 150.0, 5.0)
+
+
+def test_lines_arrays_and_single_objects_are_read_alike() -> None:
+    one, two = {"name": "a"}, {"name": "b", "status": "cleared"}
+    lines = json.dumps(one).encode() + b"\n\n" + json.dumps(two).encode() + b"\nbad"
+
+    decoded = decode(delivery(lines))
+
+    assert [event.status for event in decoded.events] == [Status.FIRING, Status.CLEARED]
+    assert [index for index, _ in decoded.rejected] == [2]
+    pretty = json.dumps(one, indent=1).encode()
+    assert [event.name for event in decode(delivery(pretty)).events] == ["a"]
+    ndjson = delivery(b'{"name":"a"}\n{"name":"b"}', headers={"content-type": "x-ndjson"})
+    assert len(decode(ndjson).events) == 2
+    assert decode(delivery([])).events == ()
+
+
+def test_the_senders_own_key_for_a_delivery_is_strong() -> None:
+    keyed = delivery([{"name": "a"}, {"name": "b"}], headers={"idempotency-key": "k"})
+
+    first, second = decode(keyed).events
+
+    assert first.strong
+    assert second.strong
+    assert first.key != second.key
+    with pytest.raises(DecodeError, match="at most 255"):
+        decode(delivery([{"name": "a"}], headers={"webhook-id": "k" * 256}))
+
+
+def test_a_delivery_of_too_many_events_is_refused() -> None:
+    with pytest.raises(DecodeError, match="at most 10000"):
+        decode(delivery([{"name": "a"}] * 10_001))
+    with pytest.raises(DecodeError, match="at most 10000"):
+        decode(delivery(webhook(*[alert()] * 10_001), "alertmanager"))
+
+
+def test_in_a_replay_the_source_of_a_native_event_counts() -> None:
+    (one,) = decode(delivery({"name": "a", "source": "zbx"}), trusted=True).events
+
+    assert one.source == "zbx"
+    assert one.labels == {}
+
+
+def test_an_unknown_decoder_is_named() -> None:
+    with pytest.raises(DecodeError, match="one of alertmanager, native"):
+        decode(delivery({}, "grafana"))
+
+
+def test_alertmanagers_webhook_is_read_alert_by_alert() -> None:
+    resolved = alert(status="resolved", endsAt="2026-01-05T14:00:00Z", fingerprint="")
+    body = webhook(alert(), resolved, truncatedAlerts=3)
+
+    decoded = decode(delivery(body, "alertmanager"))
+
+    firing, cleared = decoded.events
+    assert decoded.truncated == 3
+    assert (firing.status, cleared.status) == (Status.FIRING, Status.CLEARED)
+    assert (firing.name, firing.ci, firing.service) == ("TargetDown", "web-1", "app")
+    assert firing.severity is Severity.CRITICAL
+    assert firing.labels == {"instance": "Web-1.bank.example:9100", "zone": "zürich"}
+    assert firing.links == ("http://prom/graph", "https://runbooks/x")
+    assert firing.occurred_at == datetime(2026, 1, 5, 13, 59, 0, 123456, tzinfo=UTC)
+    assert cleared.occurred_at == T0
+    assert firing.strong
+    assert firing.key != cleared.key
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (alert(labels={"instance": "x"}), "labels.alertname"),
+        (alert(status="odd"), "odd"),
+        (alert(startsAt="soon"), "a time as RFC 3339"),
+        (alert(startsAt="2026-01-05T14:00:00"), "a time with its zone"),
+        (alert(labels={"alertname": "x", **{f"l{n}": "" for n in range(65)}}), "at most 64"),
+        ({"labels": 1}, "alerts[1]"),
+    ],
+)
+def test_one_bad_alert_never_costs_its_group(bad: dict[str, object], says: str) -> None:
+    decoded = decode(delivery(webhook(alert(), bad, alert(fingerprint="b")), "alertmanager"))
+
+    assert len(decoded.events) == 2
+    ((index, error),) = decoded.rejected
+    assert index == 1
+    assert says in error
+
+
+def test_what_is_no_webhook_is_refused_whole() -> None:
+    with pytest.raises(DecodeError, match="an Alertmanager webhook, version 4"):
+        decode(delivery({"name": "a"}, "alertmanager"))
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=6))
+def test_the_order_of_labels_does_not_change_a_fingerprint(labels: dict[str, str]) -> None:
+    turned = dict(reversed(labels.items()))
+
+    assert fingerprint_of("s", "n", "c", "v", labels) == fingerprint_of("s", "n", "c", "v", turned)
+
+
+def test_the_memo_answers_as_the_decoder_does_and_stays_within_its_bytes() -> None:
+    memo = Memo(max_bytes=100)
+    small, other = delivery({"name": "a"}), delivery({"name": "b" * 60})
+    large = delivery({"name": "c" * 200})
+
+    for _ in range(4):
+        for one in (small, other, large):
+            assert memo(one) == decode(one)
+
+    assert memo._bytes <= 100
+    assert memo(small) is memo(small)
+
+
+def test_the_memo_forgets_what_it_saw_once_when_that_is_much() -> None:
+    memo = Memo()
+
+    for n in range(10_001):
+        memo(delivery(b'{"name":"n%d"}' % n))
+
+    assert len(memo._once) <= 10_000
