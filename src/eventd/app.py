@@ -233,6 +233,7 @@ class _Daemon:
         runner = web.AppRunner(
             app,
             access_log=None,
+            auto_decompress=False,  # webhooks inflate within their limit
             handle_signals=False,
             keepalive_timeout=KEEPALIVE,
             shutdown_timeout=HTTP_STOP_WITHIN,

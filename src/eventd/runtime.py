@@ -142,7 +142,7 @@ class Inbox:
     ) -> None:
         """`max_bytes` counts payloads and a flat overhead a delivery.
 
-        `received` is told of the inputs of every delivery that comes to the door.
+        `received` is told of the events of every delivery that comes to the door.
         """
         self.max_bytes = max_bytes
         self.bytes = 0
@@ -164,7 +164,7 @@ class Inbox:
 
     def put(self, item: Submission, *, force: bool = False) -> None:
         """Queue it. Raise Overloaded where there is no room, Stopping where nothing is taken."""
-        if item.delivery is not None and item.inputs:
+        if item.delivery is not None and item.inputs and isinstance(item.inputs[0], _COUNTED):
             self._received(item.delivery.source, len(item.inputs))
         if self._closed:
             raise Stopping
@@ -505,6 +505,7 @@ class Runtime:
 
 
 _PROBED = Outcome(0, 0, ())
+_COUNTED = (Event, Refused)  # what a delivery of events holds; commands are no events
 _OF_ALERTS = (AlertRepeated, AlertChanged, AlertSuppressed, AlertUnsuppressed)
 _OF_INCIDENTS = (
     IncidentUpdated,

@@ -99,11 +99,23 @@ def test_one_bad_event_never_costs_the_good_ones(event: dict[str, object], says:
 def test_a_native_event_says_everything_it_can() -> None:
     (one,) = decode(
         delivery(
-            {"name": "Disk", "severity": "High", "ci": "DB1.bank.example:9100", "service": "pay",
-             "summary": "full", "value": 99, "labels": {"b": "2", "a": "1"}, "id": "x1",
-             "links": {"run": "http://r"}, "occurred_at": "2026-01-05T15:00:00+01:00",
-             "expires_at": "2026-01-05T14:10:00Z", "source": "cron"},
-            retain=True, repeats_every=60.0, quiet_for=5.0,
+            {
+                "name": "Disk",
+                "severity": "High",
+                "ci": "DB1.bank.example:9100",
+                "service": "pay",
+                "summary": "full",
+                "value": 99,
+                "labels": {"b": "2", "a": "1"},
+                "id": "x1",
+                "links": {"run": "http://r"},
+                "occurred_at": "2026-01-05T15:00:00+01:00",
+                "expires_at": "2026-01-05T14:10:00Z",
+                "source": "cron",
+            },
+            retain=True,
+            repeats_every=60.0,
+            quiet_for=5.0,
         )  # fmt: skip
     ).events
 
