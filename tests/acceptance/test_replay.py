@@ -1,0 +1,184 @@
+"""Live equals replay: what a daemon decided, its export decides again, to the byte."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from eventd import app, backtest, recording
+from eventd.core.engine import Engine
+from eventd.core.snapshot import Restored
+from eventd.store.rows import decode_incident
+from tests.acceptance.daemon import Daemon, Mosquitto, post, until
+
+LIVE_FOR = 8.0  # s; `python -m tests.acceptance.test_replay` takes ten minutes
+SHARED = Path(__file__).parents[3] / "shared" / "bench" / "correlation"
+
+
+def live(folder: Path, seconds: float) -> tuple[Daemon, int]:
+    """A daemon under load with commands, silences, a window and nonsense; events sent."""
+    broker = Mosquitto(folder / "broker")
+    broker.start()
+    config = {"incidents": {"resolve_after": "1s", "reopen_within": "2s"}}
+    daemon = Daemon(folder, mqtt_port=broker.port, config={**config, "log": {"level": "error"}})
+    daemon.start()
+    sent = [0]
+    stop = threading.Event()
+
+    def over_http() -> None:
+        chance = random.Random(1)
+        while not stop.is_set():
+            events = [_event(chance) for _ in range(chance.choice([1, 5, 20]))]
+            if chance.random() < 0.05:
+                events.append({"nonsense": 1})
+            post(f"{daemon.url}/v1/events", events)
+            sent[0] += len(events)
+            if chance.random() < 0.05:
+                _operate(daemon, chance)
+
+    def over_mqtt() -> None:
+        chance = random.Random(2)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        while not stop.is_set():
+            payload = b"nonsense" if chance.random() < 0.02 else json.dumps(_event(chance))
+            client.publish("events/x", payload, qos=1).wait_for_publish(10)
+            sent[0] += 1
+            time.sleep(0.002)
+        client.disconnect()
+        client.loop_stop()
+
+    threads = [threading.Thread(target=work) for work in (over_http, over_mqtt)]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    until(lambda: daemon.metrics()["eventd_events_waiting"] == 0, 30.0)
+    assert daemon.stop() == 0
+    broker.stop()
+    return daemon, sent[0]
+
+
+def _event(chance: random.Random) -> dict[str, object]:
+    event: dict[str, object] = {
+        "name": f"check-{chance.randrange(8)}",
+        "service": f"service-{chance.randrange(6)}",
+        "ci": f"host-{chance.randrange(40)}.bank.example",
+        "severity": chance.choice(["info", "warning", "minor", "major", "critical"]),
+        "status": chance.choice(["firing"] * 3 + ["cleared"] * 2 + ["info", "heartbeat"]),
+    }
+    if chance.random() < 0.5:
+        event["id"] = f"id-{chance.randrange(100_000)}"
+    if chance.random() < 0.01:
+        window = {"starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z"}
+        event |= {"status": "change", "window": {**window, "cis": [event["ci"]]}}
+    return event
+
+
+def _operate(daemon: Daemon, chance: random.Random) -> None:
+    found = daemon.api("incidents?limit=5")["items"]
+    name = chance.choice(found)["id"] if found else "INC-000001"
+    action = chance.choice(["acknowledge", "comment", "resolve", "reopen", "close"])
+    post(f"{daemon.url}/api/v1/incidents/{name}/{action}", {"text": "by hand"})
+    if chance.random() < 0.2:
+        matchers = f'service="service-{chance.randrange(6)}", severity<major'
+        body = {"matchers": matchers, "for": chance.choice(["1s", "3s"]), "comment": "known"}
+        post(f"{daemon.url}/api/v1/silences", body)
+
+
+def replayed(path: Path) -> backtest.Backtest:
+    run = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
+    for _ in run.play(recording.read(path)):
+        pass
+    return run
+
+
+def same_incidents(daemon: Daemon, folder: Path) -> int:
+    """Export, replay, compare with the live tables; how many incidents there were."""
+    out = folder / "export.jsonl"
+    command = [sys.executable, "-m", "eventd", "export", "--state", str(daemon.state)]
+    subprocess.run([*command, "--out", str(out)], check=True)
+    with sqlite3.connect(daemon.state / "eventd.db") as db:
+        rows = db.execute("SELECT body FROM incident ORDER BY id").fetchall()
+    db.close()
+
+    told = sorted(replayed(out).incidents(), key=lambda one: one.id)
+
+    assert [decode_incident(body) for (body,) in rows] == told
+    assert [body for (body,) in rows] == [msgspec.msgpack.encode(one) for one in told]
+    return len(rows)
+
+
+def test_the_export_of_a_live_run_replays_to_byte_identical_incidents(tmp_path: Path) -> None:
+    daemon, sent = live(tmp_path, LIVE_FOR)
+
+    incidents = same_incidents(daemon, tmp_path)
+
+    assert incidents >= 6
+    print(f"{sent} events, {incidents} incidents")
+
+
+if SHARED.is_dir():
+
+    @pytest.fixture(scope="module")
+    def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """One generated day as native events."""
+        folder = tmp_path_factory.mktemp("day")
+        raw, out = folder / "raw", folder / "native"
+        make = [sys.executable, str(SHARED / "gen.py"), "--suite", "day", "--seed", "accept-1"]
+        subprocess.run([*make, "--out", str(raw)], check=True, capture_output=True)
+        turn = [sys.executable, str(SHARED / "to_native.py"), str(raw), "--out", str(out)]
+        subprocess.run(turn, check=True, capture_output=True)
+        return out / "events.jsonl.gz"
+
+    def test_a_day_replays_alike_under_two_hash_seeds(day: Path, tmp_path: Path) -> None:
+        texts = []
+        for seed in ("0", "1"):
+            out = tmp_path / seed
+            command = [sys.executable, "-m", "eventd", "replay", str(day), "--out", str(out)]
+            subprocess.run(
+                command, check=True, capture_output=True, env={"PYTHONHASHSEED": seed}
+            )
+            texts.append(out.read_bytes())
+
+        assert texts[0] == texts[1]
+        assert len(texts[0].splitlines()) > 10_000
+
+    def test_a_day_replays_alike_across_fifty_restarts(day: Path) -> None:
+        lines = list(recording.read(day))
+        whole = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
+        straight = [facts for _, _, facts in whole.play(lines)]
+        chance = random.Random(50)
+        cuts = {chance.randrange(len(lines)) for _ in range(50)}
+        broken = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
+        facts = []
+
+        for number, line in enumerate(lines):
+            if number in cuts:
+                broken.engine = Engine.restore(Restored(list(broken.engine.snapshot().frames())))
+            facts += [caused for _, _, caused in broken.play([line])]
+
+        assert facts == straight
+        assert b"".join(backtest.write(broken)) == b"".join(backtest.write(whole))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        ran, count = live(Path(scratch), float(sys.argv[1]) if len(sys.argv) > 1 else 600.0)
+        print({"events": count, "incidents": same_incidents(ran, Path(scratch)), "equal": True})
