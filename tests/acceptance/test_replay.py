@@ -150,9 +150,7 @@ if SHARED.is_dir():
         for seed in ("0", "1"):
             out = tmp_path / seed
             command = [sys.executable, "-m", "eventd", "replay", str(day), "--out", str(out)]
-            subprocess.run(
-                command, check=True, capture_output=True, env={"PYTHONHASHSEED": seed}
-            )
+            subprocess.run(command, check=True, capture_output=True, env={"PYTHONHASHSEED": seed})
             texts.append(out.read_bytes())
 
         assert texts[0] == texts[1]

@@ -1,0 +1,247 @@
+"""Starting, reloading, stopping, being refused: the daemon as systemd and SREs run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from eventd.cli import main
+from tests.acceptance.daemon import Daemon, get, post, until
+
+ROOT = Path(__file__).parents[2]
+RULE = "rules:\n  - {name: NAME, by: [service], within: 1m, group: {match: 'service!=\"\"'}}\n"
+
+
+def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "eventd", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **env},
+    )
+
+
+def test_a_second_instance_on_the_same_state_is_refused(tmp_path: Path) -> None:
+    first = Daemon(tmp_path)
+    first.start()
+
+    second = run("run", "--state", str(first.state), "--listen", "127.0.0.1:0")
+
+    assert second.returncode == 1
+    assert "in use by another eventd" in second.stderr
+    assert get(f"{first.url}/-/ready")[0] == 200
+    assert first.stop() == 0
+
+
+def test_what_was_seen_is_there_after_a_stop_and_a_kill(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    post(f"{daemon.url}/v1/events", {"name": "a", "service": "s"})
+    assert daemon.stop() == 0
+    daemon.start()
+    post(f"{daemon.url}/v1/events", {"name": "b", "service": "s"})
+    daemon.kill()
+
+    daemon.start()
+
+    (incident,) = daemon.api("incidents")["items"]
+    assert incident["alerts"] == 2
+    assert daemon.stop() == 0
+    checked = CliRunner().invoke(main, ["check", "--store", str(daemon.state), "--json"])
+    assert checked.exit_code == 0, checked.output
+    acked = tmp_path / "acked"
+    acked.write_text("never-sent\n")
+    missing = CliRunner().invoke(
+        main, ["check", "--store", str(daemon.state), "--acked", str(acked)]
+    )
+    assert missing.exit_code == 1
+    assert "never-sent" in missing.output
+    recorded = tmp_path / "r.jsonl"
+    export = ["export", "--state", str(daemon.state), "--out", str(recorded)]
+    assert CliRunner().invoke(main, [*export, "--since", "2020-01-01"]).exit_code == 0
+    assert len(recorded.read_text().splitlines()) >= 4
+    assert CliRunner().invoke(main, ["export", "--state", str(tmp_path / "x")]).exit_code == 2
+    replay = CliRunner().invoke(main, ["replay", str(recorded), "--rules", str(ROOT / "rules")])
+    assert "INC-000001" in replay.output
+    as_json = CliRunner().invoke(main, ["replay", str(recorded), "--json"])
+    assert json.loads(as_json.output)["incidents"] == 1
+
+
+def test_a_hangup_takes_up_new_rules_whole_or_not_at_all(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    file = rules / "r.yaml"
+    file.write_text(RULE.replace("NAME", "one"))
+    daemon = Daemon(tmp_path, config={"rules": str(rules)})
+    daemon.start()
+
+    def names() -> list[str]:
+        return [str(rule["name"]) for rule in daemon.api("rules")["items"]]
+
+    assert names() == ["one"]
+    file.write_text(RULE.replace("NAME", "two"))
+    os.kill(daemon.pid, signal.SIGHUP)
+    until(lambda: names() == ["two"], 10.0)
+    file.write_text("rules: [")
+    os.kill(daemon.pid, signal.SIGHUP)
+    until(lambda: daemon.metrics()["eventd_rules_last_load_success"] == 0, 10.0)
+
+    assert names() == ["two"]
+    assert daemon.stop() == 0
+    assert "r.yaml:2: is no YAML" in daemon.log.read_text()
+
+
+def test_a_door_to_other_machines_without_credentials_stays_shut(tmp_path: Path) -> None:
+    refused = run("run", "--listen", "0.0.0.0:0", "--state", str(tmp_path))
+
+    assert refused.returncode == 2
+    assert "which needs token_file and tls or behind_proxy: true" in refused.stderr
+
+
+def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
+    missing = run("run", "--config", str(tmp_path / "none.yaml"))
+    file = tmp_path / "file"
+    file.write_text("")
+    no_state = run("run", "--state", str(file / "x"), "--listen", "127.0.0.1:0")
+
+    assert (missing.returncode, "cannot be read" in missing.stderr) == (2, True)
+    assert (no_state.returncode, "file" in no_state.stderr) == (1, True)
+
+
+def test_a_token_opens_the_door_and_nothing_else_does(tmp_path: Path) -> None:
+    token = "0123456789abcdef0123456789abcdef"
+    (tmp_path / "token").write_text(token)
+    (tmp_path / "token").chmod(0o600)
+    daemon = Daemon(tmp_path, config={"token_file": "token"})
+    daemon.start()
+    good = {"Authorization": f"Bearer {token}"}
+
+    answers = [
+        post(f"{daemon.url}/v1/events", {"name": "a"})[0],
+        post(f"{daemon.url}/v1/events", {"name": "a"}, {"Authorization": "Bearer wrong"})[0],
+        post(f"{daemon.url}/v1/events", {"name": "a"}, good)[0],
+        get(f"{daemon.url}/api/v1/incidents")[0],
+        get(f"{daemon.url}/metrics")[0],
+    ]
+    listed = CliRunner().invoke(
+        main, ["incidents", "--url", daemon.url, "--token-file", str(tmp_path / "token")]
+    )
+
+    assert answers == [401, 401, 202, 401, 401]
+    assert listed.exit_code == 0
+    assert daemon.stop() == 0
+    assert token not in daemon.log.read_text()
+
+
+def test_the_supervisor_is_told_and_the_watchdog_fed(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        listener.settimeout(20.0)
+        daemon = Daemon(tmp_path)
+        daemon.start(env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"})
+        said = [listener.recv(4096).decode() for _ in range(4)]
+        os.kill(daemon.pid, signal.SIGHUP)
+        while "RELOADING=1" not in said[-1]:
+            said.append(listener.recv(4096).decode())
+        assert daemon.stop() == 0
+        listener.settimeout(0.2)
+        while "STOPPING=1" not in said:
+            said.append(listener.recv(4096).decode())
+
+    assert said[0].startswith("EXTEND_TIMEOUT_USEC=")
+    assert "READY=1" in said
+    assert said.count("WATCHDOG=1") >= 1
+
+
+def test_the_unit_is_hardened() -> None:
+    tool = shutil.which("systemd-analyze")
+    assert tool is not None, "systemd is not installed"
+
+    told = subprocess.run(
+        [tool, "security", "--offline=true", "--no-pager", str(ROOT / "systemd/eventd.service")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", told.stdout)
+    assert found is not None, told.stdout + told.stderr
+    assert float(found[1]) <= 1.5
+
+
+def test_files_are_checked_from_the_command_line(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("listen: 127.0.0.1:1\n")
+    bad.write_text("rules:\n  - {name: a}\n")
+
+    fine = CliRunner().invoke(main, ["check", str(good), str(ROOT / "rules")])
+    wrong = CliRunner().invoke(main, ["check", str(bad), str(tmp_path / "none")])
+    no_store = CliRunner().invoke(main, ["check", "--store", str(tmp_path / "none")])
+
+    assert fine.exit_code == 0
+    assert wrong.exit_code == 1
+    assert "bad.yaml:2: rules[0]" in wrong.output
+    assert no_store.exit_code == 2
+
+
+POISON = """
+import eventd.core.engine as engine
+from eventd.cli import main
+real = engine.Engine._event
+def event(self, event, now, facts):
+    if event.name == "poison":
+        raise ZeroDivisionError("poison")
+    real(self, event, now, facts)
+engine.Engine._event = event
+main()
+"""
+
+
+def test_a_poisonous_event_is_quarantined_and_the_others_go_on(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    script = tmp_path / "poisoned.py"
+    script.write_text(POISON)
+    with daemon.log.open("ab") as log:
+        daemon.process = subprocess.Popen(
+            [sys.executable, str(script), "run", "--config", str(daemon.config)],
+            stdout=log,
+            stderr=log,
+        )
+    ready = f"{daemon.url}/-/ready"
+
+    def is_ready() -> bool:
+        try:
+            return get(ready)[0] == 200
+        except OSError:
+            return False
+
+    until(is_ready, 30.0)
+    batch = [{"name": name, "id": name} for name in ("good", "poison", "fine")]
+
+    def answered() -> tuple[int, bytes] | None:
+        try:
+            status, body = post(f"{daemon.url}/v1/events", batch)
+        except OSError:
+            return None
+        return (status, body) if status == 202 else None
+
+    status, body = until(answered, 30.0, "the batch without its poison")
+
+    assert status == 202
+    names = {alert["name"] for alert in daemon.api("alerts")["items"]}
+    assert names == {"good", "fine"}
+    assert any('reason="quarantined"' in name for name in daemon.metrics())
+    assert "ZeroDivisionError" in daemon.log.read_text()
+    assert daemon.stop() == 0
