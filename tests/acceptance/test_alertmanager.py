@@ -78,24 +78,21 @@ def fire(url: str, *instances: str, ends_in: float = 300.0) -> None:
     assert status == 200, body
 
 
-def the_incident(eventd: Daemon) -> dict[str, Any] | None:
+def the_incident(eventd: Daemon) -> dict[str, Any]:
     found = eventd.api("incidents")["items"]
     assert len(found) <= 1
-    return found[0] if found else None
+    return dict(found[0]) if found else {"alerts": 0, "state": ""}
 
 
 def test_it_fires_groups_repeats_and_resolves(alertmanager: str, eventd: Daemon) -> None:
     fire(alertmanager, "web1:9100", "web2:9100")
 
-    opened = until(
-        lambda: (one := the_incident(eventd)) is not None and one["alerts"] == 2 and one, 30.0
-    )
+    until(lambda: the_incident(eventd)["alerts"] == 2, 30.0, "both in one incident")
+    opened = the_incident(eventd)
     until(lambda: eventd.metrics().get(DUPLICATES, 0) >= 2, 30.0, "repeats")
     fire(alertmanager, "web1:9100", "web2:9100", ends_in=-1.0)
-    resolved = until(
-        lambda: (one := the_incident(eventd)) is not None and one["state"] == "resolved" and one,
-        30.0,
-    )
+    until(lambda: the_incident(eventd)["state"] == "resolved", 30.0, "the incident to resolve")
+    resolved = the_incident(eventd)
 
     assert (opened["state"], opened["title"]) == ("open", "shop: TargetDown on web1")
     assert resolved["id"] == opened["id"]

@@ -124,7 +124,11 @@ def test_a_wrong_silence_is_refused_with_its_reason(daemon: Daemon, body: object
 
 def test_a_maintenance_window_is_announced_by_an_event(daemon: Daemon) -> None:
     window = {"starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z"}
-    change = {"name": "CHG-1", "status": "change", "window": {**window, "cis": ["esx1"]}}
+    change: dict[str, object] = {
+        "name": "CHG-1",
+        "status": "change",
+        "window": {**window, "cis": ["esx1"]},
+    }
 
     send(daemon, change, event("Down", ci="ESX1.bank.example", service="planned"))
 

@@ -10,15 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.daemon import free_port, get, until
+from tests.acceptance.daemon import free_port, get
 
 COMMAND = [sys.executable, "-m", "eventd", "demo"]
 
 
-def played(*args: str, **env: str) -> dict[str, Any]:
+def played(**env: str) -> dict[str, Any]:
     done = subprocess.run(
-        [*COMMAND, "--exit", "--json", "--speed", "40", "--listen", f"127.0.0.1:{free_port()}"]
-        + list(args),
+        [*COMMAND, "--exit", "--json", "--speed", "40", "--listen", f"127.0.0.1:{free_port()}"],
         capture_output=True,
         check=True,
         timeout=90,
@@ -60,7 +59,9 @@ def test_it_stays_up_until_ctrl_c_and_everything_is_still_there(tmp_path: Path) 
             text=True,
         )
         assert process.stdout is not None
-        until(lambda out=process.stdout: "Ctrl-C" in out.readline(), 90.0)
+        for line in process.stdout:
+            if "Ctrl-C" in line:
+                break
         status, body = get(f"http://127.0.0.1:{port}/api/v1/incidents?service=payments")
         assert (status, len(json.loads(body)["items"])) == (200, 1)
         process.send_signal(signal.SIGINT)

@@ -230,16 +230,14 @@ def test_a_poisonous_event_is_quarantined_and_the_others_go_on(tmp_path: Path) -
     until(is_ready, 30.0)
     batch = [{"name": name, "id": name} for name in ("good", "poison", "fine")]
 
-    def answered() -> tuple[int, bytes] | None:
+    def answered() -> bool:
         try:
-            status, body = post(f"{daemon.url}/v1/events", batch)
+            return post(f"{daemon.url}/v1/events", batch)[0] == 202
         except OSError:
-            return None
-        return (status, body) if status == 202 else None
+            return False
 
-    status, body = until(answered, 30.0, "the batch without its poison")
+    until(answered, 30.0, "an answer to the batch without its poison")
 
-    assert status == 202
     names = {alert["name"] for alert in daemon.api("alerts")["items"]}
     assert names == {"good", "fine"}
     assert any('reason="quarantined"' in name for name in daemon.metrics())

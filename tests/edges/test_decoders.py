@@ -49,10 +49,9 @@ def alert(**more: object) -> dict[str, object]:
 def test_whatever_comes_raises_nothing_but_a_decode_error(decoder: str, payload: bytes) -> None:
     try:
         decoded = decode(delivery(payload, decoder))
-    except DecodeError as error:
-        assert str(error)
-    else:
-        assert all(one.fingerprint for one in decoded.events)
+    except DecodeError:
+        return
+    assert all(one.fingerprint for one in decoded.events)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_a_native_event_says_everything_it_can() -> None:
             retain=True,
             repeats_every=60.0,
             quiet_for=5.0,
-        )  # fmt: skip
+        )
     ).events
 
     assert (one.ci, one.severity, one.value) == ("db1", Severity.MAJOR, 99.0)
