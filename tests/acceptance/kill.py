@@ -30,6 +30,7 @@ from tests.acceptance.daemon import Daemon, Mosquitto, until
 EACH_ROUND = 100  # acknowledged events before a kill
 ALERTS = 40  # fingerprints that events with an id share
 SENDERS = 3
+LOOKING, LOOKS = 0.7, 300  # share of kills that look for a commit in flight, and how often
 IN_FLIGHT_SHARE = 0.3  # of the kills must hit a commit
 
 
@@ -170,15 +171,15 @@ def _load(ledger: Ledger, total: int) -> None:
 
 
 def _kill_in_commit(daemon: Daemon, chance: random.Random) -> bool:
-    """Kill at a random instant; every second kill looks for one inside a commit."""
+    """Kill at a random instant; most look for one inside a commit."""
     time.sleep(chance.random() * 0.05)
-    tries = 40 if chance.random() < 0.5 else 1
+    tries = LOOKS if chance.random() < LOOKING else 1
     for _ in range(tries):
         if daemon.frozen_in_commit():
             daemon.kill()
             return True
         daemon.thaw()
-        time.sleep(chance.random() * 0.004)
+        time.sleep(chance.random() * 0.003)
     daemon.frozen_in_commit()
     daemon.kill()
     return False

@@ -6,6 +6,7 @@ import pytest
 from tests.builders import alert
 
 from eventd.core.model import Matcher, Severity
+from eventd.core.rules.index import MAX_KNOWN, SelectorIndex
 from eventd.core.rules.selectors import check, compile_matcher, parse_selector
 from eventd.errors import RuleError
 
@@ -135,3 +136,12 @@ def test_an_alert_without_a_value_is_neither_above_nor_below(text: str) -> None:
     (matcher,) = parse_selector(text)
 
     assert not compile_matcher(matcher)(alert(value=None))
+
+
+def test_what_patterns_said_of_a_value_is_remembered_within_a_bound() -> None:
+    index = SelectorIndex([("hosts", [parse_selector('ci=~"host-.*"')])])
+
+    found = [index.matching(alert(ci=f"host-{n}")) for n in range(MAX_KNOWN + 1)]
+
+    assert found == [["hosts"]] * (MAX_KNOWN + 1)
+    assert index.matching(alert(ci="other")) == []
