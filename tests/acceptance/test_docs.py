@@ -1,0 +1,83 @@
+"""The documents are true: commands run, rules parse, links lead somewhere, metrics are all there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import yaml
+from click.testing import CliRunner
+
+from eventd.cli import COMMANDS, main
+from eventd.config import Environment, load
+from eventd.core.rules import parse
+from eventd.metrics import Meter
+from tests.acceptance.daemon import Daemon
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    ran = 0
+
+    for block in blocks(ROOT / "README.md", "sh"):
+        for line in block.splitlines():
+            _, *args = shlex.split(line)
+            done = CliRunner().invoke(main, [*args, "--url", daemon.url])
+            assert done.exit_code == 0, (line, done.output)
+            ran += 1
+
+    assert ran >= 7
+    assert daemon.stop() == 0
+
+
+def test_make_targets_and_commands_that_pages_name_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text()
+        assert set(re.findall(r"\bmake (run|test|lint|bench|kill)\b", text)) <= targets
+        assert set(re.findall(r"`eventd (\w+)", text)) <= set(COMMANDS), page
+
+
+def test_rules_and_configurations_in_the_pages_are_good(tmp_path: Path) -> None:
+    rules = 0
+    for page in PAGES:
+        for block in blocks(page, "yaml"):
+            data = yaml.safe_load(block)
+            if "rules" in data:
+                rules += sum(parse(one).name != "" for one in data["rules"])
+            elif "receivers" not in data:
+                file = tmp_path / "eventd.yaml"
+                file.write_text(block)
+                load(file, Environment())
+    assert rules >= 2
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
+
+
+def test_the_table_of_metrics_is_the_registry() -> None:
+    shown = re.findall(r"^\| `(eventd_\w+)` \| (\w+) \| (.*) \|$", _metrics(), re.MULTILINE)
+
+    told = [
+        (one.name + ("_total" if one.type == "counter" else ""), one.type, one.documentation)
+        for one in Meter().registry.collect()
+        if one.name.startswith("eventd")
+    ]
+
+    assert shown == told
+
+
+def _metrics() -> str:
+    return (ROOT / "docs" / "metrics.md").read_text()
