@@ -215,6 +215,7 @@ class _Daemon:
         if batch.quarantined is not None:
             meter.quarantined()
         if batch.steps:
+            meter.commits.observe(self._runtime.commit_seconds)
             meter.batches.observe(batch.next_seq - self._committed)
         if batch.snapshot is not None:
             meter.snapshots.inc()

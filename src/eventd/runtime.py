@@ -227,6 +227,7 @@ class Runtime:
         self._working = 0
         self._quarantine: dict[bytes, None] = {}
         self.blocked_since: float | None = None  # monotonic; the disk is full since
+        self.commit_seconds = 0.0  # the last one took
 
     @property
     def waiting(self) -> int:
@@ -492,6 +493,7 @@ class Runtime:
 
     async def _commit(self, batch: Batch) -> None:
         """A full disk is waited out: the engine stands still, senders get 503 at their deadline."""
+        began = monotonic()
         while True:
             try:
                 await self._store.commit(batch)
@@ -501,6 +503,7 @@ class Runtime:
                 await asyncio.sleep(FULL_RETRY_EVERY)
             else:
                 self.blocked_since = None
+                self.commit_seconds = monotonic() - began
                 return
 
 

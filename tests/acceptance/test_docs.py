@@ -1,4 +1,4 @@
-"""The documents are true: commands run, rules parse, links lead somewhere, metrics are all there."""
+"""The documents are true: commands run, rules parse, links lead somewhere, no metric lacks."""
 
 from __future__ import annotations
 
