@@ -112,20 +112,29 @@ class Meter:
         self._mqtt_dropped = counter("mqtt_dropped", "QoS 0 messages without room.", "source")
         gauge("build_info", "What runs.", "version").labels(__version__).set(1)
         self._known_rules: dict[str, None] = {}
+        # counts since the last page: a labelled counter costs ten times an addition
+        self._since: dict[tuple[Counter, tuple[str, ...]], int] = {}
 
     def page(self) -> bytes:
         """The text page of /metrics."""
+        for (counter, labels), count in self._since.items():
+            (counter.labels(*labels) if labels else counter).inc(count)
+        self._since.clear()
         return generate_latest(self.registry)
+
+    def _add(self, counter: Counter, count: int, *labels: str) -> None:
+        key = (counter, labels)
+        self._since[key] = self._since.get(key, 0) + count
 
     # -- the door ---------------------------------------------------------------------------
 
     def received(self, source: str, events: int) -> None:
         """Events were read from a delivery."""
-        self._received.labels(source).inc(events)
+        self._add(self._received, events, source)
 
     def refused(self, source: str, reason: str, events: int) -> None:
         """Read, and not let in."""
-        self._refused.labels(source, reason).inc(events)
+        self._add(self._refused, events, source, reason)
 
     def turned_away(self, source: str, reason: str) -> None:
         """A delivery was refused before it was read."""
@@ -149,6 +158,11 @@ class Meter:
 
     def applied(self, inputs: Sequence[Input], facts: Sequence[Fact], source: str) -> None:
         """The inputs of one journal row and what they caused."""
+        self._add(self.rows, 1)
+        if len(inputs) == len(facts) == 1 and isinstance(facts[0], EventDuplicate):
+            if isinstance(inputs[0], Event):
+                self._add(self._duplicate, 1, source)
+            return
         kinds = Tally(map(type, inputs))
         events = kinds.get(Event, 0)
         causes = Tally(map(type, facts))
@@ -156,23 +170,22 @@ class Meter:
         if events:
             again = min(duplicates, events)
             if again:
-                self._duplicate.labels(source).inc(again)
+                self._add(self._duplicate, again, source)
             if events > again:
-                self._applied.labels(source).inc(events - again)
+                self._add(self._applied, events - again, source)
         if kinds.get(Refused, 0):
             for one in inputs:
                 if isinstance(one, Refused):
-                    self._refused.labels(source, one.reason).inc()
-        self.rows.inc()
+                    self._add(self._refused, 1, source, one.reason)
         if len(causes) > (1 if duplicates else 0):
             self._caused(causes, facts)
 
     def _caused(self, causes: Tally[type], facts: Sequence[Fact]) -> None:
         for kind, count in causes.items():
             if name := TRANSITIONS.get(kind):
-                self._transitions.labels(name).inc(count)
+                self._add(self._transitions, count, name)
             elif name := INCIDENTS.get(kind):
-                self._incidents.labels(name).inc(count)
+                self._add(self._incidents, count, name)
         if not causes.keys() & _LOOKED_AT:
             return
         for fact in facts:

@@ -16,8 +16,7 @@ INSERT INTO incident
     (id, state, priority, service, rule, opened_at, updated_at, closed_at, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
-    state = excluded.state, priority = excluded.priority, service = excluded.service,
-    rule = excluded.rule, opened_at = excluded.opened_at, updated_at = excluded.updated_at,
+    state = excluded.state, priority = excluded.priority, updated_at = excluded.updated_at,
     closed_at = excluded.closed_at, body = excluded.body
 
 -- name: timeline_heads

@@ -33,7 +33,6 @@ CREATE TABLE incident (
     closed_at  INTEGER,
     body       BLOB    NOT NULL       -- Incident
 ) STRICT;
-CREATE INDEX incident_by_opened ON incident (opened_at, id);
 CREATE INDEX incident_not_closed ON incident (opened_at, id) WHERE state <> 'closed';
 CREATE INDEX incident_closed ON incident (closed_at) WHERE state = 'closed';
 
@@ -75,7 +74,6 @@ CREATE TABLE alert (
     last_seen_at INTEGER NOT NULL,
     body         BLOB    NOT NULL     -- Alert
 ) STRICT;
-CREATE INDEX alert_by_incident ON alert (incident) WHERE incident <> '';
 
 CREATE TABLE silence (
     id        TEXT    PRIMARY KEY,
