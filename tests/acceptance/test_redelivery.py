@@ -1,0 +1,120 @@
+"""What comes again changes nothing; what repeats without an id is counted each time."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from eventd import app, backtest
+from eventd.core.model import Delivery
+from eventd.recording import Line
+from tests.acceptance.daemon import Daemon, Mosquitto, post, until
+
+T0 = datetime(2026, 1, 5, 14, 0, tzinfo=UTC)
+OURS = "service=redelivered"
+
+
+def delivery(n: int) -> dict[str, object]:
+    return {
+        "id": f"d{n}",
+        "name": f"check-{n % 40}",
+        "ci": f"host-{n % 200}",
+        "service": "redelivered",
+        "severity": ["major", "critical"][n % 2],
+        "status": "cleared" if n % 10 == 9 else "firing",
+        "occurred_at": (T0 + timedelta(seconds=n)).isoformat(),
+    }
+
+
+def publish(port: int, payloads: list[bytes]) -> None:
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    sent = [client.publish("events/again", payload, qos=1) for payload in payloads]
+    for one in sent:
+        one.wait_for_publish(30)
+    client.disconnect()
+    client.loop_stop()
+
+
+def beliefs(daemon: Daemon) -> list[tuple[Any, ...]]:
+    alerts = sorted(daemon.every(f"alerts?{OURS}"), key=lambda one: str(one["fingerprint"]))
+    keys = ("fingerprint", "status", "severity", "count", "episode", "incident", "started_at")
+    seen: list[tuple[Any, ...]] = [tuple(alert[key] for key in keys) for alert in alerts]
+    of = ("id", "priority", "title", "alerts", "firing", "opened_at")
+    return seen + [tuple(one[key] for key in of) for one in daemon.every(f"incidents?{OURS}")]
+
+
+def test_a_thousand_deliveries_with_ids_three_times_over_are_as_once(
+    daemon: Daemon, broker: Mosquitto
+) -> None:
+    over_http = [delivery(n) for n in range(0, 1_000, 2)]
+    over_mqtt = [json.dumps(delivery(n)).encode() for n in range(1, 1_000, 2)]
+    rounds = []
+
+    for number in range(1, 4):
+        for one in over_http:
+            assert post(f"{daemon.url}/v1/events", one)[0] == 202
+        publish(broker.port, over_mqtt)
+        until(partial(came, daemon, 500 * number), 30.0, "all of it")
+        rounds.append(beliefs(daemon))
+
+    assert rounds[0] == rounds[1] == rounds[2]
+    assert len(rounds[0]) > 100
+
+
+def came(daemon: Daemon, events: float) -> bool:
+    return received(daemon) >= events
+
+
+def received(daemon: Daemon) -> float:
+    name = 'eventd_events_received_total{source="plant"}'
+    samples = daemon.metrics()
+    return samples.get(name, 0.0) if samples["eventd_events_waiting"] == 0 else 0.0
+
+
+def test_repeats_without_ids_a_minute_apart_are_counted_each_time() -> None:
+    payload = msgspec.json.encode({"name": "disk", "ci": "db1"})
+    lines = []
+    for minute in range(30):
+        at = T0 + timedelta(minutes=minute)
+        came = Delivery(
+            transport="http", received_at=at, payload=payload, source="events",
+            decoder="native", path="/v1/events",
+        )  # fmt: skip
+        lines += [Line(at, came), Line(at + timedelta(seconds=5), came)]
+    run = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
+
+    for _ in run.play(lines):
+        pass
+
+    (alert,) = run.engine.alerts()
+    assert alert.count == 30
+    assert alert.last_seen_at == T0 + timedelta(minutes=29, seconds=5)
+
+
+def test_the_sums_agree_with_good_bad_and_repeated_events_over_mqtt(
+    daemon: Daemon, broker: Mosquitto
+) -> None:
+    before = daemon.metrics().get('eventd_events_received_total{source="plant"}', 0.0)
+    one = json.dumps({"name": "m", "id": "same"}).encode()
+    payloads = [one, one, b"nonsense", b"", b'[{"name":"a"},{"nme":"b"}]', b"\xff\xfe"]
+
+    publish(broker.port, payloads)
+    until(lambda: received(daemon) >= before + 7, 30.0, "all of it to be counted")
+
+    samples = daemon.metrics()
+    total = {
+        part: sum(v for k, v in samples.items() if k.startswith(f"eventd_events_{part}"))
+        for part in (
+            "received_total", "applied_total", "duplicate_total", "refused_total",
+            "quarantined_total", "waiting",
+        )
+    }  # fmt: skip
+    assert total.pop("received_total") == sum(total.values())
