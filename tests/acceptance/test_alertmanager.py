@@ -81,13 +81,13 @@ def fire(url: str, *instances: str, ends_in: float = 300.0) -> None:
 def the_incident(eventd: Daemon) -> dict[str, Any]:
     found = eventd.api("incidents")["items"]
     assert len(found) <= 1
-    return dict(found[0]) if found else {"alerts": 0, "state": ""}
+    return dict(found[0]) if found else {"alert_count": 0, "state": ""}
 
 
 def test_it_fires_groups_repeats_and_resolves(alertmanager: str, eventd: Daemon) -> None:
     fire(alertmanager, "web1:9100", "web2:9100")
 
-    until(lambda: the_incident(eventd)["alerts"] == 2, 30.0, "both in one incident")
+    until(lambda: the_incident(eventd)["alert_count"] == 2, 30.0, "both in one incident")
     opened = the_incident(eventd)
     until(lambda: eventd.metrics().get(DUPLICATES, 0) >= 2, 30.0, "repeats")
     fire(alertmanager, "web1:9100", "web2:9100", ends_in=-1.0)

@@ -56,7 +56,7 @@ def test_what_was_seen_is_there_after_a_stop_and_a_kill(tmp_path: Path) -> None:
     daemon.start()
 
     (incident,) = daemon.api("incidents")["items"]
-    assert incident["alerts"] == 2
+    assert incident["alert_count"] == 2
     assert daemon.stop() == 0
     checked = CliRunner().invoke(main, ["check", "--store", str(daemon.state), "--json"])
     assert checked.exit_code == 0, checked.output

@@ -47,7 +47,7 @@ def beliefs(daemon: Daemon) -> list[tuple[Any, ...]]:
     alerts = sorted(daemon.every(f"alerts?{OURS}"), key=lambda one: str(one["fingerprint"]))
     keys = ("fingerprint", "status", "severity", "count", "episode", "incident", "started_at")
     seen: list[tuple[Any, ...]] = [tuple(alert[key] for key in keys) for alert in alerts]
-    of = ("id", "priority", "title", "alerts", "firing", "opened_at")
+    of = ("id", "priority", "title", "alert_count", "firing_count", "opened_at")
     return seen + [tuple(one[key] for key in of) for one in daemon.every(f"incidents?{OURS}")]
 
 

@@ -213,7 +213,7 @@ async def _summary(url: str, over: list[str]) -> dict[str, Any]:
                 for member in detail["alerts"]
                 if member["alert"] is not None
             )
-            incidents.append({**detail["incident"], "members": list(dict.fromkeys(members))})
+            incidents.append({**one, "members": list(dict.fromkeys(members))})
     events = sum(
         float(row.rpartition(" ")[2])
         for row in page.splitlines()
@@ -238,7 +238,7 @@ def _print(console: Console, summary: dict[str, Any], url: str) -> None:
     for one in sorted(found, key=lambda one: (one["priority"], one["id"])):
         console.print(in_one_line(one), soft_wrap=True, markup=False)
         console.print(
-            f"      {one['cis']} CIs; impact: {one['impact_because']}; "
+            f"      {one['ci_count']} CIs; impact: {one['impact_because']}; "
             f"urgency: {one['urgency_because']}",
             soft_wrap=True,
             markup=False,

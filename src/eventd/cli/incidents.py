@@ -70,7 +70,7 @@ def line(one: dict[str, Any]) -> str:
     owner = f", {one['acknowledged_by']} has it" if one["acknowledged_by"] else ""
     return (
         f"{one['id']}  {one['priority']}  {one['state']:8}  {one['title']}  "
-        f"({one['alerts']} alerts since {one['opened_at'][:19]}Z; {one['because']}{owner})"
+        f"({one['alert_count']} alerts since {one['opened_at'][:19]}Z; {one['because']}{owner})"
     )
 
 
@@ -79,14 +79,14 @@ def _table(found: list[dict[str, Any]]) -> None:
     for one in found:
         table.add_row(
             one["id"], one["priority"], one["state"], one["opened_at"][:19],
-            str(one["alerts"]), str(one["firing"]), one["title"], one["because"],
+            str(one["alert_count"]), str(one["firing_count"]), one["title"], one["because"],
         )  # fmt: skip
     Console().print(table)
 
 
 def _one(answer: dict[str, Any]) -> None:
-    click.echo(line(answer["incident"]))
-    one = answer["incident"]
+    click.echo(line(answer))
+    one = answer
     click.echo(f"  impact {one['impact']}: {one['impact_because']}")
     click.echo(f"  urgency {one['urgency']}: {one['urgency_because']}")
     if one["workaround"]:

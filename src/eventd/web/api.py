@@ -153,9 +153,7 @@ class Api:
         for joined in await self._reader.joined(name):
             alert = await self._reader.alert(joined.fingerprint)
             members.append(views.member_view(joined, alert))
-        detail = views.IncidentDetail(
-            views.incident_view(found), tuple(map(views.entry_view, facts)), tuple(members)
-        )
+        detail = views.incident_detail(found, tuple(map(views.entry_view, facts)), tuple(members))
         return _json(200, detail)
 
     async def alerts(self, request: web.Request) -> web.Response:

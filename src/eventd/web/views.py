@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from eventd.core.labels import SEVERITY_NAMES
 from eventd.core.model import (
@@ -63,9 +63,9 @@ class IncidentView(Struct, frozen=True):
     urgency: int
     impact_because: str
     urgency_because: str
-    alerts: int
-    firing: int
-    cis: int
+    alert_count: int  # that ever joined
+    firing_count: int
+    ci_count: int
     opened_at: datetime
     updated_at: datetime
     resolved_at: datetime | None
@@ -109,10 +109,9 @@ class MemberView(Struct, frozen=True):
     alert: AlertView | None
 
 
-class IncidentDetail(Struct, frozen=True):
+class IncidentDetail(IncidentView, frozen=True):
     """An incident with its timeline, its alerts and the reason for each."""
 
-    incident: IncidentView
     timeline: tuple[EntryView, ...]
     alerts: tuple[MemberView, ...]
 
@@ -207,9 +206,9 @@ def incident_view(incident: Incident) -> IncidentView:
         urgency=incident.urgency,
         impact_because=incident.impact_because,
         urgency_because=incident.urgency_because,
-        alerts=incident.alerts,
-        firing=incident.firing,
-        cis=incident.cis,
+        alert_count=incident.alerts,
+        firing_count=incident.firing,
+        ci_count=incident.cis,
         opened_at=incident.opened_at,
         updated_at=incident.updated_at,
         resolved_at=incident.resolved_at,
@@ -220,6 +219,15 @@ def incident_view(incident: Incident) -> IncidentView:
         workaround=incident.workaround or None,
         rule=incident.rule,
         group=incident.group,
+    )
+
+
+def incident_detail(
+    incident: Incident, timeline: tuple[EntryView, ...], alerts: tuple[MemberView, ...]
+) -> IncidentDetail:
+    """The same with what happened and who is in it."""
+    return IncidentDetail(
+        **structs.asdict(incident_view(incident)), timeline=timeline, alerts=alerts
     )
 
 
