@@ -153,7 +153,7 @@ def http(folder: Path) -> None:
 
 def mqtt(folder: Path) -> None:
     """QoS 1, acknowledged after commit."""
-    broker = Mosquitto(folder / "broker")
+    broker = Mosquitto(folder / "broker", saves=False)
     broker.start()
     bench = Bench(folder, mqtt_port=broker.port)
     publisher = load.Publisher(broker.port)
