@@ -62,7 +62,7 @@ def test_an_incident_opens_with_title_reason_and_judgement() -> None:
         group={"service": "shop"},
         impact=3,
         urgency=2,
-        impact_because="1 CI affected",
+        impact_because="fewer than 3 CIs affected",
         urgency_because="disk is major",
         alerts=1,
         firing=1,
@@ -109,7 +109,11 @@ def test_urgency_follows_the_worst_severity_and_says_why(severity: Severity, urg
 def test_an_alert_of_no_ci_counts_none() -> None:
     incident = engine_after([(at(0), event(ci=""))], group_rule()).incident(INC)
 
-    assert (incident.cis, incident.impact, incident.impact_because) == (0, 3, "0 CIs affected")
+    assert (incident.cis, incident.impact, incident.impact_because) == (
+        0,
+        3,
+        "fewer than 3 CIs affected",
+    )
 
 
 def test_judgement_is_raised_with_the_reason_and_never_lowered() -> None:
@@ -131,7 +135,7 @@ def test_a_joining_alert_may_raise_both() -> None:
 
     facts = last([*feed, (at(9), event(ci="c9", severity=Severity.CRITICAL))], group_rule())
 
-    assert facts[1] == IncidentUpdated(at(9), INC, 2, 1, "disk is critical")
+    assert facts[1] == IncidentUpdated(at(9), INC, 2, 1, "3 or more CIs affected; disk is critical")
 
 
 def test_a_clearing_alert_says_which_incident_has_one_less() -> None:

@@ -40,6 +40,11 @@ from eventd.core.timers import Timers
 # How many CIs make an impact of 1 and of 2, where the rule does not say: ten things at once is
 # more than one team's own trouble, three is more than one thing's.
 WIDE, SEVERAL = 10, 3
+_BREADTH = {
+    1: f"{WIDE} or more CIs affected",
+    2: f"{SEVERAL} or more CIs affected",
+    3: f"fewer than {SEVERAL} CIs affected",
+}
 MAX_NOTED = 64  # findings noted on one incident
 # How long a closed incident can still be asked for in memory; the store keeps it longer.
 DROP_AFTER = 600.0  # s
@@ -336,20 +341,22 @@ class IncidentTable:
 
         What moved them, or None.
         """
-        moved = None
+        moved: list[str] = []
         if not record.impact_fixed:
             wide = len(record.cis)
             impact = 1 if wide >= WIDE else 2 if wide >= SEVERAL else 3
             if impact < record.impact or not record.impact_because:
-                moved = f"{wide} CI{'' if wide == 1 else 's'} affected"
-                record.impact, record.impact_because = min(impact, record.impact), moved
+                record.impact = min(impact, record.impact)
+                record.impact_because = _BREADTH[impact]
+                moved.append(record.impact_because)
         if not record.urgency_fixed and alert.severity > record.worst:
             record.worst = alert.severity
             urgency = _URGENCY.get(alert.severity, 3)
             if urgency < record.urgency or not record.urgency_because:
-                moved = f"{alert.name} is {alert.severity.name.lower()}"
-                record.urgency, record.urgency_because = min(urgency, record.urgency), moved
-        return moved
+                record.urgency = min(urgency, record.urgency)
+                record.urgency_because = f"{alert.name} is {alert.severity.name.lower()}"
+                moved.append(record.urgency_because)
+        return "; ".join(moved) or None
 
     def _resolve(self, record: IncidentRecord, at: datetime) -> None:
         record.state = IncidentState.RESOLVED
