@@ -8,12 +8,12 @@ from tests.builders import T0
 
 from eventd.core.model import Alert, Matcher, Severity, Status
 from eventd.core.rules.index import SelectorIndex
-from eventd.core.rules.selectors import FIELDS, compile_matcher
+from eventd.core.rules.selectors import READERS, compile_matcher
 
 Selector = tuple[Matcher, ...]
 
 WORDS = ("", "a", "b", "ab", "a b", "db-1", "firing", "major", "x\ny", "é")
-LABELS = (*FIELDS, "alertname", "mount", "site")
+LABELS = (*(name for name in READERS if name != "severity"), "mount", "site")
 PATTERNS = (
     "", ".*", ".+", "a", "a|b", "a|", "|a", "[ab]+", "(?i)A", "a.b", "db-1|ab", "a b", "é",
     "(a|b)c?", "^a$", "(?s)x.y", "x.y", "\\d",

@@ -13,6 +13,7 @@ from sys import intern
 
 from msgspec import Struct
 
+from eventd.core.labels import shared
 from eventd.core.model import Alert, Arrival, Event, Settings, Severity, Status
 
 HOUR = 3600  # s
@@ -28,7 +29,6 @@ class Outcome(Enum):
     CHANGED = "changed"  # repeated, with another severity
     LATE = "late"  # older than what is already known: changes nothing but the count
     CLEARED = "cleared"
-    UNKNOWN = "unknown"  # clears what never fired here
 
 
 class Record(Struct, gc=False, array_like=True):
@@ -86,26 +86,26 @@ class DeliveryKeys:
 
     def __init__(self) -> None:
         """None yet."""
-        self._hours: dict[bytes, int] = {}
+        self.hours: dict[bytes, int] = {}  # key → the hour it was added in
         self._turn(0)
 
     def __len__(self) -> int:
-        return len(self._hours)
+        return len(self.hours)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._hours
+        return key in self.hours
 
     def add(self, key: bytes, now: datetime, settings: Settings) -> bool:
         """Remember it. True where the cap pushed a younger key out than time would have."""
         if now >= self._hour_ends:
             self._turn(int(now.timestamp()) // HOUR)
             self._expire(self._hour - ceil(settings.strong_key_for / HOUR))
-        self._hours[key] = self._hour
-        if len(self._hours) <= settings.max_keys:
+        self.hours[key] = self._hour
+        if len(self.hours) <= settings.max_keys:
             return False
         # a hundredth at once: one pass over the oldest, where one by one would be a pass each
-        for old in list(islice(self._hours, max(1, settings.max_keys // 100))):
-            del self._hours[old]
+        for old in list(islice(self.hours, max(1, settings.max_keys // 100))):
+            del self.hours[old]
         return True
 
     def _turn(self, hour: int) -> None:
@@ -113,14 +113,14 @@ class DeliveryKeys:
         self._hour_ends = datetime.fromtimestamp((hour + 1) * HOUR, UTC)
 
     def _expire(self, oldest: int) -> None:
-        for key in list(self._hours):
-            if self._hours[key] >= oldest:
+        for key in list(self.hours):
+            if self.hours[key] >= oldest:
                 break
-            del self._hours[key]
+            del self.hours[key]
 
     def dump(self) -> list[object]:
         """Keys of one hour side by side, in order."""
-        keys, hours = list(self._hours), list(self._hours.values())
+        keys, hours = list(self.hours), list(self.hours.values())
         rows: list[object] = []
         start = 0
         while start < len(keys):
@@ -133,7 +133,7 @@ class DeliveryKeys:
         """Take up what `dump` gave."""
         for hour, keys in rows:
             for start in range(0, len(keys), KEY_BYTES):
-                self._hours[keys[start : start + KEY_BYTES]] = hour
+                self.hours[keys[start : start + KEY_BYTES]] = hour
             self._turn(hour)
 
 
@@ -157,7 +157,7 @@ class AlertTable:
         if event.status is Status.HEARTBEAT:
             return False
         if event.strong:
-            if event.key in self.keys:
+            if event.key in self.keys.hours:
                 return True
         elif record is not None and record.weak_key == event.key and record.weak_at is not None:
             if event.arrival is not Arrival.LIVE:
@@ -189,33 +189,39 @@ class AlertTable:
         self.clear(record, now)
         return Outcome.CLEARED
 
-    def add(self, event: Event, now: datetime, settings: Settings) -> tuple[Record, Outcome]:
-        """Remember a fingerprint never seen; a clear is kept so that its late firing is known."""
+    def add(self, event: Event, now: datetime, settings: Settings) -> Record:
+        """Remember a fingerprint never seen: in its first episode where the event fires.
+
+        A clear is kept so that its late firing is known.
+        """
         said = said_at(event, now, settings) or now
+        firing = event.status is Status.FIRING
         record = Record(
-            fingerprint=event.fingerprint,
-            source=intern(event.source),
-            name=intern(event.name),
-            ci=event.ci,
-            service=intern(event.service),
-            summary=event.summary,
-            status=Status.CLEARED,
-            severity=event.severity,
-            labels=interned(event.labels),
-            links=event.links,
-            started_at=now,
-            last_seen_at=now,
-            said_at=said,
-            cleared_at=now,
+            event.fingerprint,
+            intern(event.source),
+            intern(event.name),
+            event.ci,
+            intern(event.service),
+            event.summary,
+            event.status,
+            event.severity,
+            shared(event.labels),
+            event.links,
+            min(said, now) if firing else now,
+            now,
+            said,
+            None if firing else now,
         )
+        if firing:
+            record.count = record.episode = 1
+            record.measured = event.value
+            record.occurrence = event.quiet_for > 0
+        else:
+            self.cleared[event.fingerprint] = None
         if not event.strong:
             record.weak_key, record.weak_at = event.key, now
         self.records[event.fingerprint] = record
-        if event.status is not Status.FIRING:
-            self.cleared[event.fingerprint] = None
-            return record, Outcome.UNKNOWN
-        self._fire(event, record, now, said)
-        return record, Outcome.FIRED
+        return record
 
     def clear(self, record: Record, now: datetime) -> None:
         """End the episode."""
@@ -245,9 +251,8 @@ class AlertTable:
         record.incident = record.suppressed_by = ""
         record.measured = event.value
         record.occurrence = event.quiet_for > 0
-        if record.episode > 1:
-            record.labels = interned(event.labels)
-            record.links = event.links
+        record.labels = shared(event.labels)
+        record.links = event.links
 
     @staticmethod
     def _repeat(event: Event, record: Record, now: datetime, *, late: bool) -> Outcome:
@@ -279,8 +284,3 @@ def said_at(event: Event, now: datetime, settings: Settings) -> datetime | None:
     if -settings.past_tolerance <= ahead <= settings.future_tolerance:
         return said
     return None
-
-
-def interned(labels: dict[str, str]) -> dict[str, str]:
-    """The same labels with every text stored once: most alerts share most of theirs."""
-    return {intern(name): intern(value) for name, value in labels.items()}

@@ -168,22 +168,29 @@ class Engine:
             known = event.fingerprint if record is not None else ""
             facts.append(EventDuplicate(now, known))
             return
-        beats = event.status is Status.HEARTBEAT  # never a duplicate: its key recognises nothing
-        if event.strong and not beats and table.keys.add(event.key, now, settings):
-            facts.append(CapHit(now, "keys"))
-        if event.status is not Status.FIRING and event.status is not Status.CLEARED:
-            facts.append(EventNoted(now, event.source, event.status))
+        status = event.status
+        # a heartbeat is never a duplicate: its key recognises nothing
+        if event.strong and status is not Status.HEARTBEAT:
+            if table.keys.add(event.key, now, settings):
+                facts.append(CapHit(now, "keys"))
+        if status is not Status.FIRING and status is not Status.CLEARED:
+            facts.append(EventNoted(now, event.source, status))
             if event.window is not None:
                 self._announce(event, now, facts)
-            return
-        if record is None:
-            self._make_room(now, facts)
-            record, outcome = table.add(event, now, settings)
-            was = event.severity
-        else:
+        elif record is not None:
             was = record.severity
             outcome = table.apply(event, record, now, settings)
-        self._moved(event, record, outcome, was, now, facts)
+            self._moved(event, record, outcome, was, now, facts)
+        else:
+            if len(table.records) >= settings.max_alerts:
+                self._make_room(now, facts)
+            record = table.add(event, now, settings)
+            if status is Status.FIRING:
+                self._fired(event, record, now, facts)
+            else:
+                forget_at = now + seconds(settings.forget_after)
+                self.timers.set(("forget", record.fingerprint), forget_at)
+                facts.append(EventNoted(now, event.source, status))
 
     def _moved(
         self,
@@ -198,10 +205,7 @@ class Engine:
         match outcome:
             case Outcome.FIRED:
                 self.timers.cancel(("forget", fingerprint))
-                self._promise(event, record, now)
-                alert = record.value()
-                facts.append(AlertFired(now, alert))
-                self._judge(record, alert, Transition.FIRED, now, facts)
+                self._fired(event, record, now, facts)
             case Outcome.REPEATED | Outcome.LATE:
                 late = outcome is Outcome.LATE
                 facts.append(AlertRepeated(now, fingerprint, record.episode, late))
@@ -221,9 +225,12 @@ class Engine:
                     self._ask_all(record, alert, Transition.CHANGED, now, facts)
             case Outcome.CLEARED:
                 self._cleared(record, now, ClearReason.SENT, facts)
-            case Outcome.UNKNOWN:
-                self.timers.set(("forget", fingerprint), now + seconds(self.settings.forget_after))
-                facts.append(EventNoted(now, event.source, event.status))
+
+    def _fired(self, event: Event, record: Record, now: datetime, facts: list[Fact]) -> None:
+        self._promise(event, record, now)
+        alert = record.value()
+        facts.append(AlertFired(now, alert))
+        self._judge(record, alert, Transition.FIRED, now, facts)
 
     def _repeated(self, record: Record, now: datetime, facts: list[Fact]) -> None:
         alert = record.value()
@@ -240,7 +247,6 @@ class Engine:
 
         `extend`: the event is an old one seen again, and can only put that time off.
         """
-        key = ("stale", record.fingerprint)
         wait = event.quiet_for or event.repeats_within
         if wait:
             at = now + timedelta(seconds=wait)
@@ -248,6 +254,7 @@ class Engine:
             at = max(event.expires_at, now)
         else:
             return
+        key = ("stale", record.fingerprint)
         if extend:
             before = self.timers.get(key)
             if before is None or at <= before:
@@ -263,7 +270,7 @@ class Engine:
         facts: list[Fact],
     ) -> None:
         """Suppress a firing alert, or ask the rules about it."""
-        if self._suppress(record, alert, now, facts):
+        if self.suppressions.any and self._suppress(record, alert, now, facts):
             return
         self._ask_all(record, alert, transition, now, facts)
         if not record.incident:
@@ -303,8 +310,6 @@ class Engine:
 
     def _make_room(self, now: datetime, facts: list[Fact]) -> None:
         """At the cap the longest cleared alert is forgotten; where all fire, the oldest clears."""
-        if len(self.table.records) < self.settings.max_alerts:
-            return
         facts.append(CapHit(now, "alerts"))
         oldest = self.table.oldest()
         if oldest.status is Status.FIRING:
@@ -323,13 +328,13 @@ class Engine:
     ) -> None:
         self.rules.forget(record.fingerprint)
         seen = Seen(alert, transition)
-        for state in self.rules.matching(alert):
+        for state in self.rules.index.matching(alert):
             self._ask(state, seen, now, facts)
 
     def _ask(self, state: RuleState, seen: Seen, now: datetime, facts: list[Fact]) -> None:
         dropped = state.dropped
         try:
-            findings = list(state.observe(seen, now))
+            findings = tuple(state.observe(seen, now))
         except Exception as error:  # noqa: BLE001 - a rule that raises is switched off, others go on
             self.rules.switch_off(state, repr(error))
             facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
@@ -345,6 +350,13 @@ class Engine:
         `alert` is the one the rule was asked about.
         """
         asked = alert.fingerprint
+        if len(finding.alerts) == 1 and finding.alerts[0] == asked:
+            record = self.table.records[asked]
+            if not record.incident and not record.suppressed_by:
+                record.incident = self.incident_table.join(
+                    finding, alert, now, self.settings, facts
+                )
+                return
         loose: list[Record] = []
         elsewhere: dict[str, None] = {}
         for fingerprint in finding.alerts:
@@ -377,8 +389,7 @@ class Engine:
                 # it may have fired before what covers it now began
                 if self._suppress(record, one, now, facts):
                     continue
-            record.incident, new = self.incident_table.join(finding, one, now, self.settings)
-            facts += new
+            record.incident = self.incident_table.join(finding, one, now, self.settings, facts)
         if not loose and isinstance(finding.because, Counted):
             facts += self.incident_table.note(self.table.records[asked].incident, finding, now)
 

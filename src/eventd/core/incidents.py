@@ -142,10 +142,14 @@ class IncidentTable:
     # -- alerts -----------------------------------------------------------------------------
 
     def join(
-        self, finding: Finding, alert: Alert, now: datetime, settings: Settings
-    ) -> tuple[str, list[Fact]]:
+        self,
+        finding: Finding,
+        alert: Alert,
+        now: datetime,
+        settings: Settings,
+        facts: list[Fact],
+    ) -> str:
         """Put a firing alert that belongs to none into the finding's incident; its id."""
-        facts: list[Fact] = []
         key = (finding.rule.name, tuple(finding.group.values()))
         record = self.records.get(self._open.get(key, ""))
         if record is None:
@@ -163,7 +167,7 @@ class IncidentTable:
             if (why := self._judge(record, alert)) is not None:
                 facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))
         facts.append(AlertJoined(now, record.id, alert.fingerprint, alert.episode, finding.because))
-        return record.id, facts
+        return record.id
 
     def note(self, incident: str, finding: Finding, now: datetime) -> list[Fact]:
         """A finding whose alerts all belong somewhere: written down once, and its weight taken."""
@@ -332,9 +336,10 @@ class IncidentTable:
         record.members[alert.fingerprint] = alert.episode
         if alert.ci:
             record.cis[alert.ci] = None
+        if record.firing == 0:
+            self._timers.cancel(("resolve", record.id))
         record.firing += 1
         record.updated_at = now
-        self._timers.cancel(("resolve", record.id))
 
     def _judge(self, record: IncidentRecord, alert: Alert) -> str | None:
         """Raise impact by how wide it is and urgency by how bad; never lower them by themselves.
@@ -342,7 +347,7 @@ class IncidentTable:
         What moved them, or None.
         """
         moved: list[str] = []
-        if not record.impact_fixed:
+        if record.impact > 1 and not record.impact_fixed:
             wide = len(record.cis)
             impact = 1 if wide >= WIDE else 2 if wide >= SEVERAL else 3
             if impact < record.impact or not record.impact_because:

@@ -45,6 +45,23 @@ _SEVERITIES = {
 SEVERITY_NAMES = {s: s.name.lower() for s in Severity}
 
 
+MAX_TEXTS = 8_192  # texts remembered, so that they are stored once
+
+_texts: dict[str, str] = {}
+
+
+def shared(labels: Mapping[str, str]) -> dict[str, str]:
+    """The same labels, texts that were seen a moment ago stored once: alerts share most of theirs.
+
+    Beyond the cap all are forgotten: what is said again is soon known again, the rest does not
+    stay. (`sys.intern` would keep an entry for every text that is said but once.)
+    """
+    if len(_texts) > MAX_TEXTS:
+        _texts.clear()
+    share = _texts.setdefault
+    return {share(name, name): share(value, value) for name, value in labels.items()}
+
+
 def severity_of(word: str) -> Severity | None:
     """eventd's severity for a sender's word, case aside; None where it is no such word."""
     return _SEVERITIES.get(word) or _SEVERITIES.get(word.strip().lower())

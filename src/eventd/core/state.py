@@ -9,8 +9,9 @@ from sys import intern
 
 from msgspec import Struct
 
-from eventd.core.dedup import AlertTable, Record, interned
+from eventd.core.dedup import AlertTable, Record
 from eventd.core.incidents import IncidentRecord, IncidentTable
+from eventd.core.labels import shared
 from eventd.core.model import (
     Alert,
     Incident,
@@ -112,7 +113,7 @@ class State:
 
     def remember(self, record: Record) -> None:
         """Take up an alert, its texts stored once."""
-        record.labels = interned(record.labels)
+        record.labels = shared(record.labels)
         record.source, record.name = intern(record.source), intern(record.name)
         record.ci, record.service = intern(record.ci), intern(record.service)
         self.table.records[record.fingerprint] = record

@@ -6,7 +6,7 @@ fires in that time joins the same incident.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
 from eventd.core.model import Grouped
@@ -27,12 +27,13 @@ class State:
         """`max_groups` is for kinds that remember."""
         self.rule, self.max_groups = rule, max_groups
 
-    def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
+    def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
         """Holds at once."""
-        group = group_of(self.rule, seen.alert)
-        if group is not None:
-            because = Grouped(self.rule.name, group)
-            yield Finding(self.rule, group, (seen.alert.fingerprint,), because)
+        rule, alert = self.rule, seen.alert
+        group = group_of(rule, alert)
+        if group is None:
+            return ()
+        return (Finding(rule, group, (alert.fingerprint,), Grouped(rule.name, group)),)
 
     def dump(self) -> list[object]:
         """Nothing."""

@@ -8,17 +8,16 @@ Only a selector without any of these is asked every time; `scanned` counts them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import re2
 
 from eventd.core.model import Alert, Matcher
-from eventd.core.rules.selectors import FIELDS, Test, compile_matcher, field_of, pattern_of
+from eventd.core.rules.selectors import READERS, Test, compile_matcher, pattern_of
 
 K = TypeVar("K")
 
-_FIXED = (*FIELDS, "alertname", "severity")
 _PLAIN = re.compile(r"[A-Za-z0-9 _\-:/]+(?:\|[A-Za-z0-9 _\-:/]+)*")  # eventd's own pattern
 MAX_KNOWN = 4_096  # values of a label whose patterns are remembered
 SET_MEMORY = 256 << 20  # bytes RE2 may spend on the patterns of one label
@@ -71,7 +70,10 @@ class SelectorIndex(Generic[K]):
                 self._file(order, key, selector)
         for filed in self._labels.values():
             filed.close()
-        self._fields = [(name, one) for name, one in self._labels.items() if name in _FIXED]
+        # an alert has every field and few labels: fields are read, labels looked up
+        self._fields: list[tuple[Callable[[Alert], str], _Label[K]]] = [
+            (READERS[name], self._labels.pop(name)) for name in READERS if name in self._labels
+        ]
 
     @property
     def scanned(self) -> int:
@@ -83,15 +85,15 @@ class SelectorIndex(Generic[K]):
         found: dict[int, K] = {}
         if self._always:
             _ask(self._always, alert, found)
-        for name, filed in self._fields:
-            if candidates := filed.candidates(field_of(alert, name)):
+        for read, filed in self._fields:
+            if candidates := filed.candidates(read(alert)):
                 _ask(candidates, alert, found)
-        labels = self._labels
-        for name, value in alert.labels.items():
+        filed_under, labels = self._labels, alert.labels
+        for name in filed_under if len(filed_under) < len(labels) else labels:
             if (
-                name in labels
-                and name not in _FIXED
-                and (candidates := labels[name].candidates(value))
+                (value := labels.get(name)) is not None
+                and (under := filed_under.get(name)) is not None
+                and (candidates := under.candidates(value))
             ):
                 _ask(candidates, alert, found)
         if len(found) < 2:  # noqa: PLR2004 - nothing to sort
@@ -155,7 +157,7 @@ def _values(matcher: Matcher) -> tuple[str, ...] | None:
 
 def _matches_absent(matcher: Matcher) -> bool:
     """True for a pattern that also accepts alerts without the label: no look-up finds those."""
-    return matcher.label not in _FIXED and pattern_of(matcher.value).fullmatch("") is not None
+    return matcher.label not in READERS and pattern_of(matcher.value).fullmatch("") is not None
 
 
 def _set_of(patterns: Iterable[str]) -> re2.Set:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Protocol, TypeVar
@@ -112,7 +112,7 @@ class RuleState(Protocol):
         """Nothing seen yet; at most `max_groups` groups are remembered."""
         ...
 
-    def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
+    def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
         """Whether the rule holds now. Asked only for alerts its selectors match.
 
         Asked about repeats only where `repeats` says so.

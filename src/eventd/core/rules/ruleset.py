@@ -25,7 +25,7 @@ class RuleSet:
         self.off: dict[str, str] = {}
         self.repeats = False  # whether any rule is asked about repeats
         self._moving = False  # whether one of them matches on what a repeat moves
-        self._index: SelectorIndex[RuleState] = SelectorIndex()
+        self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order
         # what to ask when an alert repeats, so that a storm of repeats never asks the index
         self._on_repeat: dict[str, list[RuleState]] = {}
 
@@ -51,15 +51,11 @@ class RuleSet:
         for state in self.states.values():
             state.max_groups = max_groups
 
-    def matching(self, alert: Alert) -> list[RuleState]:
-        """Rules whose selectors match, in order."""
-        return self._index.matching(alert)
-
     def on_repeat(self, alert: Alert) -> list[RuleState]:
         """Rules that match and whose mind a repeat can change."""
         found = self._on_repeat.get(alert.fingerprint)
         if found is None:
-            found = [state for state in self._index.matching(alert) if state.repeats]
+            found = [state for state in self.index.matching(alert) if state.repeats]
             if not self._moving:
                 self._on_repeat[alert.fingerprint] = found
         return found
@@ -89,5 +85,5 @@ class RuleSet:
             for selector in state.rule.match
             for matcher in selector
         )
-        self._index = SelectorIndex((state, state.rule.match) for state in on)
+        self.index = SelectorIndex((state, state.rule.match) for state in on)
         self._on_repeat.clear()

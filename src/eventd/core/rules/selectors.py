@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from operator import attrgetter
 
 import re2
 
@@ -12,8 +13,6 @@ from eventd.core.labels import SEVERITY_NAMES, severity_of
 from eventd.core.model import Alert, Matcher, Severity
 from eventd.errors import RuleError
 
-# Fields of an alert a matcher can name; every other name is a label.
-FIELDS = ("name", "source", "service", "ci", "summary", "status")
 ORDERED = ("severity", "value")  # `<` and its like are for these
 OPS = ("=~", "!~", "!=", "<=", ">=", "=", "<", ">")
 MAX_MATCHERS = 64
@@ -28,6 +27,18 @@ _TOKEN = re.compile(
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 Test = Callable[[Alert], bool]
+
+# What reads each field; `alertname` is what Prometheus calls the name.
+READERS: dict[str, Callable[[Alert], str]] = {
+    "name": attrgetter("name"),
+    "alertname": attrgetter("name"),
+    "source": attrgetter("source"),
+    "service": attrgetter("service"),
+    "ci": attrgetter("ci"),
+    "summary": attrgetter("summary"),
+    "status": lambda alert: alert.status.value,
+    "severity": lambda alert: SEVERITY_NAMES[alert.severity],
+}
 
 
 def parse_selector(text: str, path: str = "match") -> tuple[Matcher, ...]:
@@ -77,23 +88,8 @@ def _unescape(quoted: str) -> str:
 
 def field_of(alert: Alert, label: str) -> str:
     """The text a matcher on `label` looks at; "" where the alert has no such label."""
-    match label:
-        case "name" | "alertname":
-            return alert.name
-        case "service":
-            return alert.service
-        case "ci":
-            return alert.ci
-        case "source":
-            return alert.source
-        case "summary":
-            return alert.summary
-        case "status":
-            return alert.status.value
-        case "severity":
-            return SEVERITY_NAMES[alert.severity]
-        case _:
-            return alert.labels.get(label, "")
+    read = READERS.get(label)
+    return alert.labels.get(label, "") if read is None else read(alert)
 
 
 def compile_matcher(matcher: Matcher, path: str = "match") -> Test:

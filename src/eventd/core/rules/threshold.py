@@ -7,14 +7,14 @@ window is half-open: what was seen exactly `within` ago no longer counts.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
-from eventd.core.model import Counted
+from eventd.core.model import Alert, Counted
 from eventd.core.rules.rule import Finding, Kind, Rule, Seen, Transition, group_of
 
 Group = tuple[str, ...]
@@ -25,6 +25,13 @@ class Spec(Kind, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     count: Annotated[int, Meta(ge=2, le=10_000)]
     of: Literal["alerts", "events"] = "alerts"
+
+
+class _Once(Struct, frozen=True, gc=False):
+    """All that is known of a group that was seen once, as most are: a tenth of `_Sightings`."""
+
+    at: datetime
+    fingerprint: str
 
 
 class _Sightings:
@@ -57,55 +64,65 @@ class State:
         self.dropped = 0
         self._number = 0
         # least recently seen group first
-        self._groups: OrderedDict[Group, _Sightings] = OrderedDict()
+        self._groups: OrderedDict[Group, _Once | _Sightings] = OrderedDict()
+        self._empty_at: datetime | None = None  # no group's window is empty before then
 
-    def observe(self, seen: Seen, now: datetime) -> Iterator[Finding]:
+    def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
         """Holds for all in the window when the count is reached, then for each that keeps it so."""
         if seen.transition is Transition.CHANGED and not self.repeats:
-            return
+            return ()
         labels = group_of(self.rule, seen.alert)
         if labels is None:
-            return
-        group = self._touch(tuple(labels.values()), now)
-        fingerprint = seen.alert.fingerprint
-        self._number += 1
-        key: str | int = self._number if self.repeats else fingerprint
-        group.seen[key] = (now, fingerprint)
-        group.seen.move_to_end(key)
-        self._shorten(group, now)
-        if len(group.seen) < self._count:
-            group.full = False
-            return
-        alerts: tuple[str, ...] = (fingerprint,)
-        if not group.full:
-            group.full = True
-            alerts = tuple(dict.fromkeys(fp for _, fp in group.seen.values()))
-        because = Counted(self.rule.name, labels, len(group.seen), self._count, self.rule.within)
-        yield Finding(self.rule, labels, alerts, because)
+            return ()
+        key = tuple(labels.values())
+        group = self._groups.get(key)
+        if group is None:
+            self._groups[key] = _Once(now, seen.alert.fingerprint)
+            self._forget(now)
+            return ()  # one is never enough
+        self._groups.move_to_end(key)
+        if isinstance(group, _Once):
+            once, group = group, _Sightings()
+            self._groups[key] = group
+            self._see(group, once.at, once.fingerprint)
+        return self._again(group, labels, seen.alert, now)
 
     def dump(self) -> list[object]:
         """Groups in order, the running number first."""
-        return [
-            self._number,
-            *((key, g.full, list(g.seen.items())) for key, g in self._groups.items()),
-        ]
+        return [self._number, *(_row(key, group) for key, group in self._groups.items())]
 
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
         self._number = msgspec.convert(data[0], int)
         for key, full, items in msgspec.convert(data[1:], list[_Row]):
+            if items[0][0] is None:
+                self._groups[key] = _Once(*items[0][1])
+                continue
             group = self._groups[key] = _Sightings()
             group.full = full
-            group.seen.update(items)
+            group.seen.update((k, seen) for k, seen in items if k is not None)
 
-    def _touch(self, key: Group, now: datetime) -> _Sightings:
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = _Sightings()
-            self._forget(now)
-        else:
-            self._groups.move_to_end(key)
-        return group
+    def _again(
+        self, group: _Sightings, labels: dict[str, str], alert: Alert, now: datetime
+    ) -> Iterable[Finding]:
+        fingerprint = alert.fingerprint
+        self._see(group, now, fingerprint)
+        self._shorten(group, now)
+        if len(group.seen) < self._count:
+            group.full = False
+            return ()
+        alerts: tuple[str, ...] = (fingerprint,)
+        if not group.full:
+            group.full = True
+            alerts = tuple(dict.fromkeys(fp for _, fp in group.seen.values()))
+        because = Counted(self.rule.name, labels, len(group.seen), self._count, self.rule.within)
+        return (Finding(self.rule, labels, alerts, because),)
+
+    def _see(self, group: _Sightings, at: datetime, fingerprint: str) -> None:
+        self._number += 1
+        key: str | int = self._number if self.repeats else fingerprint
+        group.seen[key] = (at, fingerprint)
+        group.seen.move_to_end(key)
 
     def _shorten(self, group: _Sightings, now: datetime) -> None:
         start = now - self._within
@@ -115,15 +132,29 @@ class State:
 
     def _forget(self, now: datetime) -> None:
         """Drop groups whose window is empty, and the one longest quiet beyond the cap."""
+        groups = self._groups
+        if self._empty_at is not None and now < self._empty_at and len(groups) <= self.max_groups:
+            return
         start = now - self._within
-        while len(self._groups) > 1:
-            key, group = next(iter(self._groups.items()))
-            newest = next(reversed(group.seen.values()))[0]
+        while len(groups) > 1:
+            newest = _newest(next(iter(groups.values())))
             if newest > start:
-                if len(self._groups) <= self.max_groups:
-                    return
+                if len(groups) <= self.max_groups:
+                    break
                 self.dropped += 1
-            del self._groups[key]
+            groups.popitem(last=False)
+        self._empty_at = _newest(next(iter(groups.values()))) + self._within
 
 
-_Row = tuple[Group, bool, list[tuple[str | int, tuple[datetime, str]]]]
+def _newest(group: _Once | _Sightings) -> datetime:
+    return group.at if isinstance(group, _Once) else next(reversed(group.seen.values()))[0]
+
+
+# A group seen once has its sighting under None.
+_Row = tuple[Group, bool, list[tuple[str | int | None, tuple[datetime, str]]]]
+
+
+def _row(key: Group, group: _Once | _Sightings) -> _Row:
+    if isinstance(group, _Once):
+        return key, False, [(None, (group.at, group.fingerprint))]
+    return key, group.full, list(group.seen.items())
