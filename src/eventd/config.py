@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from eventd.complaints import Shape, likely, shown
 from eventd.core.model import Settings, SourcePolicy
 from eventd.core.rules.rule import Span, parse_span
 from eventd.errors import ConfigError
-from eventd.files import Document, Secret, convert, parse_yaml, read, secret
+from eventd.files import SPAN_HINT, Document, Secret, convert, parse_yaml, read, secret
 
 MAX_FILE = 1 << 20  # bytes
 MIN_SESSION = 24 * 3600.0  # s; DESIGN §7: a broker must keep the session through a bad night
@@ -30,7 +31,14 @@ class Size(int):
 
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$",
+        description="a name of 1 to 64 small letters, digits and _ . -",
+        examples=["plant-2"],
+    ),
+]
 
 
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
@@ -238,7 +246,7 @@ def load(
     Raises ConfigError with every problem, one line each.
     """
     document = read(path, MAX_FILE) if path else parse_yaml("default configuration", "{}")
-    file = convert(document, File, dec_hook=_decode)
+    file = convert(document, _SHAPE, File)
     problems: list[str] = []
     where = listen or file.listen
     host, port = _address(where, "--listen" if listen else "", document, problems)
@@ -266,16 +274,19 @@ def _decode(kind: type, value: object) -> object:
     if kind is Size:
         number = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB)?", str(value))
         if number is None or isinstance(value, bool):
-            raise ValueError(f'expected a size such as "8MiB", got {value!r}')
+            raise ValueError(f'expected a size such as "8MiB", got {shown(value)}')
         return Size(int(number[1]) * _SIZES[number[2] or ""])
     raise msgspec.ValidationError(f"cannot read {kind}")
+
+
+_SHAPE = Shape(File, _decode, {Span: SPAN_HINT, Size: "number and unit: B KiB MiB GiB"})
 
 
 def _address(text: str, option: str, document: Document, problems: list[str]) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdigit() or not 0 <= int(port) <= 65_535:  # noqa: PLR2004 - ports
-        message, hint = f"expected HOST:PORT, got {text!r}", "such as 127.0.0.1:9095"
+        message, hint = f"expected HOST:PORT, got {shown(text)}", "such as 127.0.0.1:9095"
         problems.append(
             f"{option}: {message} ({hint})"
             if option
@@ -366,7 +377,7 @@ def _check_sources(document: Document, file: File, problems: list[str]) -> None:
     for index, broker in enumerate(file.sources.mqtt):
         path = f"sources.mqtt[{index}]"
         if broker.name in seen:
-            message = f"two brokers are called {broker.name!r}"
+            message = f"two brokers are called {shown(broker.name)}"
             problems.append(document.complain(f"{path}.name", message, "rename one"))
         seen[broker.name] = None
         if broker.session_expiry < MIN_SESSION:
@@ -382,8 +393,8 @@ def _check_sources(document: Document, file: File, problems: list[str]) -> None:
                 )
     for path, source in named:
         if source.decoder not in DECODERS:
-            message = f"no decoder is called {source.decoder!r}"
-            hint = "one of: " + ", ".join(DECODERS)
+            message = f"no decoder is called {shown(source.decoder)}"
+            hint = likely(source.decoder, list(DECODERS))
             problems.append(document.complain(f"{path}.decoder", message, hint))
 
 
@@ -392,13 +403,13 @@ def _wrong_filter(text: str) -> str:
     parts = text.split("/")
     if parts[0] == "$share":
         if len(parts) < 3 or not parts[1] or set("+#") & set(parts[1]):  # noqa: PLR2004 - $share/g/x
-            return f"expected $share/GROUP/FILTER, got {text!r}"
+            return f"expected $share/GROUP/FILTER, got {shown(text)}"
         parts = parts[2:]
     if not text or "\0" in text or not "/".join(parts):
-        return f"expected a topic filter, got {text!r}"
+        return f"expected a topic filter, got {shown(text)}"
     for position, part in enumerate(parts):
         if "#" in part and (part != "#" or position != len(parts) - 1):
-            return f"# stands for the end of a filter and alone, not so in {text!r}"
+            return f"# stands for the end of a filter and alone, not so in {shown(text)}"
         if "+" in part and part != "+":
-            return f"+ stands for one whole level, not so in {text!r}"
+            return f"+ stands for one whole level, not so in {shown(text)}"
     return ""

@@ -41,7 +41,10 @@ class DecodeError(InputError):
 
 
 class RuleError(InputError):
-    """A rule cannot be used. `path` points into the rule, e.g. ``within`` or ``group.match``."""
+    """A rule cannot be used. `path` points into the rule, e.g. ``within`` or ``group.match``.
+
+    Without a hint the message is msgspec's: the reader of files puts it into words.
+    """
 
     def __init__(self, path: str, message: str, hint: str = "") -> None:
         """Keep path, message and hint apart: the reader of files adds file and line."""

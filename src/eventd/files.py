@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 import stat
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -14,13 +12,17 @@ import msgspec
 import yaml
 from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
 
+from eventd.complaints import Shape, complaint, shown
 from eventd.core.model import LoadRules
-from eventd.core.rules import parse, text_of
+from eventd.core.rules import KINDS, Head, parse, text_of
+from eventd.core.rules.rule import Span, decode_hook
 from eventd.errors import ConfigError, RuleError
 
 MAX_RULES_FILE = 1 << 20  # bytes; RELIABILITY §6
 MAX_DEPTH = 32  # of nesting; the deepest file we read has five
+SPAN_HINT = "number and unit: ms s m h d w"
 
 T = TypeVar("T")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -33,6 +35,11 @@ _SCALARS = {
 }
 _MAP, _SEQ = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 _TEXTS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"})
+# A rule as it is written: the head, and one of the kinds.
+_RULE = msgspec.defstruct(
+    "_RULE", [(name, spec, None) for name, (spec, _) in KINDS.items()], bases=(Head,)
+)
+_RULE_SHAPE = Shape(_RULE, decode_hook, {Span: SPAN_HINT})
 
 
 class Secret:
@@ -66,9 +73,9 @@ class Document(NamedTuple):
     def complain(self, path: str, message: str, hint: str = "") -> str:
         """The printable line: file, line, path, what is wrong, what to do."""
         where = path
-        while where not in self.lines and where:
-            where = re.sub(r"(\.[^.\[\]]+|\[\d+\]|^[^.\[\]]+)$", "", where)
-        line = self.lines.get(where, 1)
+        while where not in self.lines:  # "" is there
+            where = where[: max(where.rfind("."), where.rfind("["), 0)]
+        line = self.lines[where]
         shown = f" {path}:" if path else ""
         return f"{self.file}:{line}:{shown} {message}" + (f" ({hint})" if hint else "")
 
@@ -85,7 +92,8 @@ def read(path: Path, max_bytes: int) -> Document:
     except OSError as error:
         raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{name}:1: is not UTF-8 at byte {error.start}"]) from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{name}:{line}: is not UTF-8 (save it as UTF-8)"]) from None
     return parse_yaml(name, text)
 
 
@@ -100,9 +108,12 @@ def parse_yaml(name: str, text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise ConfigError([f"{name}:{line}: is no YAML: {error.problem}"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{name}:1: is no YAML: {error}"]) from None
+        tabbed = any(re.match(" *\t", found) for found in text.splitlines()[line - 1 : line])
+        what = "indent with spaces, not tabs" if tabbed else "look at what is before it"
+        raise ConfigError([f"{name}:{line}: is no YAML: {error.problem} ({what})"]) from None
+    except ReaderError as error:
+        line = text.encode()[: error.position].count(b"\n") + 1
+        raise ConfigError([f"{name}:{line}: is no YAML: {error.reason} (remove it)"]) from None
     return Document(name, data, lines)
 
 
@@ -118,7 +129,9 @@ def _plain(name: str, node: Node, path: str, lines: dict[str, int], depth: int) 
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
     if depth > MAX_DEPTH:
-        raise ConfigError([f"{name}:{line}: is nested more than {MAX_DEPTH} deep"])
+        raise ConfigError(
+            [f"{name}:{line}: is nested more than {MAX_DEPTH} deep (write it flatter)"]
+        )
     if isinstance(node, MappingNode) and node.tag == _MAP:
         return _mapping(name, node, path, lines, depth)
     if isinstance(node, SequenceNode) and node.tag == _SEQ:
@@ -130,8 +143,12 @@ def _plain(name: str, node: Node, path: str, lines: dict[str, int], depth: int) 
         if node.tag in _TEXTS:
             return node.value
         if node.tag in _SCALARS:
-            return _SCALARS[node.tag](node)
-    raise ConfigError([f"{name}:{line}: {path}: the tag {node.tag} is refused"])
+            try:
+                return _SCALARS[node.tag](node)
+            except (ValueError, LookupError):  # "0x_" looks like a number to YAML
+                message = f"{path}: cannot read {shown(node.value)} (put it in quotes)"
+                raise ConfigError([f"{name}:{line}: {message}"]) from None
+    raise ConfigError([f"{name}:{line}: {path}: the tag {node.tag} is refused (leave it out)"])
 
 
 def _mapping(
@@ -141,7 +158,8 @@ def _mapping(
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, ScalarNode) or key.tag not in _TEXTS:
-            raise ConfigError([f"{name}:{line}: {path}: expected a text as key, got {key.value!r}"])
+            at = f"{name}:{line}: {path}:" if path else f"{name}:{line}:"
+            raise ConfigError([f"{at} expected a text as key (put it in quotes)"])
         inner = f"{path}.{key.value}" if path else key.value
         if key.value in found:
             raise ConfigError([f"{name}:{line}: {inner}: stands twice (remove one)"])
@@ -150,60 +168,18 @@ def _mapping(
     return found
 
 
-def convert(document: Document, kind: type[T], dec_hook: Callable[[type, object], object]) -> T:
-    """The document as a type. Raises ConfigError with file, line, path and a hint.
+def convert(document: Document, shape: Shape, kind: type[T]) -> T:
+    """The document as `kind`, which is `shape`'s.
 
-    `dec_hook` reads the types that are our own.
+    Raises ConfigError with file, line, path, what was expected and a hint.
     """
     data = {} if document.data is None else document.data
     try:
-        return msgspec.convert(data, kind, dec_hook=dec_hook)
+        return msgspec.convert(data, kind, dec_hook=shape.hook)
     except msgspec.ValidationError as error:
-        raise ConfigError([document.complain(*_located(error, kind))]) from None
-
-
-def _located(error: msgspec.ValidationError, kind: type) -> tuple[str, str, str]:
-    """Path, message and hint of msgspec's own sentence."""
-    message, _, where = str(error).partition(" - at `")
-    path = where.rstrip("`").removeprefix("$").removeprefix(".").replace("[...]", "")
-    hint = ""
-    unknown = re.search(r"unknown field `([^`]*)`", message)
-    if unknown:
-        known = _fields_at(kind, path)
-        path = f"{path}.{unknown[1]}" if path else unknown[1]
-        message = f"unknown key {unknown[1]!r}"
-        near = difflib.get_close_matches(unknown[1], known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
-    return path, message[:1].lower() + message[1:], hint
-
-
-def _fields_at(kind: type, path: str) -> list[str]:
-    """Names of the keys a type knows at a path."""
-    current: object = kind
-    for part in re.findall(r"[^.\[\]]+", path):
-        current = _step_into(current, part)
-    names: list[str] = []
-    for one in _structs_in(current):
-        names += [field.encode_name for field in msgspec.structs.fields(one)]
-    return names
-
-
-def _step_into(kind: object, part: str) -> object:
-    if part.isdigit():
-        return kind
-    for one in _structs_in(kind):
-        for field in msgspec.structs.fields(one):
-            if field.encode_name == part:
-                return field.type
-    return kind
-
-
-def _structs_in(kind: object) -> Iterator[type[msgspec.Struct]]:
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        yield kind
-        return
-    for inner in getattr(kind, "__args__", ()):
-        yield from _structs_in(inner)
+        sentence, _, where = str(error).partition(" - at `")
+        where = where.rstrip("`").removeprefix("$").removeprefix(".")
+        raise ConfigError([document.complain(*complaint(sentence, where, data, shape))]) from None
 
 
 def secret(path: Path) -> Secret:
@@ -250,8 +226,9 @@ def _rules_of(
     if not isinstance(data, dict) or list(data) != ["rules"] or not isinstance(data["rules"], list):
         stray = [key for key in data if key != "rules"] if isinstance(data, dict) else []
         path = stray[0] if stray else ""
-        message = f"unknown key {path!r}" if stray else "expected a list under `rules`"
-        problems.append(document.complain(path, message, "a rules file is: rules: [...]"))
+        message = f"unknown key {path!r}" if stray else "expected a list under 'rules'"
+        hint = "a rules file is one list: rules: [...]"
+        problems.append(document.complain(path, message, hint))
         return
     for index, one in enumerate(data["rules"]):
         path = f"rules[{index}]"
@@ -259,10 +236,8 @@ def _rules_of(
             rule = parse(one)
         except RuleError as error:
             inner, message, hint = error.path, error.message, error.hint
-            unknown = re.search(r"unknown field `([^`]*)`", message)
-            if unknown:
-                inner = f"{inner}.{unknown[1]}" if inner else unknown[1]
-                message = f"unknown key {unknown[1]!r}"
+            if not hint:  # msgspec's own sentence
+                inner, message, hint = complaint(message, inner, one, _RULE_SHAPE)
             joint = "" if not inner or inner.startswith("[") else "."
             problems.append(document.complain(f"{path}{joint}{inner}", message, hint))
             continue

@@ -88,7 +88,7 @@ def test_the_order_of_keys_does_not_make_another_rule() -> None:
         ({**group_rule(), "group": {}}, "group: object missing required field `match`"),
         (
             {**group_rule(), "group": {"match": []}},
-            "group.match: expected at least one selector, got none",
+            "group.match: expected at least one selector, got none (such as 'service!=\"\"')",
         ),
         (
             group_rule(match=['name="x"', "severity=bad"]),

@@ -47,7 +47,8 @@ def test_a_selector_reads_as_its_matchers(text: str, expected: tuple[Matcher, ..
         ("}", 'unbalanced braces in \'}\' (write name="x", service="y")'),
         (
             'name="a" or x="b"',
-            'expected a comma at character 10 of \'name="a" or x="b"\'',
+            'expected a comma at character 10 of \'name="a" or x="b"\' '
+            '(write name="x", service="y")',
         ),
         (
             WRONG,

@@ -35,7 +35,9 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
 
-class _Head(Struct, frozen=True, forbid_unknown_fields=True):
+class Head(Struct, frozen=True, forbid_unknown_fields=True):
+    """What every rule has beside its kind, as it is written."""
+
     name: Name
     within: Span
     by: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
@@ -58,7 +60,7 @@ def parse(data: object) -> Rule:
         )
     kind = kinds[0]
     rest = {key: value for key, value in data.items() if key != kind}
-    head = convert(rest, _Head, "")
+    head = convert(rest, Head, "")
     spec = convert(data[kind], KINDS[kind][0], kind)
     path = f"{kind}.match"
     if isinstance(spec.match, str):
@@ -66,7 +68,8 @@ def parse(data: object) -> Rule:
     else:
         match = tuple(parse_selector(one, f"{path}[{i}]") for i, one in enumerate(spec.match))
     if not match:
-        raise RuleError(f"{kind}.match", "expected at least one selector, got none")
+        message = "expected at least one selector, got none"
+        raise RuleError(path, message, """such as 'service!=""'""")
     check_title(head.incident.title, "incident.title")
     return Rule(
         name=head.name,

@@ -66,9 +66,8 @@ def parse_selector(text: str, path: str = "match") -> tuple[Matcher, ...]:
         position = token.end()
         if position < len(body):
             if body[position] != ",":
-                raise RuleError(
-                    path, f"expected a comma at character {position + 1} of {text!r}", ""
-                )
+                message = f"expected a comma at character {position + 1} of {text!r}"
+                raise RuleError(path, message, 'write name="x", service="y"')
             position += 1
     if len(matchers) > MAX_MATCHERS:
         raise RuleError(path, f"more than {MAX_MATCHERS} matchers in one selector", "split it")

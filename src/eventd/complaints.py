@@ -1,0 +1,243 @@
+"""What msgspec says of an operator's file, in an operator's words."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Literal, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+Hook = Callable[[type, object], object]
+SHOWN = 60  # characters of a wrong value
+
+_NOUNS = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
+}
+# msgspec's sentences (0.22); the first letter is small where a rule's error carries them.
+_UNKNOWN = re.compile(r"[Oo]bject contains unknown field `([^`]*)`")
+_MISSING = re.compile(r"[Oo]bject missing required field `([^`]*)`")
+_ENUM = re.compile(r"[Ii]nvalid enum value ")
+_BOUND = re.compile(r"[Ee]xpected `(int|float)` (<=|>=|<|>) (\S+)")
+_LENGTH = re.compile(r"[Ee]xpected `(str|array)` of length (<=|>=) (\d+)")
+_PATTERN = re.compile(r"[Ee]xpected `str` matching regex ")
+_TYPE = re.compile(r"[Ee]xpected `([a-z |]+)`, got `[a-z]+`")
+_STEP = re.compile(r"\[(?P<index>\d+|\.\.\.)\]|(?P<key>[^.\[\]]+)")
+
+
+class Complaint(NamedTuple):
+    """Where in the data, what was expected there, and what to do."""
+
+    path: str
+    message: str
+    hint: str
+
+
+class Shape(NamedTuple):
+    """A type as files are read into it.
+
+    `hook` reads the types that are our own, `hints` says what each of those looks like.
+    """
+
+    kind: object
+    hook: Hook
+    hints: Mapping[object, str] = {}
+
+
+def complaint(sentence: str, where: str, data: object, shape: Shape) -> Complaint:
+    """What is wrong with `data` at `where`, msgspec's path without its `$`."""
+    in_key = where.startswith("key` in `")
+    place = _follow(where.removeprefix("key` in `$").removeprefix("."), data, shape)
+    if in_key:
+        return _wrong_key(place, shape.hook)
+    known = list(_fields(place.kind))
+    if unknown := _UNKNOWN.fullmatch(sentence):
+        names = [field.encode_name for field in known]
+        path = f"{place.path}.{unknown[1]}" if place.path else unknown[1]
+        return Complaint(path, f"unknown key {unknown[1]!r}", likely(unknown[1], names))
+    if missing := _MISSING.fullmatch(sentence):
+        needed = ", ".join(field.encode_name for field in known if field.required)
+        return Complaint(place.path, f"the key {missing[1]!r} is missing", f"needed: {needed}")
+    message, hint = _expected(sentence, place.data, place.kind)
+    own = next((shape.hints[one] for one in _flat(place.kind) if one in shape.hints), "")
+    return Complaint(place.path, message, hint or own)
+
+
+def likely(word: str, known: list[str]) -> str:
+    """The known word that was meant, else all of them."""
+    near = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
+
+
+def shown(value: object) -> str:
+    """A wrong value as the file has it, shortened."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list" if value else "an empty list"
+        case str():
+            return '"' + (value if len(value) <= SHOWN else value[: SHOWN - 1] + "…") + '"'
+        case _:
+            return str(value)
+
+
+class _Place(NamedTuple):
+    path: str
+    data: object
+    kind: object
+
+
+def _follow(where: str, data: object, shape: Shape) -> _Place:
+    """Walk to `where`; the entry of a table that msgspec leaves unnamed is looked for."""
+    place = _Place("", data, shape.kind)
+    for step in _STEP.finditer(where):
+        index, key = step["index"], step["key"]
+        if index is None:
+            place = _into(place, key)
+        elif index == "...":
+            place = _unnamed(place, shape.hook)
+        else:
+            items = place.data
+            item = items[int(index)] if isinstance(items, list) else None
+            place = _Place(f"{place.path}[{index}]", item, _entries(place.kind))
+    return place
+
+
+def _into(place: _Place, key: str) -> _Place:
+    data = place.data.get(key) if isinstance(place.data, dict) else None
+    kind = next((f.type for f in _fields(place.kind) if f.encode_name == key), object)
+    return _Place(f"{place.path}.{key}" if place.path else key, data, kind)
+
+
+def _unnamed(place: _Place, hook: Hook) -> _Place:
+    kind = _entries(place.kind)
+    table = place.data if isinstance(place.data, dict) else {}
+    for key, value in table.items():
+        if not _reads(value, kind, hook):
+            return _Place(f"{place.path}.{key}", value, kind)
+    return place._replace(kind=kind)
+
+
+def _wrong_key(place: _Place, hook: Hook) -> Complaint:
+    names = next((get_args(one)[0] for one in _flat(place.kind) if get_origin(one) is dict), str)
+    table = place.data if isinstance(place.data, dict) else {}
+    wrong = next((key for key in table if not _reads(key, names, hook)), "")
+    message, hint = _expected("expected `str` matching regex ", wrong, names)
+    return Complaint(f"{place.path}.{wrong}", message, hint)
+
+
+def _reads(value: object, kind: object, hook: Hook) -> bool:
+    try:
+        msgspec.convert(value, kind, dec_hook=hook)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _expected(sentence: str, value: object, kind: object) -> tuple[str, str]:
+    """What was expected instead of the value, and a hint."""
+    words = [word for one in _flat(kind) if get_origin(one) is Literal for word in get_args(one)]
+    if words and (_ENUM.match(sentence) or _TYPE.fullmatch(sentence)):
+        near = difflib.get_close_matches(str(value), words, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"such as {words[0]}"
+        if str(value) in words:
+            hint = f'put it in quotes: "{value}"'
+        return f"expected one of {', '.join(words)}, got {shown(value)}", hint
+    if bound := _BOUND.match(sentence):
+        least = "at least" if bound[2].startswith(">") else "at most"
+        message = f"expected {_NOUNS[bound[1]]} of {least} {bound[3]}, got {shown(value)}"
+        return message, _range(kind)
+    if length := _LENGTH.match(sentence):
+        noun, bound_is, size = _NOUNS[length[1]], length[2], length[3]
+        if (bound_is, size) == (">=", "1"):
+            hint = "add an entry" if length[1] == "array" else "write it out"
+            return f"expected {noun} that is not empty, got {shown(value)}", hint
+        least = "at least" if bound_is == ">=" else "at most"
+        unit = "characters" if length[1] == "str" else "entries"
+        found = len(value) if isinstance(value, str | list) else 0
+        hint = "add some" if bound_is == ">=" else "shorten it"
+        return f"expected {noun} of {least} {size} {unit}, got {found}", hint
+    if _PATTERN.match(sentence):
+        meta = next((one for one in _metas(kind) if one.pattern is not None), Meta())
+        such = ", ".join(map(str, meta.examples or ()))
+        return f"expected {meta.description}, got {shown(value)}", f"such as {such}"
+    if other := _TYPE.fullmatch(sentence):
+        nouns = " or ".join(_NOUNS.get(name, name) for name in other[1].split(" | "))
+        hint = _mend(other[1], value, kind) or _range(kind) or f"write {nouns}"
+        return f"expected {nouns}, got {shown(value)}", hint
+    return sentence, ""
+
+
+def _mend(expected: str, value: object, kind: object) -> str:
+    """How a value of another type becomes one of the expected."""
+    match value:
+        case bool() | int() | float() if "str" in expected:
+            return f'put it in quotes: "{shown(value)}"'
+        case str() if "array" in expected:
+            return f"write [{shown(value)}]"
+        case str() if expected == "bool" or (expected in {"int", "float"} and value.isdigit()):
+            return "without quotes"
+        case dict() if "array" in expected:
+            return "begin each entry with a dash"
+        case dict() | list() if "str" in expected:
+            return "put it in quotes"
+        case _:
+            names = [field.encode_name for field in _fields(kind)]
+            return "keys: " + ", ".join(names) if "object" in expected and names else ""
+
+
+def _range(kind: object) -> str:
+    least = next((meta.ge for meta in _metas(kind) if meta.ge is not None), None)
+    most = next((meta.le for meta in _metas(kind) if meta.le is not None), None)
+    return f"{least} to {most}" if least is not None and most is not None else ""
+
+
+def _flat(kind: object) -> Iterator[object]:
+    """The types that a type is made of, its unions and annotations undone."""
+    if get_origin(kind) is Annotated:
+        yield from _flat(get_args(kind)[0])
+    elif get_origin(kind) in {Union, UnionType}:
+        for one in get_args(kind):
+            yield from _flat(one)
+    else:
+        yield kind
+
+
+def _metas(kind: object) -> Iterator[Meta]:
+    if get_origin(kind) is Annotated:
+        base, *notes = get_args(kind)
+        yield from (note for note in notes if isinstance(note, Meta))
+        yield from _metas(base)
+    elif get_origin(kind) in {Union, UnionType}:
+        for one in get_args(kind):
+            yield from _metas(one)
+
+
+def _fields(kind: object) -> Iterator[msgspec.structs.FieldInfo]:
+    for one in _flat(kind):
+        if isinstance(one, type) and issubclass(one, msgspec.Struct):
+            yield from msgspec.structs.fields(one)
+
+
+def _entries(kind: object) -> object:
+    """The type of a list's or a table's entries."""
+    for one in _flat(kind):
+        if get_origin(one) is dict:
+            return get_args(one)[1]
+        if get_origin(one) in {tuple, list}:
+            return get_args(one)[0]
+    return object

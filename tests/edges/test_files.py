@@ -1,0 +1,229 @@
+"""Operators' files: what is wrong with rules, YAML and secrets is told with file, line and hint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eventd.errors import ConfigError
+from eventd.files import Secret, load_rules, parse_yaml, read, secret
+
+GOOD = "name: a, by: [service], within: 5m"
+MATCH = "group: {match: 'x=\"1\"'}"
+
+# A rule, and the whole line that an operator reads behind the file's name and the rule's place.
+WRONG = [
+    (
+        f"{{{GOOD}, {MATCH}, whithin: 3m}}",
+        ".whithin: unknown key 'whithin' (did you mean 'within'?)",
+    ),
+    (
+        f"{{{GOOD}, {MATCH}, colour: red}}",
+        ".colour: unknown key 'colour' "
+        "(known: name, within, by, description, incident, group, threshold)",
+    ),
+    (
+        f"{{{GOOD}, group: {{mtach: 'x=\"1\"'}}}}",
+        ".group.mtach: unknown key 'mtach' (did you mean 'match'?)",
+    ),
+    (f"{{{GOOD}}}", ": expected exactly one kind, got none (one of: group, threshold)"),
+    (
+        f"{{{GOOD}, {MATCH}, threshold: {{}}}}",
+        ": expected exactly one kind, got group and threshold (one of: group, threshold)",
+    ),
+    ("text", ": expected a rule, got 'text' (a mapping with name, by, within, …)"),
+    (
+        f"{{name: a, within: 5m, {MATCH}}}",
+        ": the key 'by' is missing (needed: name, within, by)",
+    ),
+    (
+        f"{{name: a, by: service, within: 5m, {MATCH}}}",
+        '.by: expected a list, got "service" (write ["service"])',
+    ),
+    (
+        f"{{name: a, by: [a, b, c, d, e, f, g, h, i], within: 5m, {MATCH}}}",
+        ".by: expected a list of at most 8 entries, got 9 (shorten it)",
+    ),
+    (
+        f"{{name: '', by: [service], within: 5m, {MATCH}}}",
+        '.name: expected a text that is not empty, got "" (write it out)',
+    ),
+    (
+        f"{{{GOOD}, {MATCH}, description: {'x' * 1001}}}",
+        ".description: expected a text of at most 1000 characters, got 1001 (shorten it)",
+    ),
+    (
+        f"{{name: a, by: [service], within: 5, {MATCH}}}",
+        '.within: expected a duration such as "5m", got 5 (number and unit: ms s m h d w)',
+    ),
+    (
+        f"{{name: a, by: [service], within: 999d, {MATCH}}}",
+        ".within: expected a duration from 1ms to 366d, got '999d' (number and unit: ms s m h d w)",
+    ),
+    (
+        f"{{{GOOD}, group: {{match: 'service=~\"(a\"'}}}}",
+        ".group.match: '(a' is no RE2 pattern: missing ): (a "
+        "(RE2 has no look-around and no back-reference)",
+    ),
+    (
+        f"{{{GOOD}, group: {{match: ['x=\"1\"', service]}}}}",
+        ".group.match[1]: expected label, operator, quoted value at character 1 of 'service' "
+        "(operators are =~ !~ != <= >= = < >)",
+    ),
+    (
+        f'{{{GOOD}, group: {{match: \'a="1" b="2"\'}}}}',
+        '.group.match: expected a comma at character 7 of \'a="1" b="2"\' '
+        '(write name="x", service="y")',
+    ),
+    (
+        f"{{{GOOD}, group: {{match: []}}}}",
+        ".group.match: expected at least one selector, got none (such as 'service!=\"\"')",
+    ),
+    (
+        f"{{{GOOD}, group: {{match: 'severity>=loud'}}}}",
+        ".group.match: 'loud' is no severity (one of ok info warning minor major critical)",
+    ),
+    (
+        f"{{{GOOD}, group: {{match: 'site>\"a\"'}}}}",
+        ".group.match: > is for severity and value, not for 'site' (use = != =~ !~)",
+    ),
+    (
+        f"{{{GOOD}, threshold: {{match: 'x=\"1\"'}}}}",
+        ".threshold: the key 'count' is missing (needed: match, count)",
+    ),
+    (
+        f"{{{GOOD}, threshold: {{match: 'x=\"1\"', count: 1}}}}",
+        ".threshold.count: expected a whole number of at least 2, got 1 (2 to 10000)",
+    ),
+    (
+        f"{{{GOOD}, threshold: {{match: 'x=\"1\"', count: '3'}}}}",
+        '.threshold.count: expected a whole number, got "3" (without quotes)',
+    ),
+    (
+        f"{{{GOOD}, threshold: {{match: 'x=\"1\"', count: 3, of: event}}}}",
+        ".threshold.of: expected one of alerts, events, got \"event\" (did you mean 'events'?)",
+    ),
+    (
+        f"{{{GOOD}, {MATCH}, incident: {{impact: high}}}}",
+        '.incident.impact: expected a whole number or nothing, got "high" (1 to 3)',
+    ),
+    (
+        f"{{{GOOD}, {MATCH}, incident: {{assign: }}}}",
+        ".incident.assign: expected a text, got nothing (write a text)",
+    ),
+    (
+        f"{{{GOOD}, {MATCH}, incident: {{title: {{name}}}}}}",
+        ".incident.title: expected a text, got a mapping (put it in quotes)",
+    ),
+    (
+        f"{{{GOOD}, {MATCH}, incident: {{title: '{{a b}}'}}}}",
+        ".incident.title: {a b} is no label (write {service}; nothing else is evaluated)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "says"), WRONG)
+def test_a_wrong_rule_is_answered_with_file_line_expectation_and_hint(
+    tmp_path: Path, rule: str, says: str
+) -> None:
+    file = tmp_path / "rules.yaml"
+    good = "{name: fine, by: [ci], within: 1m, group: {match: 'ci!=\"\"'}}"
+    file.write_text(f"rules:\n  - {good}\n  - {rule}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_rules(file)
+
+    assert caught.value.problems == [f"{file}:3: rules[1]{says}"]
+
+
+def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text(f"rules:\n  - {{{GOOD}, {MATCH}}}\n")
+    (tmp_path / "c.yaml").write_text("rulez: []\n")
+    (tmp_path / "d.yaml").write_text("rules: [\n")
+    (tmp_path / "e.yaml").write_text("rules: {}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_rules(tmp_path)
+
+    said = [problem.removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
+    assert said == [
+        f"b.yaml:2: rules[0].name: rule 'a' stands at {tmp_path}/a.yaml:2 already (rename one)",
+        "c.yaml:1: rulez: unknown key 'rulez' (a rules file is one list: rules: [...])",
+        "d.yaml:2: is no YAML: did not find expected node content (look at what is before it)",
+        "e.yaml:1: expected a list under 'rules' (a rules file is one list: rules: [...])",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "\na: !!python/object/apply:os.system [ls]",
+            "2: a: the tag tag:yaml.org,2002:python/object/apply:os.system is refused "
+            "(leave it out)",
+        ),
+        ("\n1: a", "2: expected a text as key (put it in quotes)"),
+        ("a:\n  yes: a", "2: a: expected a text as key (put it in quotes)"),
+        ("a: 1\n\na: 2", "3: a: stands twice (remove one)"),
+        ("a:\n- b: 0x_", '2: a[0].b: cannot read "0x_" (put it in quotes)'),
+        ("b: &a 1", "1: anchors and aliases are refused (write it out)"),
+        ("a: [" + "[" * 40 + "]" * 41, "1: is nested more than 32 deep (write it flatter)"),
+        (
+            "a: b\nc: d: e",
+            "2: is no YAML: mapping values are not allowed in this context "
+            "(look at what is before it)",
+        ),
+        ("é: é\nb: \a", "2: is no YAML: control characters are not allowed (remove it)"),
+    ],
+)
+def test_what_is_not_read_as_yaml_is_answered_with_line_and_hint(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_yaml("x.yaml", text)
+
+    assert caught.value.problems == [f"x.yaml:{says}"]
+
+
+def test_a_file_in_another_encoding_a_missing_one_and_a_large_one_are_refused(
+    tmp_path: Path,
+) -> None:
+    latin, large = tmp_path / "latin", tmp_path / "large"
+    latin.write_bytes("a: b\nc: é".encode("latin-1"))
+    large.write_text("#" * 101)
+    said = []
+
+    for path in (latin, tmp_path / "none", large):
+        with pytest.raises(ConfigError) as caught:
+            read(path, 100)
+        said += caught.value.problems
+
+    assert said == [
+        f"{latin}:2: is not UTF-8 (save it as UTF-8)",
+        f"{tmp_path}/none: cannot be read: No such file or directory",
+        f"{large}: expected at most 100 bytes, got 101 (split it)",
+    ]
+
+
+def test_a_directory_without_rules_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_rules(tmp_path)
+
+    assert caught.value.problems == [f"{tmp_path}: holds no rules (expected *.yaml)"]
+
+
+def test_a_secret_others_may_read_is_refused_and_none_is_ever_shown(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef0123456789abcdef\n")
+    file.chmod(0o644)
+
+    with pytest.raises(ConfigError) as caught:
+        secret(file)
+    file.chmod(0o600)
+    read_back = secret(file)
+
+    assert caught.value.problems == [f"{file}: others may read this secret (chmod 600 {file})"]
+    assert read_back.reveal() == "0123456789abcdef0123456789abcdef"
+    assert repr(read_back) == "***"
+    assert read_back == Secret("0123456789abcdef0123456789abcdef")
+    assert len({read_back, Secret("0123456789abcdef0123456789abcdef")}) == 1
