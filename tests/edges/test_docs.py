@@ -8,12 +8,12 @@ from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
+from tests.acceptance.daemon import Daemon
 
 from eventd.cli import COMMANDS, main
 from eventd.config import Environment, load
 from eventd.core.rules import parse
 from eventd.metrics import Meter
-from tests.acceptance.daemon import Daemon
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
