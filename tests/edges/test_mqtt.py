@@ -121,6 +121,19 @@ async def test_a_message_the_runtime_could_not_process_is_sent_again(broker: Mos
     assert words(again) == ["one", "two"]
 
 
+async def test_a_source_broken_off_as_it_gives_up_its_connection_does_not_come_back(
+    broker: Mosquitto,
+) -> None:
+    desk = Desk()
+
+    async with desk.doomed_source(yard(broker.port)):
+        broker.publish("events/a", "one")
+        [one] = await desk.take(1)
+        one.done(Poisoned("the core raised"))
+
+    assert (desk.meter.ups, desk.meter.downs) == (1, 1)
+
+
 async def test_an_unreadable_message_is_refused_and_acknowledged_in_its_turn(
     broker: Mosquitto,
 ) -> None:

@@ -141,6 +141,9 @@ class MqttSource:
                 continue
             since = monotonic()
             why = await self._outlive_connection()
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                # before Python 3.13 a group forgets a cancellation that meets an error
+                raise asyncio.CancelledError
             if self._stopping.is_set():
                 break
             failures = 0 if monotonic() - since > RETRY_MAX else min(failures + 1, 10)
