@@ -19,7 +19,15 @@ from eventd import __version__, metrics, recording
 from eventd.admission import Credentials, command_from
 from eventd.clock import SystemClock
 from eventd.config import BrokerConfig, Config, Environment, default_rules, policy_of
-from eventd.core.model import Input, LoadRules, Refused, Started
+from eventd.core.model import (
+    QUARANTINED,
+    Delivery,
+    Event,
+    Input,
+    LoadRules,
+    Refused,
+    Started,
+)
 from eventd.errors import ConfigError, DecodeError, Poisoned
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
@@ -51,10 +59,11 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 def run(config: Config, environment: Environment) -> None:
     """Serve until SIGTERM or SIGINT. After a poisonous input everything starts anew from disk."""
+    meter = metrics.Meter()  # outlives a restart in place: what was quarantined is to be seen
     while True:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_serve(config, environment))
+                runner.run(_serve(config, environment, meter))
         except* Poisoned as group:
             for error in group.exceptions:
                 _log.error("input.quarantined", traceback=str(error))
@@ -63,17 +72,29 @@ def run(config: Config, environment: Environment) -> None:
 
 
 def inputs_of_line(line: recording.Line) -> tuple[Input, ...]:
-    """What a recorded delivery decodes to, exactly as live."""
-    delivery = line.delivery
-    if delivery is None:
+    """What a recorded delivery decodes to, exactly as live: what was quarantined is so again."""
+    if line.delivery is None:
         return ()
+    inputs = _decoded(line.delivery, native=line.native)
+    if not line.quarantined:
+        return inputs
+    source = line.delivery.source
+    return tuple(
+        Refused(source, QUARANTINED, "it is quarantined where it was recorded", index)
+        if index in line.quarantined
+        else one
+        for index, one in enumerate(inputs)
+    )
+
+
+def _decoded(delivery: Delivery, *, native: bool) -> tuple[Input, ...]:
     if delivery.path.startswith("/api/"):
         try:
             return (command_from(delivery),)
         except DecodeError:
             return ()
     try:
-        decoded = decode(delivery, trusted=line.native)
+        decoded = decode(delivery, trusted=native)
     except DecodeError as error:
         return (Refused(delivery.source, "decode", str(error)),)
     refused = (Refused(delivery.source, "invalid", e, i) for i, e in decoded.rejected)
@@ -101,10 +122,9 @@ def is_rules_file(path: Path) -> bool:
     return isinstance(data, dict) and "rules" in data and not isinstance(data["rules"], str)
 
 
-async def _serve(config: Config, environment: Environment) -> None:
+async def _serve(config: Config, environment: Environment, meter: metrics.Meter) -> None:
     notifier = Notifier(environment.notify_socket)
     notifier.extend(START_WITHIN)
-    meter = metrics.Meter()
     keep = config.file.retention
     store = SqliteStore.open(
         config.state,
@@ -212,7 +232,7 @@ class _Daemon:
             meter.applied(step.inputs, step.facts, source)
             if not LOGGED.isdisjoint(map(type, step.facts)):
                 log_facts(step.facts)
-        if batch.quarantined is not None:
+        if batch.quarantined is not None and isinstance(batch.quarantined.input, Event | Refused):
             meter.quarantined()
         if batch.steps:
             meter.commits.observe(self._runtime.commit_seconds)
@@ -220,6 +240,10 @@ class _Daemon:
         if batch.snapshot is not None:
             meter.snapshots.inc()
         self._committed = batch.next_seq
+
+    def abandoned(self, source: str, events: int) -> None:
+        """Told of events that were taken before a restart in place, and have to come again."""
+        self._meter.refused(source, "restart", events)
 
     async def _http(self) -> web.AppRunner:
         file = self._config.file

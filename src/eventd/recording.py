@@ -3,9 +3,9 @@
 ``{"deliver_at", "transport": "mqtt", "topic", "qos", "retain", "properties", "payload"}`` or
 ``{…, "transport": "http", "method", "path", "query", "headers", "payload"}``; a payload is text,
 JSON, or base64 under `payload_b64`. An export adds what makes it replay to the same incidents:
-`received_at`, the `source`'s policy, and lines of transport ``eventd`` for the inputs that were
-no delivery (starts, rule loads, ticks with facts). A line that is a native event with
-`received_at` is read as well.
+`received_at`, the `source`'s policy, the places of `quarantined` events, and lines of transport
+``eventd`` for the inputs that were no delivery (starts, rule loads, ticks with facts). A line that
+is a native event with `received_at` is read as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Raw, Struct
 
-from eventd.core.model import Delivery, Input, SourcePolicy
+from eventd.core.model import QUARANTINED, Delivery, Input, Refused, SourcePolicy
 from eventd.errors import ConfigError
 
 OWN = "eventd"  # the transport of eventd's own inputs
@@ -36,6 +36,7 @@ class Line(Struct, frozen=True):
     delivery: Delivery | None
     own: Input | None = None
     native: bool = False  # the line was a native event: its `source` and `received_at` count
+    quarantined: tuple[int, ...] = ()  # positions of its inputs that were not stepped
 
 
 class _Source(Struct, omit_defaults=True):
@@ -63,6 +64,7 @@ class _Row(Struct, omit_defaults=True):
     payload: Raw = Raw()
     payload_b64: str | None = None
     input: Input | None = None
+    quarantined: tuple[int, ...] = ()
 
 
 _decoder = msgspec.json.Decoder(_Row)
@@ -119,7 +121,7 @@ def parse(text: bytes, sources: dict[str, SourcePolicy]) -> Line:
         query=row.query,
         headers={name.lower(): value for name, value in row.headers.items()},
     )
-    return Line(at, _stamped(delivery, _source_of(row, sources)))
+    return Line(at, _stamped(delivery, _source_of(row, sources)), quarantined=row.quarantined)
 
 
 def line_of(now: datetime, delivery: Delivery | None, inputs: tuple[Input, ...]) -> Iterator[bytes]:
@@ -141,6 +143,11 @@ def line_of(now: datetime, delivery: Delivery | None, inputs: tuple[Input, ...])
         row["payload"] = delivery.payload.decode()
     except UnicodeDecodeError:
         row["payload_b64"] = base64.b64encode(delivery.payload).decode()
+    poison = tuple(
+        i for i, one in enumerate(inputs) if isinstance(one, Refused) and one.reason == QUARANTINED
+    )
+    if poison:
+        row["quarantined"] = poison
     row["received_at"] = _stamp(delivery.received_at)
     row["source"] = _Source(
         delivery.source,

@@ -18,6 +18,7 @@ from msgspec import Struct
 from eventd.clock import Clock, monotonic
 from eventd.core.engine import Engine
 from eventd.core.model import (
+    QUARANTINED,
     Alert,
     AlertChanged,
     AlertCleared,
@@ -83,6 +84,11 @@ class Submission(Struct, frozen=True, gc=False):
         """Bytes accounted in the inbox."""
         return DELIVERY_OVERHEAD + (len(self.delivery.payload) if self.delivery else 0)
 
+    def events(self) -> int:
+        """How many events it holds, refused ones among them; commands are none."""
+        inputs = self.inputs
+        return len(inputs) if self.delivery and inputs and isinstance(inputs[0], _COUNTED) else 0
+
 
 class Step(Struct, frozen=True, gc=False):
     """One journal row: the inputs of one submission, the time they were stepped at, the facts."""
@@ -130,6 +136,10 @@ class Observer(Protocol):
         """Must not raise and must not wait."""
         ...
 
+    def abandoned(self, source: str, events: int) -> None:
+        """Events were taken and will not be committed: their sender has to send them again."""
+        ...
+
 
 class Inbox:
     """Submissions waiting for the engine, bounded in bytes: beyond the cap `put` raises Overloaded.
@@ -146,7 +156,7 @@ class Inbox:
         """
         self.max_bytes = max_bytes
         self.bytes = 0
-        self.inputs = 0  # that wait
+        self.events = 0  # that wait
         self._received = received
         self.wake = asyncio.Event()
         self._items: deque[Submission] = deque()
@@ -164,15 +174,16 @@ class Inbox:
 
     def put(self, item: Submission, *, force: bool = False) -> None:
         """Queue it. Raise Overloaded where there is no room, Stopping where nothing is taken."""
-        if item.delivery is not None and item.inputs and isinstance(item.inputs[0], _COUNTED):
-            self._received(item.delivery.source, len(item.inputs))
         if self._closed:
             raise Stopping
+        events = item.events()
+        if events and item.delivery is not None:
+            self._received(item.delivery.source, events)
         size = item.size()
         if not force and self.bytes + size > self.max_bytes:
             raise Overloaded
         self.bytes += size
-        self.inputs += len(item.inputs)
+        self.events += events
         self._items.append(item)
         if self._room.is_set() and self.crowded:
             self._room.clear()
@@ -198,7 +209,7 @@ class Inbox:
             return None
         item = self._items.popleft()
         self.bytes -= item.size()
-        self.inputs -= len(item.inputs)
+        self.events -= item.events()
         if not self._room.is_set() and not self.crowded:
             self._room.set()
         return item
@@ -231,8 +242,8 @@ class Runtime:
 
     @property
     def waiting(self) -> int:
-        """Inputs taken and not yet committed."""
-        return self.inbox.inputs + self._working
+        """Events taken and not yet committed."""
+        return self.inbox.events + self._working
 
     @property
     def beyond_snapshot(self) -> int:
@@ -338,7 +349,7 @@ class Runtime:
                 self._mark(facts, touched)
         for item in items:
             if quarantined is not None:
-                outcomes.append(Poisoned("the daemon restarts after a poisonous input"))
+                outcomes.append(Poisoned(_RESTARTS))
                 continue
             if not item.inputs:
                 outcomes.append(_PROBED)
@@ -354,14 +365,29 @@ class Runtime:
             outcomes.append(Outcome(len(inputs), duplicates, facts))
         asked = last or any(item.flush for item in items)
         batch = self._batch(steps, touched, quarantined, asked=asked, last=last)
-        self._working = sum(len(item.inputs) for item in items)
+        self._working = sum(item.events() for item in items)
         await self._commit(batch)
         self._working = 0
         for item, outcome in zip(items, outcomes, strict=True):
             item.done(outcome)
         self._observer.observe(batch)
         if quarantined is not None:
+            self._abandon([i for i, o in zip(items, outcomes, strict=True) if type(o) is Poisoned])
             raise Poisoned(quarantined.traceback)
+
+    def _abandon(self, items: list[Submission]) -> None:
+        """Take no more; tell all whose events will not be committed, `items` and who waits.
+
+        The first of `items` holds the poisonous input, which is not abandoned but quarantined.
+        """
+        self.inbox.close()
+        while (item := self.inbox.take()) is not None:
+            item.done(Poisoned(_RESTARTS))
+            items.append(item)
+        for place, item in enumerate(items):
+            events = item.events() - (place == 0)
+            if item.delivery is not None and events > 0:
+                self._observer.abandoned(item.delivery.source, events)
 
     def _step(
         self, item: Submission, inputs: tuple[Input, ...], now: datetime
@@ -384,7 +410,7 @@ class Runtime:
     def _without_quarantined(self, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
         """A quarantined key is answered and never stepped again; its neighbours are."""
         return tuple(
-            Refused(one.source, "quarantined", "it crashed the daemon before", index)
+            Refused(one.source, QUARANTINED, "it crashed the daemon before", index)
             if isinstance(one, Event) and one.key in self._quarantine
             else one
             for index, one in enumerate(inputs)
@@ -508,6 +534,7 @@ class Runtime:
 
 
 _PROBED = Outcome(0, 0, ())
+_RESTARTS = "the daemon restarts after a poisonous input"
 _COUNTED = (Event, Refused)  # what a delivery of events holds; commands are no events
 _OF_ALERTS = (AlertRepeated, AlertChanged, AlertSuppressed, AlertUnsuppressed)
 _OF_INCIDENTS = (

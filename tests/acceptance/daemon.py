@@ -105,9 +105,14 @@ class Daemon:
     """`eventd run` on `folder`; started, killed and started again on the same state."""
 
     def __init__(
-        self, folder: Path, *, mqtt_port: int | None = None, config: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        *,
+        mqtt_port: int | None = None,
+        config: dict[str, Any] | None = None,
+        program: tuple[str, ...] = ("-m", "eventd"),
     ) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self.program = folder, free_port(), program
         self.state = folder / "state"
         self.url = f"http://127.0.0.1:{self.port}"
         settings: dict[str, Any] = {"listen": f"127.0.0.1:{self.port}", "state": str(self.state)}
@@ -139,7 +144,7 @@ class Daemon:
         began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "eventd", "run", "--config", str(self.config), *args],
+                [sys.executable, *self.program, "run", "--config", str(self.config), *args],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(env or {})},
@@ -189,8 +194,11 @@ class Daemon:
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics by name and labels as they stand."""
         _, body = get(f"{self.url}/metrics")
-        rows = [line for line in body.decode().splitlines() if line and not line.startswith("#")]
-        return {name: float(value) for name, _, value in (row.rpartition(" ") for row in rows)}
+        return samples(body)
+
+    def accounts(self) -> dict[str, float]:
+        """What became of the events that were received."""
+        return accounts(self.metrics())
 
     def _ready(self) -> bool:
         assert self.process is not None
@@ -204,6 +212,27 @@ class Daemon:
     def tail(self) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-4000:]
+
+
+def samples(page: bytes) -> dict[str, float]:
+    """Every sample of a page of metrics."""
+    rows = [line for line in page.decode().splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in (row.rpartition(" ") for row in rows)}
+
+
+def accounts(found: dict[str, float]) -> dict[str, float]:
+    """Events by what became of them, of all sources; AssertionError where the sums differ."""
+    parts = ("received", "applied", "duplicate", "refused", "quarantined", "waiting")
+    total = {
+        part: sum(value for name, value in found.items() if _is_of(name, part)) for part in parts
+    }
+    assert total["received"] == sum(total[part] for part in parts[1:]), total
+    return total
+
+
+def _is_of(name: str, part: str) -> bool:
+    suffix = "" if part == "waiting" else "_total"
+    return name.partition("{")[0] == f"eventd_events_{part}{suffix}"
 
 
 # x86-64 and arm64 numbers of pwrite64, fsync, fdatasync

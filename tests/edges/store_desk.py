@@ -30,11 +30,17 @@ class SetClock:
         return self.at
 
 
-class Deaf:
-    """Observes nothing."""
+class Listener:
+    """Remembers what was given up."""
+
+    def __init__(self) -> None:
+        self.given_up: list[tuple[str, int]] = []
 
     def observe(self, batch: Batch) -> None:
         pass
+
+    def abandoned(self, source: str, events: int) -> None:
+        self.given_up.append((source, events))
 
 
 class Life:
@@ -44,7 +50,8 @@ class Life:
         self.store, self.recovered = store, recovered
         self.clock = SetClock(recovered.now or T0)
         self.inbox = Inbox(1 << 26)
-        self.runtime = Runtime(recovered.engine, store, self.clock, self.inbox, Deaf())
+        self.listener = Listener()
+        self.runtime = Runtime(recovered.engine, store, self.clock, self.inbox, self.listener)
         self.runtime.resume(
             recovered.next_seq,
             recovered.snapshot_seq,

@@ -25,12 +25,14 @@ from eventd.core.model import (
     Event,
     Fact,
     Input,
+    Refused,
     Resolve,
     Started,
     Status,
     Window,
 )
-from eventd.errors import Poisoned
+from eventd.errors import Poisoned, Stopping
+from eventd.recording import line_of
 from eventd.runtime import Outcome
 from eventd.store.database import DATABASE
 from eventd.store.journal import iter_journal
@@ -229,6 +231,10 @@ async def test_an_input_that_raises_in_replay_is_quarantined_and_the_rest_goes_o
     assert "the event was poisonous" in str(query(tmp_path, "SELECT traceback FROM quarantine"))
     assert query(tmp_path, "SELECT id FROM incident") == [("INC-000001",)]
     assert wrong(tmp_path) == []
+    *_, exported = iter_journal(tmp_path)
+    assert [isinstance(one, Refused) for one in exported.inputs] == [False, True, False, True]
+    (line,) = line_of(exported.now, exported.delivery, exported.inputs)
+    assert b'"quarantined":[1,3]' in line
 
     async with alive(tmp_path) as life:
         assert life.recovered.poisoned == 0
@@ -250,6 +256,30 @@ async def test_an_input_that_raises_live_is_quarantined_and_what_came_before_cou
         await life.submit(at(2), event("poison"))
     assert query(tmp_path, "SELECT name, incident FROM alert") == [("a", "INC-000001")]
     assert wrong(tmp_path) == []
+
+
+async def test_events_that_a_restart_in_place_leaves_behind_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventd.replay.Engine", Poisonous)
+    monkeypatch.setattr("eventd.runtime.MAX_BATCH_INPUTS", 6)
+    close = Close("INC-000001", "ann")
+    batches: list[tuple[Input, ...]] = [
+        (event("a"),),
+        (event("b"), event("poison"), event("c")),
+        (close,),
+        (event("d"), Refused("zabbix", "invalid", "no")),
+        (event("e"),),  # waits for the next batch
+    ]
+
+    async with alive(tmp_path) as life, asyncio.TaskGroup() as tasks:
+        sent = [tasks.create_task(_poisoned(life.submit(at(1), *one))) for one in batches]
+
+    assert [one.result() for one in sent] == [False, True, True, True, True]
+    assert life.listener.given_up == [("zabbix", 2), ("zabbix", 2), ("zabbix", 1)]
+    assert (len(life.inbox), life.runtime.waiting) == (0, 0)
+    with pytest.raises(Stopping):
+        await life.submit(at(2), event("f"))
 
 
 async def _poisoned(submission: Awaitable[Outcome]) -> bool:

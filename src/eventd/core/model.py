@@ -205,11 +205,14 @@ class Maintenance(Struct, frozen=True, array_like=True):
 # -- inputs ---------------------------------------------------------------------------------
 
 
+QUARANTINED = "quarantined"  # the reason of a Refused that stands for a poisonous input
+
+
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag="refused"):
     """An event, or a whole delivery, that could not be read; journaled and counted."""
 
     source: str
-    reason: str  # closed set: "decode", "invalid", "unknown_source", "too_large", "quarantined"
+    reason: str  # closed set: "decode", "invalid", "unknown_source", "too_large", QUARANTINED
     error: str  # for people
     index: int | None = None  # position in the delivery; None for the whole of it
 

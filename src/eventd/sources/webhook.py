@@ -15,7 +15,7 @@ from aiohttp import web
 from eventd.admission import Credentials
 from eventd.clock import wall
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
-from eventd.errors import DecodeError, EventdError, Overloaded
+from eventd.errors import DecodeError, EventdError, Overloaded, Stopping
 from eventd.runtime import Inbox, Outcome, Submission
 from eventd.sources.decoded import Decoded
 
@@ -143,9 +143,11 @@ class Webhooks:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
             self._inbox.put(Submission(inputs, partial(_settle, future), delivery))
-        except EventdError as error:
+        except Stopping:
+            return unavailable("eventd is stopping")
+        except Overloaded as error:
             meter.refused(source, "overload", len(inputs))
-            return unavailable(str(error) or "eventd is stopping")
+            return unavailable(str(error))
         try:
             outcome = await self._committed(future)
         except EventdError as error:

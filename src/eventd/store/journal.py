@@ -12,6 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from eventd.core.model import (
+    QUARANTINED,
     Alert,
     AlertJoined,
     Delivery,
@@ -19,6 +20,7 @@ from eventd.core.model import (
     Incident,
     Input,
     Maintenance,
+    Refused,
     Silence,
 )
 from eventd.store.database import open_reader
@@ -42,7 +44,10 @@ PAGE_ROWS = 200
 
 
 class JournalRow(NamedTuple):
-    """A journal row for export; `delivery` is None where there was none or it is kept no more."""
+    """A journal row for export; `delivery` is None where there was none or it is kept no more.
+
+    An input that is never stepped again is given as Refused.
+    """
 
     seq: int
     now: datetime
@@ -57,13 +62,22 @@ def iter_journal(state_dir: Path, since_seq: int = 0) -> Iterator[JournalRow]:
     Raises StoreError where the store cannot be read.
     """
     with closing(open_reader(state_dir)) as db:
+        skipped = _skipped(db)
         seq = since_seq
         while rows := db.execute(QUERIES["page_of_journal"], (seq, PAGE_ROWS)).fetchall():
             for at, now, source, body, meta, payload in rows:
                 delivery = None
                 if meta is not None and payload is not None:
                     delivery = structs.replace(decode_delivery(meta), payload=payload)
-                yield JournalRow(at, moment(now), source, delivery, decode_inputs(body))
+                inputs = decode_inputs(body)
+                if skipped:
+                    inputs = tuple(
+                        Refused(source, QUARANTINED, "it raised when it was stepped again", n)
+                        if at + n in skipped
+                        else one
+                        for n, one in enumerate(inputs)
+                    )
+                yield JournalRow(at, moment(now), source, delivery, inputs)
             seq = rows[-1][0] + 1
 
 
@@ -118,7 +132,7 @@ class JournalReader:
 
     def skipped(self) -> frozenset[int]:
         """Positions of inputs that are never stepped again."""
-        return frozenset(seq for (seq,) in self.db.execute(QUERIES["skipped"]))
+        return _skipped(self.db)
 
     def quarantined_keys(self) -> tuple[bytes, ...]:
         """Delivery keys that are never stepped again, newest first, at most 10,000."""
@@ -172,3 +186,7 @@ class JournalReader:
                 window = structs.replace(one.window, ends_at=moment(ended_at))
                 one = structs.replace(one, window=window)
             yield one
+
+
+def _skipped(db: sqlite3.Connection) -> frozenset[int]:
+    return frozenset(seq for (seq,) in db.execute(QUERIES["skipped"]))

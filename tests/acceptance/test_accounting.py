@@ -1,0 +1,115 @@
+"""No event goes missing in the figures, nor in an export, whatever becomes of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.acceptance.daemon import Daemon, Mosquitto, post, until
+from tests.acceptance.test_replay import same_incidents
+
+POISON = """
+import eventd.core.engine as engine
+from eventd.cli import main
+real = engine.Engine._event
+def event(self, event, now, facts):
+    if event.name == "poison":
+        raise ZeroDivisionError("poison")
+    real(self, event, now, facts)
+engine.Engine._event = event
+main()
+"""
+
+
+def poisonable(folder: Path, *, mqtt_port: int | None = None) -> Daemon:
+    """A daemon that raises on events of one name."""
+    script = folder / "poisonable.py"
+    script.write_text(POISON)
+    daemon = Daemon(folder, mqtt_port=mqtt_port, program=(str(script),))
+    daemon.start()
+    return daemon
+
+
+def taken(daemon: Daemon, body: object) -> Callable[[], bool]:
+    """Whether it was taken this time; while the daemon restarts nobody listens."""
+
+    def try_it() -> bool:
+        try:
+            return post(f"{daemon.url}/v1/events", body)[0] == 202
+        except (OSError, http.client.HTTPException):
+            return False
+
+    return try_it
+
+
+def test_what_finds_no_room_is_counted_as_refused(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, config={"limits": {"inbox": "2KiB"}})
+    daemon.start()
+    good = {"name": "good", "id": "g"}
+    bodies = [good, good, [good, {"bad": 1}], b"nonsense", [{"name": f"n{i}"} for i in range(200)]]
+
+    answers = [post(f"{daemon.url}/v1/events", body)[0] for body in bodies]
+
+    assert answers == [202, 202, 202, 400, 503]
+    assert daemon.accounts() == {
+        "received": 205,
+        "applied": 1,
+        "duplicate": 2,
+        "refused": 202,
+        "quarantined": 0,
+        "waiting": 0,
+    }
+    assert daemon.metrics()['eventd_events_refused_total{reason="overload",source="events"}'] == 200
+    assert daemon.stop() == 0
+
+
+def test_a_poisonous_event_is_quarantined_and_the_others_go_on(tmp_path: Path) -> None:
+    daemon = poisonable(tmp_path)
+    batch = [{"name": name, "id": name, "service": "s"} for name in ("good", "poison", "fine")]
+
+    until(taken(daemon, batch), 30.0, "an answer to the batch without its poison")
+
+    assert {alert["name"] for alert in daemon.api("alerts")["items"]} == {"good", "fine"}
+    # twice the three: the neighbours were sent back once, the poison the second time
+    assert daemon.accounts() == {
+        "received": 6,
+        "applied": 2,
+        "duplicate": 0,
+        "refused": 3,
+        "quarantined": 1,
+        "waiting": 0,
+    }
+    assert "ZeroDivisionError" in daemon.log.read_text()
+    assert daemon.stop() == 0
+    assert same_incidents(daemon, tmp_path) == 1
+
+
+def test_the_sums_agree_when_events_stream_in_around_a_poisonous_one(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    daemon = poisonable(tmp_path, mqtt_port=broker.port)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    names = [f"m{n}" for n in range(300)]
+    names[150] = "poison"
+
+    for name in names:
+        event = {"name": name, "id": name, "service": f"s{len(name)}"}
+        client.publish("events/x", json.dumps(event), qos=1)
+    for n in range(100):
+        until(taken(daemon, [{"name": f"h{n}", "id": f"h{n}", "service": "s"}, {"bad": n}]))
+    until(lambda: len(daemon.every("alerts")) == 399, 30.0, "all but the poison")
+    client.disconnect()
+    client.loop_stop()
+
+    total = daemon.accounts()
+    assert (total["quarantined"], total["applied"], total["waiting"]) == (1, 399, 0)
+    assert daemon.metrics()['eventd_events_refused_total{reason="quarantined",source="plant"}'] == 1
+    assert daemon.stop() == 0
+    assert same_incidents(daemon, tmp_path) >= 3
