@@ -152,7 +152,7 @@ async def test_a_key_that_counts_twice_is_named(tmp_path: Path) -> None:
         await life.submit(at(0), event("a", id="1"), event("b", id="2"), clear("b", id="9"))
     # as if the key had not been known: the snapshot forgets it, the redelivery is applied
     async with alive(tmp_path) as life:
-        life.runtime.engine.table.keys._hours.clear()
+        life.runtime.engine.table.keys.hours.clear()
         await life.submit(at(1), event("a", id="1", severity=Severity.CRITICAL))
 
     broken = wrong(tmp_path)

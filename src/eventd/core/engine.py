@@ -169,10 +169,9 @@ class Engine:
             facts.append(EventDuplicate(now, known))
             return
         status = event.status
-        # a heartbeat is never a duplicate: its key recognises nothing
-        if event.strong and status is not Status.HEARTBEAT:
-            if table.keys.add(event.key, now, settings):
-                facts.append(CapHit(now, "keys"))
+        beats = status is Status.HEARTBEAT  # never a duplicate: its key recognises nothing
+        if event.strong and not beats and table.keys.add(event.key, now, settings):
+            facts.append(CapHit(now, "keys"))
         if status is not Status.FIRING and status is not Status.CLEARED:
             facts.append(EventNoted(now, event.source, status))
             if event.window is not None:
@@ -351,11 +350,9 @@ class Engine:
         """
         asked = alert.fingerprint
         if len(finding.alerts) == 1 and finding.alerts[0] == asked:
-            record = self.table.records[asked]
-            if not record.incident and not record.suppressed_by:
-                record.incident = self.incident_table.join(
-                    finding, alert, now, self.settings, facts
-                )
+            alone = self.table.records[asked]
+            if not alone.incident and not alone.suppressed_by:
+                alone.incident = self.incident_table.join(finding, alert, now, self.settings, facts)
                 return
         loose: list[Record] = []
         elsewhere: dict[str, None] = {}
