@@ -490,7 +490,7 @@ class Runtime:
                 self._dirty.update(self._seen)
                 self._seen.clear()
                 self._seen_at = monotonic()
-            alerts = tuple(self._dirty_alerts())
+            alerts = self.engine.known_alerts(self._dirty)
             forgotten = tuple(self._forgotten)
             touched.update(self._counted)
             for gone in (self._dirty, self._forgotten, self._counted):
@@ -498,13 +498,6 @@ class Runtime:
             self._flushed = monotonic()
         incidents = tuple(self._known(touched))
         return Batch(tuple(steps), incidents, alerts, forgotten, quarantined, snapshot, self._seq)
-
-    def _dirty_alerts(self) -> Iterator[Alert]:
-        """Duplicates may speak of what is forgotten or never fired: that has no row."""
-        for fingerprint in self._dirty:
-            alert = self.engine.find_alert(fingerprint)
-            if alert is not None and alert.episode:
-                yield alert
 
     def _known(self, incidents: Iterable[str]) -> Iterator[Incident]:
         """Counters may lag behind the close that dropped the incident: its row stands."""

@@ -125,10 +125,12 @@ class Engine:
         """The alert as it stands. Raises KeyError."""
         return self.table.records[fingerprint].value()
 
-    def find_alert(self, fingerprint: str) -> Alert | None:
-        """The alert as it stands; None where it is not remembered."""
-        record = self.table.records.get(fingerprint)
-        return record.value() if record is not None else None
+    def known_alerts(self, fingerprints: Iterable[str]) -> tuple[Alert, ...]:
+        """Those of them that ever fired and are remembered, as they stand."""
+        records = map(self.table.records.get, fingerprints)
+        return tuple(
+            [record.value() for record in records if record is not None and record.episode]
+        )
 
     def alerts(self) -> Iterator[Alert]:
         """Every alert that ever fired and is remembered, the longest known first."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
-from sys import intern
 
 import msgspec
 from xxhash import xxh3_128_digest, xxh3_128_hexdigest
@@ -67,6 +67,10 @@ def severity_of(word: str) -> Severity | None:
     return _SEVERITIES.get(word) or _SEVERITIES.get(word.strip().lower())
 
 
+# A plain host name, with or without domain and port: what nearly all names are.
+_HOST = re.compile(r"([a-z][a-z0-9-]*)(?:\.[a-z0-9.-]*)?(?::[0-9]+)?")
+
+
 @lru_cache(maxsize=16_384)
 def canonical_ci(name: str) -> str:
     """The name as the inventory compares it: lower case, without port and domain.
@@ -75,16 +79,18 @@ def canonical_ci(name: str) -> str:
     their case.
     """
     name = name.strip().lower()
+    if plain := _HOST.fullmatch(name):
+        return plain[1]
     if "://" in name or "_" in name or "@" in name or "/" in name or " " in name:
-        return intern(name)
+        return name
     if name.startswith("["):  # [v6]:port
-        return intern(name[1:].split("]", 1)[0])
+        return name[1:].split("]", 1)[0]
     if name.count(":") == 1:
         host, port = name.split(":")
         if port.isdigit() and host:
             name = host
     head = name.split(".", 1)[0]
-    return intern(name if not head or head.isdigit() or ":" in name else head)
+    return name if not head or head.isdigit() or ":" in name else head
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

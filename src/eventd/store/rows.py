@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 from msgspec import msgpack
@@ -28,6 +29,7 @@ decode_fact: Callable[[bytes], Fact] = msgpack.Decoder(Fact).decode
 encode_json = msgspec.json.Encoder().encode
 
 
+@lru_cache(maxsize=1_024)
 def micros(at: datetime) -> int:
     """Microseconds since 1970; exact, unlike `timestamp()`."""
     return (at - EPOCH) // MICROSECOND

@@ -82,22 +82,25 @@ class SelectorIndex(Generic[K]):
 
     def matching(self, alert: Alert) -> list[K]:
         """Keys with a selector that matches."""
-        found: dict[int, K] = {}
-        if self._always:
-            _ask(self._always, alert, found)
-        for read, filed in self._fields:
-            if candidates := filed.candidates(read(alert)):
-                _ask(candidates, alert, found)
+        candidates = self._always
+        for read, field in self._fields:
+            if filed := field.candidates(read(alert)):
+                candidates = [*candidates, *filed]
         filed_under, labels = self._labels, alert.labels
         for name in filed_under if len(filed_under) < len(labels) else labels:
             if (
                 (value := labels.get(name)) is not None
-                and (under := filed_under.get(name)) is not None
-                and (candidates := under.candidates(value))
+                and (label := filed_under.get(name)) is not None
+                and (filed := label.candidates(value))
             ):
-                _ask(candidates, alert, found)
-        if len(found) < 2:  # noqa: PLR2004 - nothing to sort
-            return list(found.values())
+                candidates = [*candidates, *filed]
+        found: dict[int, K] = {}
+        for order, key, tests in candidates:
+            for test in tests:
+                if not test(alert):
+                    break
+            else:
+                found[order] = key
         return [found[order] for order in sorted(found)]
 
     def _file(self, order: int, key: K, selector: tuple[Matcher, ...]) -> None:
@@ -131,17 +134,6 @@ class SelectorIndex(Generic[K]):
 
 
 _ASKED = 2
-
-
-def _ask(entries: Sequence[_Entry[K]], alert: Alert, found: dict[int, K]) -> None:
-    for entry in entries:
-        if entry.order in found:
-            continue
-        for test in entry.tests:
-            if not test(alert):
-                break
-        else:
-            found[entry.order] = entry.key
 
 
 def _values(matcher: Matcher) -> tuple[str, ...] | None:

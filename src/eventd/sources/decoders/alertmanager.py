@@ -129,9 +129,7 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
         if label in annotations:
             summary = annotations[label][:MAX_VALUE]
             break
-    links = (alert.generatorURL,) if alert.generatorURL else ()
-    if "runbook_url" in annotations:
-        links = (*links, annotations["runbook_url"])
+    links = _links(alert.generatorURL, annotations.get("runbook_url", ""))
     firing = alert.status == "firing"
     own = alert.fingerprint
     if own:
@@ -164,6 +162,12 @@ def _severity(word: str) -> Severity:
     """Prometheus' habit where there is none, or none that is known: a warning."""
     found = severity_of(word) if word else None
     return Severity.WARNING if found is None else found
+
+
+@lru_cache(maxsize=4_096)
+def _links(generator: str, runbook: str) -> tuple[str, ...]:
+    """Those there are: all alerts of one rule share them."""
+    return tuple(link for link in (generator, runbook) if link)
 
 
 @lru_cache(maxsize=16_384)
