@@ -84,6 +84,7 @@ async def test_the_older_snapshot_is_where_the_replay_starts(tmp_path: Path) -> 
         ("DELETE FROM timeline WHERE kind = 'opened'", "I7", "2 stands where 1 was due"),
         ("UPDATE timeline SET kind = 'reopened' WHERE n = 2", "I7", "reopened while open"),
         ("DELETE FROM ledger WHERE incident = 'INC-000002'", "I3", "INC-000002"),
+        ("INSERT INTO ledger_of VALUES ('INC-000001', 98)", "I3", "INC-000001: is misfiled"),
         ("INSERT INTO ledger SELECT 99, incident, seq, last_seq, at, body FROM ledger LIMIT 1",
          "I3", "INC-000001"),
     ],

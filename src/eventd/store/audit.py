@@ -202,6 +202,8 @@ def _ledger(audit: Audit) -> Finding:
         rows.setdefault(incident, []).extend(kept)
     names = told.keys() | rows.keys()
     wrong = sorted(name or "(none)" for name in names if told.get(name) != rows.get(name))
+    misfiled = audit.reader.db.execute(QUERIES["misfiled_ledger"])
+    wrong += sorted(f"{name or '(none)'}: is misfiled" for (name,) in misfiled)
     return "the ledger is what the replay says", wrong, f"{sum(map(len, rows.values()))} reasons"
 
 

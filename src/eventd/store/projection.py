@@ -132,11 +132,11 @@ class Projection:
             rows.append((row[0], n, *row[1:]))
         return rows
 
-    def ledger_rows(self) -> list[SqlRow]:
-        """One row per incident."""
+    def ledger_rows(self, first: int) -> list[SqlRow]:
+        """One row per incident; ids from `first` on."""
         return [
-            (incident, entries[0][0], entries[-1][0], micros(entries[0][1].at), encode(entries))
-            for incident, entries in self.ledger.items()
+            (at, incident, entries[0][0], entries[-1][0], micros(entries[0][1].at), encode(entries))
+            for at, (incident, entries) in enumerate(self.ledger.items(), first)
         ]
 
 

@@ -33,7 +33,28 @@ INSERT INTO timeline (incident, n, seq, at, kind, actor, body) VALUES (?, ?, ?, 
 
 -- name: add_ledger
 -- Why alerts joined an incident, or none.
-INSERT INTO ledger (incident, seq, last_seq, at, body) VALUES (?, ?, ?, ?, ?)
+INSERT INTO ledger (id, incident, seq, last_seq, at, body) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: ledger_span
+-- The last id, and how far rows are filed.
+SELECT COALESCE((SELECT MAX(id) FROM ledger), 0), id FROM ledger_filed
+
+-- name: file_ledger
+-- File what is not filed yet.
+INSERT INTO ledger_of (incident, id)
+SELECT incident, id FROM ledger WHERE id > (SELECT id FROM ledger_filed) ORDER BY incident, id
+
+-- name: ledger_filed
+-- Rows up to this id are filed.
+UPDATE ledger_filed SET id = ?
+
+-- name: ledger_of_incident
+-- Why its alerts joined, in order.
+SELECT body FROM ledger WHERE id IN (
+    SELECT id FROM ledger_of WHERE incident = ?1
+    UNION ALL
+    SELECT id FROM ledger WHERE id > (SELECT id FROM ledger_filed) AND incident = ?1
+) ORDER BY id
 
 -- name: put_alert
 -- The present value of an alert.
@@ -148,6 +169,14 @@ UPDATE ledger SET last_seq = ?, body = ? WHERE id = ?
 -- Rewriting: reasons from a journal position on.
 DELETE FROM ledger WHERE seq >= ?
 
+-- name: unfile_ledger
+-- Rewriting: what is filed and no longer there.
+DELETE FROM ledger_of WHERE id NOT IN (SELECT id FROM ledger)
+
+-- name: unfiled_ledger
+-- Rewriting: ids are given anew.
+UPDATE ledger_filed SET id = MIN(id, (SELECT COALESCE(MAX(id), 0) FROM ledger))
+
 -- name: unwrite_silences
 -- Rewriting: silences added from a journal position on.
 DELETE FROM silence WHERE seq >= ?
@@ -213,7 +242,13 @@ DELETE FROM timeline WHERE incident IN (SELECT value FROM json_each(?))
 
 -- name: trim_ledger
 -- Retention: of the incidents in a JSON array.
-DELETE FROM ledger WHERE incident IN (SELECT value FROM json_each(?))
+DELETE FROM ledger WHERE id IN (
+    SELECT id FROM ledger_of WHERE incident IN (SELECT value FROM json_each(?))
+)
+
+-- name: trim_ledger_of
+-- Retention: of the incidents in a JSON array.
+DELETE FROM ledger_of WHERE incident IN (SELECT value FROM json_each(?))
 
 -- name: trim_incidents
 -- Retention: the incidents in a JSON array.
@@ -223,9 +258,16 @@ DELETE FROM incident WHERE id IN (SELECT value FROM json_each(?))
 -- Retention: why alerts were in no incident, a bite of it, before a journal position.
 DELETE FROM ledger WHERE id IN (
     SELECT id FROM (
-        SELECT id, at, last_seq FROM ledger WHERE incident = '' ORDER BY id LIMIT 64
+        SELECT l.id, l.at, l.last_seq FROM ledger_of AS o JOIN ledger AS l ON l.id = o.id
+        WHERE o.incident = '' ORDER BY o.id LIMIT 64
     ) WHERE at < ? AND last_seq < ?
 )
+
+-- name: trim_loose_ledger_of
+-- Retention: what is filed of those, once they are gone.
+DELETE FROM ledger_of WHERE incident = '' AND id IN (
+    SELECT id FROM ledger_of WHERE incident = '' ORDER BY id LIMIT 64
+) AND id NOT IN (SELECT id FROM ledger WHERE id = ledger_of.id)
 
 -- name: trim_silences
 -- Retention: those that ended before a journal position, but the last.
@@ -252,6 +294,15 @@ SELECT incident, seq, at, kind, actor, body FROM timeline WHERE seq >= ? ORDER B
 -- name: ledger_from
 -- For `check`: reasons from a journal position on.
 SELECT incident, body FROM ledger WHERE last_seq >= ? ORDER BY id
+
+-- name: misfiled_ledger
+-- For `check`: incidents whose reasons would not be found, or that name what is not there.
+SELECT incident FROM (
+    SELECT incident, id FROM ledger WHERE id <= (SELECT id FROM ledger_filed)
+    EXCEPT SELECT incident, id FROM ledger_of
+)
+UNION
+SELECT incident FROM (SELECT incident, id FROM ledger_of EXCEPT SELECT incident, id FROM ledger)
 
 -- name: lifecycles
 -- For `check`.

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 from eventd.core.model import Alert, AlertJoined, Fact, Incident, Maintenance, Silence
 from eventd.store.database import open_reader
+from eventd.store.queries import QUERIES
 from eventd.store.rows import (
     decode_alert,
     decode_entries,
@@ -68,7 +69,9 @@ class Reader:
 
     async def joined(self, incident: str) -> list[AlertJoined]:
         """Why each alert is in it, in order of joining."""
-        rows = await self._ask("SELECT body FROM ledger", ["incident = ?"], [incident], "id", -1)
+        rows = await self._run(
+            lambda db: db.execute(QUERIES["ledger_of_incident"], (incident,)).fetchall()
+        )
         facts = [fact for (body,) in rows for _, fact in decode_entries(body)]
         return [fact for fact in facts if isinstance(fact, AlertJoined)][:MAX_REASONS]
 

@@ -62,11 +62,13 @@ class Retention:
                 return True
             if _deleted(db, "trim_journal", before, floor) + _deleted(db, "trim_orphans"):
                 return True
+            self._tables.file_ledger()
             if _deleted(db, "trim_loose_ledger", before, floor):
+                _deleted(db, "trim_loose_ledger_of")
                 return True
             (names,) = db.execute(QUERIES["old_incidents"], (before, floor)).fetchone()
             if msgspec.json.decode(names):
-                for name in ("trim_timeline", "trim_ledger", "trim_incidents"):
+                for name in ("trim_timeline", "trim_ledger", "trim_ledger_of", "trim_incidents"):
                     db.execute(QUERIES[name], (names,))
                 return True
             ended = _deleted(db, "trim_silences", before, floor)

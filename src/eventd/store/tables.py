@@ -25,6 +25,9 @@ from eventd.store.rows import (
     micros,
 )
 
+# Ledger rows that are not filed by incident: readers look through so many, 1 ms.
+FILE_EVERY = 4_000
+
 _decode_heads = msgspec.json.Decoder(dict[str, int]).decode
 
 
@@ -42,16 +45,20 @@ class Tables:
         self.now = 0  # microseconds; of the last row
         self.payloads = RecentPayloads(int.from_bytes(os.urandom(8), "little"))
         self._rules = ""
+        self._ledger_end = 0  # the last id given
+        self._ledger_filed = 0  # up to this one they are filed by incident
 
     def load(self) -> None:
         """Find out where the journal ends."""
         last = self.db.execute(QUERIES["journal_span"]).fetchone()
         if last is not None:
             _, self.next_seq, self.now, self._rules = last
+        self._find_ledger()
 
     def write(self, batch: Batch) -> int:
         """Write a batch; the bytes it brought, roughly."""
         steps, rules = batch.steps, self._rules
+        ledger = self._ledger_end, self._ledger_filed
         journal: list[SqlRow] = []
         deliveries: list[SqlRow] = []
         written = 0
@@ -80,6 +87,7 @@ class Tables:
                     self._add_quarantine(batch.quarantined, None)
         except BaseException:
             self.payloads.rolled_back()
+            self._ledger_end, self._ledger_filed = ledger
             raise
         self.payloads.committed()
         if steps:
@@ -122,7 +130,7 @@ class Tables:
             (heads,) = db.execute(QUERIES["timeline_heads"], (names,)).fetchone()
             insert(db, "add_timeline", rows.timeline_rows(_decode_heads(heads)))
         if rows.ledger:
-            insert(db, "add_ledger", rows.ledger_rows())
+            self._add_ledger(rows)
         insert(db, "add_silence", rows.silences)
         insert(db, "add_maintenance", rows.maintenance)
         if rows.ended_silences:
@@ -130,6 +138,24 @@ class Tables:
         if rows.ended_maintenance:
             db.executemany(QUERIES["end_maintenance"], rows.ended_maintenance)
         insert(db, "put_incident", [incident_row(one) for one in incidents])
+
+    def _find_ledger(self) -> None:
+        end, self._ledger_filed = self.db.execute(QUERIES["ledger_span"]).fetchone()
+        self._ledger_end = max(end, self._ledger_filed)
+
+    def _add_ledger(self, rows: Projection) -> None:
+        """Add the rows; file them when there are enough for it to be cheap."""
+        insert(self.db, "add_ledger", rows.ledger_rows(self._ledger_end + 1))
+        self._ledger_end += len(rows.ledger)
+        if self._ledger_end - self._ledger_filed >= FILE_EVERY:
+            self.file_ledger()
+
+    def file_ledger(self) -> None:
+        """File all ledger rows by incident. Inside a transaction of the caller's."""
+        if self._ledger_filed < self._ledger_end:
+            self.db.execute(QUERIES["file_ledger"])
+            self.db.execute(QUERIES["ledger_filed"], (self._ledger_end,))
+            self._ledger_filed = self._ledger_end
 
     def _put_alerts(self, alerts: Sequence[Alert], forgotten: Sequence[str]) -> None:
         """Forgotten ones first: an alert may have fired again since."""
@@ -164,4 +190,7 @@ class Tables:
             kept = [entry for entry in decode_entries(body) if entry[0] < seq]
             db.execute(QUERIES["cut_ledger"], (kept[-1][0], encode(kept), row))
         db.execute(QUERIES["unwrite_ledger"], (seq,))
+        db.execute(QUERIES["unfile_ledger"])
+        db.execute(QUERIES["unfiled_ledger"])
+        self._find_ledger()
         db.execute(QUERIES["unwrite_alerts"])

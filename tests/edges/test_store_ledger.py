@@ -1,0 +1,66 @@
+"""The ledger is found by incident, filed or not, and in stores that are older than the filing."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.builders import at, event, group_rule, load
+from tests.edges.store_desk import alive, query, wrong
+
+from eventd.store import tables
+from eventd.store.database import DATABASE, SCHEMA
+from eventd.store.reader import Reader
+from eventd.store.sqlite import SqliteStore
+
+
+@pytest.mark.parametrize("every", [1, 3, 1_000])
+async def test_reasons_are_found_filed_or_not(
+    tmp_path: Path, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "FILE_EVERY", every)
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), load(group_rule()))
+        for n in range(8):
+            service = f"s{n % 2}"
+            await life.submit(
+                at(n + 1), event(f"a{n}", service=service), event(f"b{n}", service="s2")
+            )
+
+    async with Reader(tmp_path) as reader:
+        joined = [fact.fingerprint for fact in await reader.joined("INC-000001")]
+
+    assert joined == [event(f"a{n}", service="s0").fingerprint for n in range(0, 8, 2)]
+    assert wrong(tmp_path) == []
+
+
+async def test_a_store_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    await _one_incident(tmp_path)
+    _back_to_schema_1(tmp_path)
+
+    async with SqliteStore.open(tmp_path):
+        pass
+
+    async with Reader(tmp_path) as reader:
+        (fact,) = await reader.joined("INC-000001")
+    assert fact.fingerprint == event("a").fingerprint
+    assert query(tmp_path, "PRAGMA user_version") == [(SCHEMA,)]
+    assert wrong(tmp_path) == []
+
+
+async def _one_incident(state: Path) -> None:
+    async with alive(state) as life:
+        await life.submit(at(0), load(group_rule()))
+        await life.submit(at(1), event("a"))
+
+
+def _back_to_schema_1(state: Path) -> None:
+    """Undo schema/002.sql: what a daemon of that age would have left."""
+    with closing(sqlite3.connect(state / DATABASE)) as db:
+        db.executescript(
+            "DROP TABLE ledger_of; DROP TABLE ledger_filed;"
+            "CREATE INDEX ledger_by_incident ON ledger (incident, id);"
+            "PRAGMA user_version = 1;"
+        )
