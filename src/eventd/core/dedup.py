@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
 from math import ceil
-from sys import intern
 
 from msgspec import Struct
 
-from eventd.core.labels import shared
+from eventd.core.labels import shared, shared_labels
 from eventd.core.model import Alert, Arrival, Event, Settings, Severity, Status
 
 HOUR = 3600  # s
@@ -198,14 +197,14 @@ class AlertTable:
         firing = event.status is Status.FIRING
         record = Record(
             event.fingerprint,
-            intern(event.source),
-            intern(event.name),
+            shared(event.source),
+            shared(event.name),
             event.ci,
-            intern(event.service),
+            shared(event.service),
             event.summary,
             event.status,
             event.severity,
-            shared(event.labels),
+            shared_labels(event.labels),
             event.links,
             min(said, now) if firing else now,
             now,
@@ -251,7 +250,7 @@ class AlertTable:
         record.incident = record.suppressed_by = ""
         record.measured = event.value
         record.occurrence = event.quiet_for > 0
-        record.labels = shared(event.labels)
+        record.labels = shared_labels(event.labels)
         record.links = event.links
 
     @staticmethod

@@ -238,8 +238,7 @@ class Engine:
         if not record.incident and self._suppress(record, alert, now, facts):
             return
         seen = Seen(alert, Transition.REPEATED)
-        for state in self.rules.on_repeat(alert):
-            self._ask(state, seen, now, facts)
+        self._ask(self.rules.on_repeat(alert), record, seen, now, facts)
 
     def _promise(
         self, event: Event, record: Record, now: datetime, *, extend: bool = False
@@ -271,7 +270,8 @@ class Engine:
         facts: list[Fact],
     ) -> None:
         """Suppress a firing alert, or ask the rules about it."""
-        if self.suppressions.any and self._suppress(record, alert, now, facts):
+        covers = self.suppressions.silences or self.suppressions.windows
+        if covers and self._suppress(record, alert, now, facts):
             return
         self._ask_all(record, alert, transition, now, facts)
         if not record.incident:
@@ -328,34 +328,40 @@ class Engine:
         facts: list[Fact],
     ) -> None:
         self.rules.forget(record.fingerprint)
-        seen = Seen(alert, transition)
-        for state in self.rules.index.matching(alert):
-            self._ask(state, seen, now, facts)
+        self._ask(self.rules.index.matching(alert), record, Seen(alert, transition), now, facts)
 
-    def _ask(self, state: RuleState, seen: Seen, now: datetime, facts: list[Fact]) -> None:
-        dropped = state.dropped
-        try:
-            findings = tuple(state.observe(seen, now))
-        except Exception as error:  # noqa: BLE001 - a rule that raises is switched off, others go on
-            self.rules.switch_off(state, repr(error))
-            facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
-            return
-        if state.dropped != dropped:
-            facts.append(CapHit(now, "groups"))
-        for finding in findings:
-            self._take(finding, seen.alert, now, facts)
+    def _ask(
+        self,
+        states: list[RuleState],
+        record: Record,
+        seen: Seen,
+        now: datetime,
+        facts: list[Fact],
+    ) -> None:
+        for state in states:
+            dropped = state.dropped
+            try:
+                findings = tuple(state.observe(seen, now))
+            except Exception as error:  # noqa: BLE001 - such a rule is switched off, others go on
+                self.rules.switch_off(state, repr(error))
+                facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
+                continue
+            if state.dropped != dropped:
+                facts.append(CapHit(now, "groups"))
+            for finding in findings:
+                if len(finding.alerts) > 1 or record.incident or record.suppressed_by:
+                    self._take(finding, seen.alert, now, facts)
+                else:
+                    record.incident = self.incident_table.join(
+                        finding, seen.alert, now, self.settings, facts
+                    )
 
     def _take(self, finding: Finding, alert: Alert, now: datetime, facts: list[Fact]) -> None:
         """An alert belongs to the first incident that claims it; a finding takes what is left.
 
-        `alert` is the one the rule was asked about.
+        `alert` is the one the rule was asked about, and among the finding's.
         """
         asked = alert.fingerprint
-        if len(finding.alerts) == 1 and finding.alerts[0] == asked:
-            alone = self.table.records[asked]
-            if not alone.incident and not alone.suppressed_by:
-                alone.incident = self.incident_table.join(finding, alert, now, self.settings, facts)
-                return
         loose: list[Record] = []
         elsewhere: dict[str, None] = {}
         for fingerprint in finding.alerts:

@@ -47,19 +47,27 @@ SEVERITY_NAMES = {s: s.name.lower() for s in Severity}
 
 MAX_TEXTS = 8_192  # texts remembered, so that they are stored once
 
-_texts: dict[str, str] = {}
 
+class _Texts(dict[str, str]):
+    """Texts seen a moment ago, each by itself.
 
-def shared(labels: Mapping[str, str]) -> dict[str, str]:
-    """The same labels, texts that were seen a moment ago stored once: alerts share most of theirs.
-
-    Beyond the cap all are forgotten: what is said again is soon known again, the rest does not
-    stay. (`sys.intern` would keep an entry for every text that is said but once.)
+    At the cap all are forgotten: what is said again is soon known again, the rest does not stay.
+    (`sys.intern` would keep an entry for every text that is said but once.)
     """
-    if len(_texts) > MAX_TEXTS:
-        _texts.clear()
-    share = _texts.setdefault
-    return {share(name, name): share(value, value) for name, value in labels.items()}
+
+    def __missing__(self, text: str) -> str:
+        if len(self) >= MAX_TEXTS:
+            self.clear()
+        self[text] = text
+        return text
+
+
+shared = _Texts().__getitem__  # the same text, stored once
+
+
+def shared_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """The same labels, their texts stored once: alerts share most of theirs."""
+    return dict(zip(map(shared, labels), map(shared, labels.values()), strict=True))
 
 
 def severity_of(word: str) -> Severity | None:

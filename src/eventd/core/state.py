@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 from datetime import datetime
-from sys import intern
 
 from msgspec import Struct
 
 from eventd.core.dedup import AlertTable, Record
 from eventd.core.incidents import IncidentRecord, IncidentTable
-from eventd.core.labels import shared
+from eventd.core.labels import shared, shared_labels
 from eventd.core.model import (
     Alert,
     Incident,
@@ -113,9 +112,9 @@ class State:
 
     def remember(self, record: Record) -> None:
         """Take up an alert, its texts stored once."""
-        record.labels = shared(record.labels)
-        record.source, record.name = intern(record.source), intern(record.name)
-        record.ci, record.service = intern(record.ci), intern(record.service)
+        record.labels = shared_labels(record.labels)
+        record.source, record.name = shared(record.source), shared(record.name)
+        record.ci, record.service = shared(record.ci), shared(record.service)
         self.table.records[record.fingerprint] = record
         if record.suppressed_by:
             self.suppressions.hold(record.suppressed_by, record.fingerprint)

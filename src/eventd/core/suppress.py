@@ -27,11 +27,6 @@ class Suppressions:
         self._by_ci: dict[str, dict[str, None]] = {}
         self._by_service: dict[str, dict[str, None]] = {}
 
-    @property
-    def any(self) -> bool:
-        """Whether there is one at all."""
-        return bool(self.silences or self.windows)
-
     def cover(self, alert: Alert, now: datetime) -> str:
         """The id of what suppresses the alert now, or ""."""
         if self.silences:

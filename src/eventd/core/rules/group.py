@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from eventd.core.model import Grouped
-from eventd.core.rules.rule import Finding, Kind, Rule, Seen, group_of
+from eventd.core.rules.rule import Finding, Grouping, Kind, Rule, Seen
 
 
 class Spec(Kind, frozen=True, forbid_unknown_fields=True):
@@ -26,13 +26,15 @@ class State:
     def __init__(self, rule: Rule, max_groups: int) -> None:
         """`max_groups` is for kinds that remember."""
         self.rule, self.max_groups = rule, max_groups
+        self._grouping = Grouping(rule.by)
 
     def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
         """Holds at once."""
         rule, alert = self.rule, seen.alert
-        group = group_of(rule, alert)
-        if group is None:
+        values = self._grouping.of(alert)
+        if values is None:
             return ()
+        group = self._grouping.named(values)
         return (Finding(rule, group, (alert.fingerprint,), Grouped(rule.name, group)),)
 
     def dump(self) -> list[object]:

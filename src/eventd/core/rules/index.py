@@ -3,12 +3,15 @@
 Each selector is filed under one matcher that a look-up can answer: an equality, a list of plain
 alternatives, or a pattern (all patterns on a label are one RE2 set, matched in a single pass).
 Only a selector without any of these is asked every time; `scanned` counts them.
+
+Most alerts say nothing new in what the selectors read: for those the answer is remembered.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
 import re2
@@ -19,7 +22,11 @@ from eventd.core.rules.selectors import READERS, Test, compile_matcher, pattern_
 K = TypeVar("K")
 
 _PLAIN = re.compile(r"[A-Za-z0-9 _\-:/]+(?:\|[A-Za-z0-9 _\-:/]+)*")  # eventd's own pattern
-MAX_KNOWN = 4_096  # values of a label whose patterns are remembered
+MAX_KNOWN = 4_096  # values of a label whose patterns are remembered, and answers of an index
+MAX_READ = 16  # labels and fields that an answer may depend on to be remembered
+# Fields as an answer depends on them, and those that nearly every alert has for itself.
+_ATTRIBUTES = {**{name: name for name in (*READERS, "value")}, "alertname": "name"}
+_ITS_OWN = frozenset({"ci", "summary", "value"})
 SET_MEMORY = 256 << 20  # bytes RE2 may spend on the patterns of one label
 
 
@@ -65,6 +72,8 @@ class SelectorIndex(Generic[K]):
         """Each key comes with its selectors, of which any may match."""
         self._labels: dict[str, _Label[K]] = {}
         self._always: list[_Entry[K]] = []
+        self._reads: dict[str, None] = {}
+        self._answers: dict[tuple[object, ...], list[K]] = {}
         for order, (key, selectors) in enumerate(entries):
             for selector in selectors:
                 self._file(order, key, selector)
@@ -74,6 +83,7 @@ class SelectorIndex(Generic[K]):
         self._fields: list[tuple[Callable[[Alert], str], _Label[K]]] = [
             (READERS[name], self._labels.pop(name)) for name in READERS if name in self._labels
         ]
+        self._what_counts = _what_counts(list(self._reads))
 
     @property
     def scanned(self) -> int:
@@ -81,7 +91,18 @@ class SelectorIndex(Generic[K]):
         return len(self._always)
 
     def matching(self, alert: Alert) -> list[K]:
-        """Keys with a selector that matches."""
+        """Keys with a selector that matches, in the order they were added; not to be changed."""
+        if self._what_counts is None:
+            return self._look_up(alert)
+        key = self._what_counts(alert)
+        found = self._answers.get(key)
+        if found is None:
+            if len(self._answers) >= MAX_KNOWN:
+                self._answers.clear()
+            found = self._answers[key] = self._look_up(alert)
+        return found
+
+    def _look_up(self, alert: Alert) -> list[K]:
         candidates = self._always
         for read, field in self._fields:
             if filed := field.candidates(read(alert)):
@@ -104,6 +125,7 @@ class SelectorIndex(Generic[K]):
         return [found[order] for order in sorted(found)]
 
     def _file(self, order: int, key: K, selector: tuple[Matcher, ...]) -> None:
+        self._reads.update(dict.fromkeys(matcher.label for matcher in selector))
         anchor = min(range(len(selector)), key=lambda i: self._cost(selector[i]), default=None)
         if anchor is None or self._cost(selector[anchor])[0] >= _ASKED:
             tests = tuple(compile_matcher(m) for m in selector)
@@ -134,6 +156,18 @@ class SelectorIndex(Generic[K]):
 
 
 _ASKED = 2
+
+
+def _what_counts(names: list[str]) -> Callable[[Alert], tuple[object, ...]] | None:
+    """Reads all that selectors on these names depend on; None where it is hardly ever the same."""
+    if len(names) > MAX_READ or not _ITS_OWN.isdisjoint(names):
+        return None
+    labels = [name for name in names if name not in _ATTRIBUTES]
+    fields = [_ATTRIBUTES[name] for name in names if name in _ATTRIBUTES]
+    if not fields:
+        return lambda alert: tuple(map(alert.labels.get, labels))
+    of_fields = attrgetter(*fields)
+    return lambda alert: (of_fields(alert), *map(alert.labels.get, labels))
 
 
 def _values(matcher: Matcher) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from eventd.core.model import Alert, Because, Matcher
-from eventd.core.rules.selectors import field_of
+from eventd.core.rules.selectors import reader_of
 from eventd.errors import RuleError
 
 T = TypeVar("T")
@@ -128,15 +128,22 @@ class RuleState(Protocol):
         ...
 
 
-def group_of(rule: Rule, alert: Alert) -> dict[str, str] | None:
-    """The alert's values of the rule's `by` labels; None where it lacks one of them."""
-    group = {}
-    for label in rule.by:
-        value = field_of(alert, label)
-        if not value:
-            return None
-        group[label] = value
-    return group
+class Grouping:
+    """What tells a rule's groups apart: the values of its `by` labels."""
+
+    def __init__(self, by: tuple[str, ...]) -> None:
+        """In the order the rule names them."""
+        self._by = by
+        self._readers = tuple(map(reader_of, by))
+
+    def of(self, alert: Alert) -> tuple[str, ...] | None:
+        """The alert's values; None where it lacks one of them."""
+        values = tuple([read(alert) for read in self._readers])
+        return values if all(values) else None
+
+    def named(self, values: tuple[str, ...]) -> dict[str, str]:
+        """The values by their labels."""
+        return dict(zip(self._by, values, strict=True))
 
 
 def decode_hook(kind: type, value: object) -> object:  # noqa: ARG001 - Span alone is not msgspec's

@@ -85,10 +85,14 @@ def _unescape(quoted: str) -> str:
     return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], "\\" + m[1]), quoted)
 
 
+def reader_of(label: str) -> Callable[[Alert], str]:
+    """What reads the text a matcher on `label` looks at; "" where the alert has no such label."""
+    return READERS.get(label) or (lambda alert: alert.labels.get(label, ""))
+
+
 def field_of(alert: Alert, label: str) -> str:
-    """The text a matcher on `label` looks at; "" where the alert has no such label."""
-    read = READERS.get(label)
-    return alert.labels.get(label, "") if read is None else read(alert)
+    """That text. Where the same label is asked for again and again, keep its reader."""
+    return reader_of(label)(alert)
 
 
 def compile_matcher(matcher: Matcher, path: str = "match") -> Test:
@@ -100,14 +104,15 @@ def compile_matcher(matcher: Matcher, path: str = "match") -> Test:
         value = SEVERITY_NAMES[_severity(value, path)]
     if label == "value":
         raise RuleError(path, f"value{op}{value!r} compares text", "use < <= > >= with value")
+    read = reader_of(label)
     if op == "=":
-        return lambda alert: field_of(alert, label) == value
+        return lambda alert: read(alert) == value
     if op == "!=":
-        return lambda alert: field_of(alert, label) != value
+        return lambda alert: read(alert) != value
     pattern = pattern_of(value, path)
     if op == "=~":
-        return lambda alert: pattern.fullmatch(field_of(alert, label)) is not None
-    return lambda alert: pattern.fullmatch(field_of(alert, label)) is None
+        return lambda alert: pattern.fullmatch(read(alert)) is not None
+    return lambda alert: pattern.fullmatch(read(alert)) is None
 
 
 @lru_cache(maxsize=65_536)

@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.model import Alert, Counted
-from eventd.core.rules.rule import Finding, Kind, Rule, Seen, Transition, group_of
+from eventd.core.model import Counted
+from eventd.core.rules.rule import Finding, Grouping, Kind, Rule, Seen, Transition
 
 Group = tuple[str, ...]
 
@@ -60,6 +60,7 @@ class State:
         self.repeats = rule.spec.of == "events"
         self._count = rule.spec.count
         self._within = timedelta(seconds=rule.within)
+        self._grouping = Grouping(rule.by)
         self.max_groups = max_groups
         self.dropped = 0
         self._number = 0
@@ -71,10 +72,9 @@ class State:
         """Holds for all in the window when the count is reached, then for each that keeps it so."""
         if seen.transition is Transition.CHANGED and not self.repeats:
             return ()
-        labels = group_of(self.rule, seen.alert)
-        if labels is None:
+        key = self._grouping.of(seen.alert)
+        if key is None:
             return ()
-        key = tuple(labels.values())
         group = self._groups.get(key)
         if group is None:
             self._groups[key] = _Once(now, seen.alert.fingerprint)
@@ -85,7 +85,7 @@ class State:
             once, group = group, _Sightings()
             self._groups[key] = group
             self._see(group, once.at, once.fingerprint)
-        return self._again(group, labels, seen.alert, now)
+        return self._again(key, group, seen.alert.fingerprint, now)
 
     def dump(self) -> list[object]:
         """Groups in order, the running number first."""
@@ -103,9 +103,8 @@ class State:
             group.seen.update((k, seen) for k, seen in items if k is not None)
 
     def _again(
-        self, group: _Sightings, labels: dict[str, str], alert: Alert, now: datetime
+        self, key: Group, group: _Sightings, fingerprint: str, now: datetime
     ) -> Iterable[Finding]:
-        fingerprint = alert.fingerprint
         self._see(group, now, fingerprint)
         self._shorten(group, now)
         if len(group.seen) < self._count:
@@ -115,8 +114,9 @@ class State:
         if not group.full:
             group.full = True
             alerts = tuple(dict.fromkeys(fp for _, fp in group.seen.values()))
-        because = Counted(self.rule.name, labels, len(group.seen), self._count, self.rule.within)
-        return (Finding(self.rule, labels, alerts, because),)
+        rule, labels = self.rule, self._grouping.named(key)
+        because = Counted(rule.name, labels, len(group.seen), self._count, rule.within)
+        return (Finding(rule, labels, alerts, because),)
 
     def _see(self, group: _Sightings, at: datetime, fingerprint: str) -> None:
         self._number += 1
