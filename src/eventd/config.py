@@ -77,6 +77,7 @@ class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
     forget_after: Span = Span(86_400)
     start_grace: Span = Span(300)
     max_alerts: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 250_000
+    storm_above: Annotated[int, Meta(ge=100, le=10_000_000)] = 60_000
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
@@ -208,6 +209,7 @@ class Config(Struct, frozen=True):
             start_grace=float(self.file.alerts.start_grace),
             forget_after=float(self.file.alerts.forget_after),
             max_alerts=self.file.alerts.max_alerts,
+            storm_above=self.file.alerts.storm_above,
         )
 
     def policies(self) -> dict[str, SourcePolicy]:

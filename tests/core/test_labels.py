@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventd.core.labels import (
+    MAX_TEXTS,
     canonical_ci,
     delivery_key,
     event_key,
@@ -12,6 +13,7 @@ from eventd.core.labels import (
     fingerprint_of,
     payload_key,
     severity_of,
+    shared_labels,
 )
 from eventd.core.model import Severity
 
@@ -86,6 +88,16 @@ def test_fingerprints_are_the_same_on_every_machine() -> None:
     assert fingerprint_of("s", "n", "c", "v", {"b": "2", "a": "1"}) == (
         "1f1949a6c63dddb4b209bf05d38fb026"
     )
+
+
+def test_texts_are_stored_once_and_forgotten_at_the_cap() -> None:
+    once, again = ({"site": f"fra{n}"} for n in (1, 1))  # equal, and not the same text
+    once, again = shared_labels(once), shared_labels(again)
+
+    assert once["site"] is again["site"]
+    for n in range(MAX_TEXTS):
+        assert shared_labels({"host": f"h{n}"}) == {"host": f"h{n}"}
+    assert shared_labels({"site": "fra1"})["site"] is not once["site"]
 
 
 def test_keys_tell_their_parts_apart() -> None:

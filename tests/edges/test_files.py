@@ -32,6 +32,10 @@ WRONG = [
         f"{{{GOOD}, {MATCH}, threshold: {{}}}}",
         ": expected exactly one kind, got group and threshold (one of: group, threshold)",
     ),
+    (
+        f"{{name: storm, by: [service], within: 5m, {MATCH}}}",
+        '.name: "storm" is a rule of eventd\'s own (choose another name)',
+    ),
     ("text", ": expected a rule, got 'text' (a mapping with name, by, within, …)"),
     (
         f"{{name: a, within: 5m, {MATCH}}}",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.builders import T0
 
 from eventd.core.model import Alert, Matcher, Severity, Status
-from eventd.core.rules.index import SelectorIndex
+from eventd.core.rules.index import MAX_KNOWN, SelectorIndex
 from eventd.core.rules.selectors import READERS, compile_matcher
 
 Selector = tuple[Matcher, ...]
@@ -104,3 +104,19 @@ def test_only_selectors_that_no_look_up_answers_are_asked_every_time() -> None:
     index = SelectorIndex((key, [selector]) for key, selector in enumerate(answered + always))
 
     assert index.scanned == len(always)
+
+
+def test_answers_are_forgotten_at_the_cap_and_stay_right() -> None:
+    index = SelectorIndex([("host", [(Matcher("host", "=~", "h.*1"),)])])
+
+    for n in range(MAX_KNOWN + 10):
+        alert = seen_on(f"h{n}")
+        assert index.matching(alert) == (["host"] if f"{n}".endswith("1") else [])
+    assert len(index._answers) <= MAX_KNOWN
+
+
+def seen_on(host: str) -> Alert:
+    return Alert(
+        "f" * 32, "s", "n", "", "", "", Status.FIRING, Severity.MAJOR, {"host": host}, (),
+        T0, T0, None, 1, 1, "", "",
+    )  # fmt: skip

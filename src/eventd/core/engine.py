@@ -29,6 +29,7 @@ from eventd.core.model import (
     EventNoted,
     EventRefused,
     Fact,
+    Grouped,
     Incident,
     Input,
     LoadRules,
@@ -44,13 +45,16 @@ from eventd.core.model import (
     SilenceEnded,
     Started,
     Status,
+    Stormed,
     Tick,
     seconds,
 )
-from eventd.core.rules.rule import Finding, RuleState, Seen, Transition
+from eventd.core.rules.rule import STORM, Finding, RuleState, Seen, Transition
 from eventd.core.rules.selectors import check
 from eventd.core.snapshot import Restored, Snapshot
 from eventd.core.state import State
+from eventd.core.storms import CHECK_EVERY, Storm, reason, urgent
+from eventd.core.storms import finding as storm_finding
 from eventd.errors import RuleError
 
 Other = Refused | Tick | Started | LoadRules | Command
@@ -72,6 +76,7 @@ class Engine:
         self.settings = state.settings
         self.table, self.rules = state.table, state.rules
         self.suppressions, self.timers = state.suppressions, state.timers
+        self.storms = state.storms
         self.incident_table = state.incidents
 
     @classmethod
@@ -187,7 +192,7 @@ class Engine:
                 self._make_room(now, facts)
             record = table.add(event, now, settings)
             if status is Status.FIRING:
-                self._fired(event, record, now, facts)
+                self._fired(event, record, now, facts, new=True)
             else:
                 forget_at = now + seconds(settings.forget_after)
                 self.timers.set(("forget", record.fingerprint), forget_at)
@@ -227,11 +232,14 @@ class Engine:
             case Outcome.CLEARED:
                 self._cleared(record, now, ClearReason.SENT, facts)
 
-    def _fired(self, event: Event, record: Record, now: datetime, facts: list[Fact]) -> None:
+    def _fired(
+        self, event: Event, record: Record, now: datetime, facts: list[Fact], *, new: bool = False
+    ) -> None:
         self._promise(event, record, now)
         alert = record.value()
         facts.append(AlertFired(now, alert))
-        self._judge(record, alert, Transition.FIRED, now, facts)
+        storm = self.storms.count(alert, now, self.settings.storm_above) if new else None
+        self._judge(record, alert, Transition.FIRED, now, facts, storm)
 
     def _repeated(self, record: Record, now: datetime, facts: list[Fact]) -> None:
         alert = record.value()
@@ -268,14 +276,44 @@ class Engine:
         transition: Transition,
         now: datetime,
         facts: list[Fact],
+        storm: Storm | None = None,
     ) -> None:
-        """Suppress a firing alert, or ask the rules about it."""
+        """Suppress a firing alert, or ask the rules about it; in a storm, only the urgent ones."""
         covers = self.suppressions.silences or self.suppressions.windows
         if covers and self._suppress(record, alert, now, facts):
             return
-        self._ask_all(record, alert, transition, now, facts)
+        if storm is None:
+            self._ask_all(record, alert, transition, now, facts)
+        else:
+            self._storm(storm, record, alert, now, facts)
         if not record.incident:
             facts.append(AlertUnmatched(now, record.fingerprint, record.episode))
+
+    def _storm(
+        self, storm: Storm, record: Record, alert: Alert, now: datetime, facts: list[Fact]
+    ) -> None:
+        asked = urgent(self.rules.index.matching(alert))
+        self._ask(asked, record, Seen(alert, Transition.FIRED), now, facts)
+        if record.incident:
+            return
+        because: Grouped | Stormed = Grouped(STORM, {"source": alert.source})
+        if not storm.incident:
+            because = reason(alert.source, storm, self.settings.storm_above)
+            storm.told = storm.alerts
+            self.timers.set(("storm", alert.source), now + CHECK_EVERY)
+        storm.incident = record.incident = self.incident_table.join(
+            storm_finding(alert, because), alert, now, self.settings, facts
+        )
+
+    def _check_storm(self, source: str, at: datetime, facts: list[Fact]) -> None:
+        """Say how it goes on whenever it has doubled, and when it is over."""
+        storm, over = self.storms.check(source, at, self.settings.storm_above)
+        if over or storm.alerts >= 2 * storm.told:
+            storm.told = storm.alerts
+            because = reason(source, storm, self.settings.storm_above)
+            facts += self.incident_table.remark(storm.incident, because, at)
+        if not over:
+            self.timers.set(("storm", source), at + CHECK_EVERY)
 
     def _suppress(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> bool:
         """Suppress a firing alert of no incident, where a silence or a window covers it now."""
@@ -526,5 +564,7 @@ class Engine:
                 self._end_silence(key, "", at, facts)
             case "maintenance":
                 self._end_window(key, at, facts)
+            case "storm":
+                self._check_storm(key, at, facts)
             case _:
                 raise ValueError(kind)

@@ -31,6 +31,7 @@ from eventd.core.model import (
     Resolve,
     Settings,
     Severity,
+    Stormed,
     seconds,
 )
 from eventd.core.rules.rule import Finding
@@ -191,6 +192,14 @@ class IncidentTable:
         if wider or worse:
             facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))
         return facts
+
+    def remark(self, incident: str, because: Because, now: datetime) -> list[Fact]:
+        """Write down how what opened the incident goes on."""
+        record = self.records.get(incident)
+        if record is None or record.state is IncidentState.CLOSED:
+            return []
+        record.updated_at = now
+        return [FindingNoted(now, incident, because)]
 
     def changed(self, incident: str, alert: Alert, now: datetime) -> list[Fact]:
         """A member's severity moved."""
@@ -431,3 +440,6 @@ def sentence(because: Because) -> str:
         case Counted():
             window = f"{because.within:g} s"
             return f"rule {because.rule}: {because.count} within {window} for {group}"
+        case Stormed():
+            most = ", ".join(f"{name} ({count})" for name, count in because.names)
+            return f"more than {because.limit} new alerts a minute from {group}; most are {most}"

@@ -237,6 +237,7 @@ class Settings(Struct, frozen=True, array_like=True, kw_only=True):
     max_groups: int = 100_000  # per rule
     max_silences: int = 10_000
     max_maintenance: int = 10_000
+    storm_above: int = 60_000  # new alerts of one source within a minute
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):
@@ -362,7 +363,18 @@ class Counted(Struct, frozen=True, gc=False, array_like=True, tag="counted"):
     elsewhere: tuple[str, ...] = ()  # incidents that counted alerts already belong to
 
 
-Because = Grouped | Counted
+class Stormed(Struct, frozen=True, gc=False, array_like=True, tag="stormed"):
+    """A source brought `count` new alerts in a storm: more than `limit` within a minute."""
+
+    rule: str
+    group: dict[str, str]
+    count: int
+    limit: int
+    names: tuple[tuple[str, int], ...]  # who talked most, the most first
+    cis: tuple[tuple[str, int], ...]
+
+
+Because = Grouped | Counted | Stormed
 
 
 class EndReason(Enum):

@@ -23,6 +23,7 @@ from eventd.core.model import (
 )
 from eventd.core.rules.ruleset import RuleSet
 from eventd.core.snapshot import Restored, Snapshot
+from eventd.core.storms import Storm, Storms
 from eventd.core.suppress import Suppressions
 from eventd.core.timers import Timers
 
@@ -48,6 +49,7 @@ class State:
         self.table = AlertTable()
         self.rules = RuleSet()
         self.suppressions = Suppressions()
+        self.storms = Storms()
         self.timers: Timers[TimerKey] = Timers()
         self.incidents = IncidentTable(self.timers)
         self.silence_count = 0
@@ -75,6 +77,7 @@ class State:
                 "keys": self.table.keys.dump(),
                 "incidents": [_copied(record) for record in self.incidents.records.values()],
                 "suppressions": self.suppressions.dump(),
+                "storms": self.storms.dump(),
                 "timers": [(kind, key, at) for (kind, key), at in self.timers.items()],
             }
         )
@@ -106,6 +109,7 @@ class State:
         state.suppressions.load(
             data.read("suppressions", tuple[str, Silence | None, Maintenance | None])
         )
+        state.storms.load(data.read("storms", tuple[str, list[int], Storm | None]))
         for kind, key, at in data.read("timers", tuple[str, str, datetime]):
             state.timers.set((kind, key), at)
         return state

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from eventd.core.model import Matcher
 from eventd.core.rules import group, threshold
 from eventd.core.rules.rule import (
+    STORM,
     IncidentSpec,
     Kind,
     Name,
@@ -61,6 +62,8 @@ def parse(data: object) -> Rule:
     kind = kinds[0]
     rest = {key: value for key, value in data.items() if key != kind}
     head = convert(rest, Head, "")
+    if head.name == STORM:
+        raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
     spec = convert(data[kind], KINDS[kind][0], kind)
     path = f"{kind}.match"
     if isinstance(spec.match, str):
