@@ -29,10 +29,12 @@ from eventd.core.model import (
     AlertUnsuppressed,
     CapHit,
     CommandRejected,
+    EndReason,
     EndSilence,
     EventNoted,
     Fact,
     Grouped,
+    IncidentClosed,
     IncidentOpened,
     Maintenance,
     MaintenanceAnnounced,
@@ -368,3 +370,20 @@ def test_suppressed_is_not_unmatched() -> None:
 
     assert kinds(last(feed)) == [AlertFired, AlertSuppressed]
     assert kinds(last(feed[1:])) == [AlertFired, AlertUnmatched]
+
+
+def test_an_alert_judged_again_reopens_nothing_but_takes_the_place_of_what_is_resolved() -> None:
+    feed: Feed = [
+        (at(0), event("a")),
+        (at(1), silence('name="b"', at(200))),
+        (at(2), event("b")),
+        (at(10), clear("a")),
+        (at(70), TICK),  # resolved
+        (at(200), TICK),  # the silence is over, b fires still
+    ]
+
+    facts = last(feed, group_rule())
+
+    closed, opened = only(IncidentClosed, facts), only(IncidentOpened, facts)
+    assert (closed.incident, closed.reason) == ("INC-000001", EndReason.SUPERSEDED)
+    assert (opened.incident.id, opened.incident.alerts) == ("INC-000002", 1)

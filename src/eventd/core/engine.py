@@ -302,7 +302,7 @@ class Engine:
             storm.told = storm.alerts
             self.timers.set(("storm", alert.source), now + CHECK_EVERY)
         storm.incident = record.incident = self.incident_table.join(
-            storm_finding(alert, because), alert, now, self.settings, facts
+            storm_finding(alert, because), alert, now, self.settings, facts, fresh=True
         )
 
     def _check_storm(self, source: str, at: datetime, facts: list[Fact]) -> None:
@@ -386,18 +386,21 @@ class Engine:
                 continue
             if state.dropped != dropped:
                 facts.append(CapHit(now, "groups"))
+            fresh = seen.transition is Transition.FIRED
             for finding in findings:
                 if len(finding.alerts) > 1 or record.incident or record.suppressed_by:
-                    self._take(finding, seen.alert, now, facts)
+                    self._take(finding, seen.alert, now, facts, fresh=fresh)
                 else:
                     record.incident = self.incident_table.join(
-                        finding, seen.alert, now, self.settings, facts
+                        finding, seen.alert, now, self.settings, facts, fresh=fresh
                     )
 
-    def _take(self, finding: Finding, alert: Alert, now: datetime, facts: list[Fact]) -> None:
+    def _take(
+        self, finding: Finding, alert: Alert, now: datetime, facts: list[Fact], *, fresh: bool
+    ) -> None:
         """An alert belongs to the first incident that claims it; a finding takes what is left.
 
-        `alert` is the one the rule was asked about, and among the finding's.
+        `alert` is the one the rule was asked about, and among the finding's; `fresh`: it fired.
         """
         asked = alert.fingerprint
         loose: list[Record] = []
@@ -432,7 +435,9 @@ class Engine:
                 # it may have fired before what covers it now began
                 if self._suppress(record, one, now, facts):
                     continue
-            record.incident = self.incident_table.join(finding, one, now, self.settings, facts)
+            record.incident = self.incident_table.join(
+                finding, one, now, self.settings, facts, fresh=fresh
+            )
         if not loose and isinstance(finding.because, Counted):
             facts += self.incident_table.note(self.table.records[asked].incident, finding, now)
 

@@ -149,10 +149,20 @@ class IncidentTable:
         now: datetime,
         settings: Settings,
         facts: list[Fact],
+        *,
+        fresh: bool,
     ) -> str:
-        """Put a firing alert that belongs to none into the finding's incident; its id."""
+        """Put a firing alert that belongs to none into the finding's incident; its id.
+
+        `fresh`: something has begun to fire just now. Nothing else reopens a resolved incident:
+        another takes its place.
+        """
         key = (finding.rule.name, tuple(finding.group.values()))
         record = self.records.get(self._open.get(key, ""))
+        if record is not None and record.state is IncidentState.RESOLVED and not fresh:
+            self._close(record, now)
+            facts.append(IncidentClosed(now, record.id, EndReason.SUPERSEDED))
+            record = None
         if record is None:
             record = self._new(finding, alert, now, settings)
             self._open[key] = record.id

@@ -384,7 +384,7 @@ class EndReason(Enum):
     OPERATOR = "operator"
     FIRED = "fired"  # a new firing episode inside the reopen window
     EXPIRED = "expired"  # the reopen window passed
-    SUPERSEDED = "superseded"  # the state table was full
+    SUPERSEDED = "superseded"  # another of its rule and group took its place
 
 
 # -- facts ----------------------------------------------------------------------------------

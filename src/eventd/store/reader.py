@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
@@ -20,6 +20,7 @@ from eventd.store.rows import (
     decode_incident,
     decode_maintenance,
     decode_silence,
+    json_array,
 )
 
 T = TypeVar("T")
@@ -53,8 +54,10 @@ class Reader:
         """Newest first; `after` is the id of the last one seen."""
         where, values = _where(filters, INCIDENT_FILTERS)
         if after:
-            where, values = [*where, "id < ?"], [*values, after]
-        rows = await self._ask("SELECT body FROM incident", where, values, "id DESC", limit)
+            # ids are texts: INC-1000000 stands before INC-999999, rows stand in order of opening
+            older = "rowid < (SELECT rowid FROM incident WHERE id = ?)"
+            where, values = [*where, older], [*values, after]
+        rows = await self._ask("SELECT body FROM incident", where, values, "rowid DESC", limit)
         return [decode_incident(body) for (body,) in rows]
 
     async def incident(self, incident: str) -> Incident | None:
@@ -89,6 +92,14 @@ class Reader:
             "SELECT body FROM alert", ["fingerprint = ?"], [fingerprint], "fingerprint", 1
         )
         return decode_alert(rows[0][0]) if rows else None
+
+    async def known(self, fingerprints: Iterable[str]) -> dict[str, Alert]:
+        """Those that are remembered, by fingerprint."""
+        wanted = json_array(list(fingerprints))
+        where = ["fingerprint IN (SELECT value FROM json_each(?))"]
+        rows = await self._ask("SELECT body FROM alert", where, [wanted], "fingerprint", -1)
+        alerts = [decode_alert(body) for (body,) in rows]
+        return {alert.fingerprint: alert for alert in alerts}
 
     async def silences(self, after: str, limit: int) -> list[tuple[Silence, bool]]:
         """Newest first, and whether each is in force."""

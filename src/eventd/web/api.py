@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -62,6 +62,10 @@ class Reader(Protocol):
 
     async def alert(self, fingerprint: str) -> Alert | None:
         """One, or None."""
+        ...
+
+    async def known(self, fingerprints: Iterable[str]) -> dict[str, Alert]:
+        """Those that are remembered, by fingerprint."""
         ...
 
     async def silences(self, after: str, limit: int) -> list[tuple[Silence, bool]]:
@@ -149,11 +153,10 @@ class Api:
         if found is None:
             return _missing(f"no incident {name}")
         facts = await self._reader.timeline(name)
-        members = []
-        for joined in await self._reader.joined(name):
-            alert = await self._reader.alert(joined.fingerprint)
-            members.append(views.member_view(joined, alert))
-        detail = views.incident_detail(found, tuple(map(views.entry_view, facts)), tuple(members))
+        joined = await self._reader.joined(name)
+        alerts = await self._reader.known({one.fingerprint: None for one in joined})
+        members = tuple(views.member_view(one, alerts.get(one.fingerprint)) for one in joined)
+        detail = views.incident_detail(found, tuple(map(views.entry_view, facts)), members)
         return _json(200, detail)
 
     async def alerts(self, request: web.Request) -> web.Response:

@@ -1,0 +1,51 @@
+"""What the API shows comes from the tables, page by page."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tests.builders import at, event, group_rule, load
+from tests.edges.store_desk import alive
+
+from eventd.store.database import DATABASE
+from eventd.store.reader import Reader
+
+
+async def lived(state: Path, services: int) -> None:
+    async with alive(state) as life:
+        await life.submit(at(0), load(group_rule()))
+        for n in range(services):
+            await life.submit(at(n + 1), event(f"a{n}", service=f"s{n}"))
+
+
+async def test_incidents_are_paged_in_order_of_opening_also_beyond_a_million(
+    tmp_path: Path,
+) -> None:
+    await lived(tmp_path, 3)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db:  # only ids as texts matter here
+        db.execute("UPDATE incident SET id = 'INC-999999' WHERE id = 'INC-000002'")
+        db.execute("UPDATE incident SET id = 'INC-1000000' WHERE id = 'INC-000003'")
+        db.execute("UPDATE timeline SET incident = 'INC-1000000' WHERE incident = 'INC-000003'")
+        db.commit()
+
+    async with Reader(tmp_path) as reader:
+        first = await reader.incidents({}, "", 1)
+        services = [first[0].service]
+        services += [one.service for one in await reader.incidents({}, "INC-1000000", 1)]
+        services += [one.service for one in await reader.incidents({}, "INC-999999", 9)]
+
+    assert services == ["s2", "s1", "s0"]
+
+
+async def test_many_alerts_are_looked_up_at_once(tmp_path: Path) -> None:
+    await lived(tmp_path, 5)
+    wanted = [event(f"a{n}", service=f"s{n}").fingerprint for n in (4, 0)]
+
+    async with Reader(tmp_path) as reader:
+        found = await reader.known([*wanted, "0" * 32])
+
+    assert {name: alert.name for name, alert in found.items()} == dict(
+        zip(wanted, ["a4", "a0"], strict=True)
+    )
