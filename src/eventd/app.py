@@ -227,11 +227,10 @@ class _Daemon:
     def observe(self, batch: Batch) -> None:
         """Told of every committed batch: metrics and log."""
         meter = self._meter
-        for step in batch.steps:
-            source = step.delivery.source if step.delivery is not None else ""
-            meter.applied(step.inputs, step.facts, source)
-            if not LOGGED.isdisjoint(map(type, step.facts)):
-                log_facts(step.facts)
+        meter.applied(batch.steps)
+        if not LOGGED.isdisjoint({type(fact) for step in batch.steps for fact in step.facts}):
+            for step in batch.steps:
+                log_facts(fact for fact in step.facts if type(fact) in LOGGED)
         if batch.quarantined is not None and isinstance(batch.quarantined.input, Event | Refused):
             meter.quarantined()
         if batch.steps:

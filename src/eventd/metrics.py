@@ -7,7 +7,8 @@ waiting.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,8 +25,10 @@ from eventd import __version__
 from eventd.core.model import (
     AlertCleared,
     AlertFired,
+    AlertRepeated,
     AlertSuppressed,
     CapHit,
+    Delivery,
     Event,
     EventDuplicate,
     Fact,
@@ -51,6 +54,25 @@ INCIDENTS: dict[type, str] = {
     IncidentReopened: "reopened",
     IncidentClosed: "closed",
 }
+
+
+class Row(Protocol):
+    """A journal row, for counting."""
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """What it came with."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        """At least one."""
+        ...
+
+    @property
+    def facts(self) -> Sequence[Fact]:
+        """What the inputs caused."""
+        ...
 
 
 class Meter:
@@ -156,13 +178,26 @@ class Meter:
 
     # -- committed ----------------------------------------------------------------------------
 
-    def applied(self, inputs: Sequence[Input], facts: Sequence[Fact], source: str) -> None:
-        """The inputs of one journal row and what they caused."""
-        self._add(self.rows, 1)
-        if len(inputs) == len(facts) == 1 and isinstance(facts[0], EventDuplicate):
-            if isinstance(inputs[0], Event):
-                self._add(self._duplicate, 1, source)
-            return
+    def applied(self, rows: Iterable[Row]) -> None:
+        """The journal rows of one batch. Most hold one event that moved nothing but its alert."""
+        plain: dict[tuple[str, type[Fact]], int] = {}
+        count = 0
+        for row in rows:
+            count += 1
+            source = row.delivery.source if row.delivery is not None else ""
+            facts, inputs = row.facts, row.inputs
+            if len(facts) == len(inputs) == 1 and type(inputs[0]) is Event:
+                kind = type(facts[0])
+                if kind in _PLAIN:
+                    plain[source, kind] = plain.get((source, kind), 0) + 1
+                    continue
+            self._row(inputs, facts, source)
+        if count:
+            self._add(self.rows, count)
+        for (source, kind), events in plain.items():
+            self._add(self._duplicate if kind is EventDuplicate else self._applied, events, source)
+
+    def _row(self, inputs: Sequence[Input], facts: Sequence[Fact], source: str) -> None:
         kinds = Tally(map(type, inputs))
         events = kinds.get(Event, 0)
         causes = Tally(map(type, facts))
@@ -221,6 +256,7 @@ class Meter:
         gauge.set_function(read)
 
 
+_PLAIN = frozenset({AlertRepeated, EventDuplicate})  # alone in a row, they count one event
 _LOOKED_AT = frozenset(
     {
         IncidentOpened,
