@@ -12,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from eventd.core.labels import (
     canonical_ci,
@@ -82,6 +83,8 @@ def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
     `trusted`: `source` counts as it stands.
     """
     payload = delivery.payload
+    if payload.startswith(b"{") and b"\n" not in payload:
+        return _decode_one(delivery, trusted=trusted)
     base = _base_key(delivery)
     rejected: list[tuple[int, str]] = []
     events = []
@@ -91,6 +94,24 @@ def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
         except DecodeError as error:
             rejected.append((index, str(error)))
     return Decoded(tuple(events), tuple(sorted(rejected)))
+
+
+def _decode_one(delivery: Delivery, *, trusted: bool) -> Decoded:
+    """A payload that is one object, as most are that come over MQTT."""
+    # without headers there is only the weak key, which an event with an id of its own needs not
+    base = _base_key(delivery) if delivery.headers else None
+    one = _read(delivery.payload)
+    try:
+        return Decoded((_event(delivery, one, base, 0, trusted=trusted),))
+    except DecodeError as error:
+        return Decoded((), ((0, str(error)),))
+
+
+def _read(payload: bytes) -> _Native:
+    try:
+        return _one.decode(payload)
+    except _UNREADABLE as error:
+        raise _unreadable(payload.strip(b" \t\r\n"), error) from None
 
 
 def _parsed(
@@ -110,10 +131,7 @@ def _parsed(
     if b"\n" in stripped and (b"ndjson" in content_type.encode() or _is_lines(stripped)):
         lines = [line for line in stripped.splitlines() if line.strip()]
         return _bounded(_apart(lines, rejected), len(rejected))
-    try:
-        return [(0, _one.decode(stripped))]
-    except _UNREADABLE as error:
-        raise _unreadable(stripped, error) from None
+    return [(0, _read(stripped))]
 
 
 def _is_lines(payload: bytes) -> bool:
@@ -172,8 +190,9 @@ def _base_key(delivery: Delivery) -> tuple[bytes, bool]:
 
 
 def _event(
-    delivery: Delivery, one: _Native, base: tuple[bytes, bool], index: int, *, trusted: bool
+    delivery: Delivery, one: _Native, base: tuple[bytes, bool] | None, index: int, *, trusted: bool
 ) -> Event:
+    """`base` is the delivery's key, looked up only where it is needed if None."""
     labels = one.labels
     source = delivery.source
     if trusted:
@@ -190,8 +209,9 @@ def _event(
     if one.id:
         key, strong = delivery_key(source, "id", one.id), True
     else:
-        key, strong = event_key(base[0], index), base[1]
-    return Event(
+        key, strong = base or _base_key(delivery)
+        key = event_key(key, index)
+    event = Event(
         source=source,
         fingerprint=fingerprint,
         key=key,
@@ -199,15 +219,35 @@ def _event(
         status=one.status,
         severity=_severity(one),
         name=one.name,
-        occurred_at=_aware("occurred_at", one.occurred_at),
+        occurred_at=None if one.occurred_at is None else _aware("occurred_at", one.occurred_at),
         ci=ci,
         service=one.service,
         summary=one.summary,
         labels=labels,
-        value=_value(one.value),
+        value=None if one.value is None else _value(one.value),
         id=one.id,
+    )
+    return event if _is_plain(delivery, one) else _with_rest(event, delivery, one)
+
+
+def _is_plain(delivery: Delivery, one: _Native) -> bool:
+    """Whether there is nothing for `_with_rest`: naming every field doubles an event's cost."""
+    return not (
+        one.links
+        or one.expires_at
+        or one.window
+        or delivery.retain
+        or delivery.dup
+        or delivery.repeats_every
+        or delivery.quiet_for
+    )
+
+
+def _with_rest(event: Event, delivery: Delivery, one: _Native) -> Event:
+    return replace(
+        event,
         links=_links(one),
-        expires_at=_aware("expires_at", one.expires_at),
+        expires_at=None if one.expires_at is None else _aware("expires_at", one.expires_at),
         repeats_within=delivery.repeats_every * MISSED_REPEATS,
         quiet_for=delivery.quiet_for,
         arrival=_arrival(delivery),
@@ -224,17 +264,13 @@ def _severity(one: _Native) -> Severity:
     return found
 
 
-def _aware(field: str, at: datetime | None) -> datetime | None:
-    if at is None:
-        return None
+def _aware(field: str, at: datetime) -> datetime:
     if at.tzinfo is None:
         raise DecodeError(field, at.isoformat(), "a time with its zone, such as …T06:00:00Z")
     return at.astimezone(UTC)
 
 
-def _value(value: float | None) -> float | None:
-    if value is None:
-        return None
+def _value(value: float) -> float:
     if isinstance(value, int) and abs(value) >= MAX_INT:
         raise DecodeError("value", str(value)[:40], "a number smaller than 2^63")
     if not math.isfinite(value):
@@ -261,11 +297,9 @@ def _window(one: _Native) -> Window | None:
         return None
     if one.status is not Status.CHANGE:
         raise DecodeError("window", one.status.value, "status change beside a window")
-    starts, ends = (
-        _aware("window.starts_at", window.starts_at),
-        _aware("window.ends_at", window.ends_at),
-    )
-    if starts is None or ends is None or ends <= starts:
+    starts = _aware("window.starts_at", window.starts_at)
+    ends = _aware("window.ends_at", window.ends_at)
+    if ends <= starts:
         raise DecodeError("window.ends_at", str(window.ends_at), "a time after starts_at")
     cis = tuple(canonical_ci(ci) for ci in window.cis)
     return Window(starts, ends, cis, window.services)
