@@ -13,8 +13,8 @@ from eventd.sources.frames import (
     Assembly,
     Malformed,
     Publish,
+    cut,
     is_publish,
-    packet_end,
     parse,
 )
 
@@ -54,18 +54,20 @@ def text(value: str) -> bytes:
 
 
 def written(publish: Publish, *, v5: bool) -> bytes:
-    """MQTT 5.0 and 3.1.1, 3.3, with properties of every kind around those that count."""
+    """MQTT 5.0 and 3.1.1, 3.3, with properties of every kind before those that count."""
     body = text(publish.topic)
     if publish.qos:
         body += struct.pack("!H", publish.mid)
     if v5:
-        properties = b"\x01\x01\x02\x00\x00\x00\x3c" + b"\x08" + text("reply")
+        properties = b""
+        if publish.properties:
+            properties += b"\x01\x01\x02\x00\x00\x00\x3c" + b"\x08" + text("reply")
+            properties += b"\x09\x00\x02ab" + b"\x0b\xff\x01" + b"\x23\x00\x07"
         for key, value in publish.properties.items():
             if key == "content-type":
                 properties += b"\x03" + text(value)
             else:
                 properties += b"\x26" + text(key) + text(value)
-        properties += b"\x09\x00\x02ab" + b"\x0b\xff\x01" + b"\x23\x00\x07"
         body += varint(len(properties)) + properties
     body += publish.payload
     head = 0x30 | publish.dup << 3 | publish.qos << 1 | publish.retain
@@ -78,12 +80,11 @@ def test_packets_read_one_after_the_other_are_those_that_were_written(
 ) -> None:
     data = b"".join(written(p, v5=v5) for p in sent)
     got, at = [], 0
-    while at < len(data):
-        assert is_publish(data[at])
-        end = packet_end(data, at)
-        got.append(parse(data, at, end, v5=v5))
-        at = end
+    while (found := cut(data, at, v5=v5)) is not None:
+        publish, at = found
+        got.append(publish)
 
+    assert at == len(data)
     without = [Publish(p.topic, p.payload, p.qos, p.retain, p.dup, p.mid) for p in sent]
     assert got == (sent if v5 else without)
 
@@ -117,14 +118,27 @@ def test_of_a_packet_that_is_too_large_the_envelope_is_kept(sent: Publish, v5: b
     )
 
 
+@pytest.mark.parametrize("length", [127, 128, 16_383, 16_384, 2_097_151, 2_097_152])
+def test_a_packet_is_cut_once_it_is_whole(length: int) -> None:
+    sent = Publish("t", bytes(length - 6), 1, retain=False, dup=False, mid=7)
+    data = written(sent, v5=True)
+
+    assert cut(b"before" + data + b"after", 6, v5=True) == (sent, 6 + len(data))
+    for size in (*range(8), len(data) - 1):
+        assert cut(data[:size], 0, v5=True) is None
+
+
 @given(st.binary(max_size=60), st.booleans())
 def test_any_bytes_are_a_message_or_malformed(data: bytes, v5: bool) -> None:
     packet = b"\x32" + varint(len(data)) + data
     try:
-        got = parse(packet, 0, len(packet), v5=v5)
+        found = cut(packet + b"\0\0", 0, v5=v5)
     except Malformed:
         return
-    assert len(got.payload) <= len(data)
+    assert found is not None
+    publish, end = found
+    assert end == len(packet)
+    assert len(publish.payload) <= len(data)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +154,14 @@ def test_any_bytes_are_a_message_or_malformed(data: bytes, v5: bool) -> None:
 def test_what_is_wrong_with_a_packet_is_said(body: bytes, why: str) -> None:
     packet = b"\x32" + varint(len(body)) + body
     with pytest.raises(Malformed, match=why):
-        parse(packet, 0, len(packet), v5=True)
+        cut(packet, 0, v5=True)
 
 
 @pytest.mark.parametrize(
     ("head", "ours"), [(0x30, True), (0x3B, True), (0x34, False), (0x20, False), (0xD0, False)]
 )
 def test_publish_at_qos_0_and_1_is_cut_and_all_else_left(head: int, ours: bool) -> None:
+    packet = bytes([head]) + b"\x05\x00\x01a\x00\x07"
+
     assert is_publish(head) is ours
+    assert (cut(packet, 0, v5=False) is not None) is ours

@@ -19,6 +19,8 @@ _QOS_1 = 0x02
 _QOS_2 = 0x04
 _MORE = 0x80  # in a variable byte integer: another byte follows
 _MAX_LENGTH_BYTES = 4
+_LEAST = 4  # bytes of a PUBLISH: a topic has a length
+_TWO_BYTES = 1 << 14  # from here on a length takes more
 # Bytes of a property's value, by its identifier; 0 = a length and as many. MQTT 5.0, 2.2.2.2
 _PROPERTY_SIZES = {1: 1, 2: 4, 8: 0, 9: 0, 35: 2}
 _CONTENT_TYPE = 3
@@ -67,12 +69,39 @@ def packet_end(data: bytes | bytearray, at: int) -> int:
     return 0
 
 
+def cut(data: bytes, at: int, *, v5: bool) -> tuple[Publish, int] | None:
+    """Read the PUBLISH packet of QoS 0 or 1 that starts at `at`, and tell where it ends.
+
+    None where another packet starts there, or not the whole of one is there. Raise Malformed.
+    """
+    size = len(data)
+    if at + _LEAST > size or not is_publish(data[at]):
+        return None
+    start = at + 2
+    length = data[at + 1]
+    if length >= _MORE:
+        length += (data[at + 2] - 1) << 7
+        start = at + 3
+    if length < _TWO_BYTES:
+        end = start + length
+    else:
+        end = packet_end(data, at)
+        start = at + (4 if data[at + 3] < _MORE else 5)
+    if not 0 < end <= size:
+        return None
+    return _publish(data, data[at], start, end, v5=v5), end
+
+
 def parse(data: bytes | bytearray, at: int, end: int, *, v5: bool) -> Publish:
     """Read the PUBLISH packet of QoS 0 or 1 that is ``data[at:end]``; Malformed if it is none."""
-    head = data[at]
-    at += 2
-    while data[at - 1] >= _MORE:
-        at += 1
+    start = at + 2
+    while data[start - 1] >= _MORE:
+        start += 1
+    return _publish(data, data[at], start, end, v5=v5)
+
+
+def _publish(data: bytes | bytearray, head: int, at: int, end: int, *, v5: bool) -> Publish:
+    """Read what comes after the packet's first byte and its length."""
     topic, at = _bytes(data, at, end)
     mid = 0
     if head & _QOS_1:
@@ -81,7 +110,9 @@ def parse(data: bytes | bytearray, at: int, end: int, *, v5: bool) -> Publish:
         mid = data[at] << 8 | data[at + 1]
         at += 2
     properties: dict[str, str] = {}
-    if v5:
+    if v5 and at < end and not data[at]:
+        at += 1  # no properties
+    elif v5:
         size, at = _varint(data, at, end)
         if size:
             if at + size > end:

@@ -23,10 +23,10 @@ from eventd.sources.frames import (
     Assembly,
     Malformed,
     Publish,
+    cut,
     is_publish,
     is_qos_2,
     packet_end,
-    parse,
 )
 
 MAX_PACKET = 8 * 1024 * 1024 + 128 * 1024  # a payload as large as an HTTP body, and its envelope
@@ -177,12 +177,8 @@ class Session:
         now = wall()
         at = 0
         try:
-            while at < len(peeked) and is_publish(peeked[at]):
-                end = packet_end(peeked, at)
-                if not 0 < end <= len(peeked):
-                    break
-                publish = parse(peeked, at, end, v5=self._v5)
-                at = end
+            while (found := cut(peeked, at, v5=self._v5)) is not None:
+                publish, at = found
                 self._take(publish, now)
                 if self._paused_if_crowded():
                     break
