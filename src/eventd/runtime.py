@@ -159,7 +159,7 @@ class Inbox:
         self.events = 0  # that wait
         self._received = received
         self.wake = asyncio.Event()
-        self._items: deque[Submission] = deque()
+        self._items: deque[tuple[Submission, int, int]] = deque()  # with its bytes and events
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
@@ -184,7 +184,7 @@ class Inbox:
             raise Overloaded
         self.bytes += size
         self.events += events
-        self._items.append(item)
+        self._items.append((item, size, events))
         if self._room.is_set() and self.crowded:
             self._room.clear()
         self.wake.set()
@@ -207,12 +207,26 @@ class Inbox:
         """The oldest, or None."""
         if not self._items:
             return None
-        item = self._items.popleft()
-        self.bytes -= item.size()
-        self.events -= item.events()
+        item, size, events = self._items.popleft()
+        self.bytes -= size
+        self.events -= events
         if not self._room.is_set() and not self.crowded:
             self._room.set()
         return item
+
+    def drain(self, max_inputs: int) -> tuple[Submission, ...]:
+        """Take, oldest first, until nothing waits or `max_inputs` are reached."""
+        taken: list[Submission] = []
+        inputs = 0
+        while inputs < max_inputs and self._items:
+            item, size, events = self._items.popleft()
+            self.bytes -= size
+            self.events -= events
+            inputs += len(item.inputs)
+            taken.append(item)
+        if not self._room.is_set() and not self.crowded:
+            self._room.set()
+        return tuple(taken)
 
 
 class Runtime:
@@ -284,7 +298,9 @@ class Runtime:
     async def run(self) -> None:
         """Work until the inbox is closed and empty, then flush. Raises what the store raises."""
         while True:
-            items = self._drain()
+            waiting = self.inbox.events
+            items = self.inbox.drain(MAX_BATCH_INPUTS)
+            self._working = waiting - self.inbox.events
             if items or self._flush_due():
                 await self._work(items)
             elif self.inbox.closed:
@@ -296,14 +312,6 @@ class Runtime:
             if len(self.inbox) or self.inbox.closed:
                 self.inbox.wake.set()
         await self._work((), last=True)
-
-    def _drain(self) -> tuple[Submission, ...]:
-        items: list[Submission] = []
-        inputs = 0
-        while inputs < MAX_BATCH_INPUTS and (item := self.inbox.take()) is not None:
-            items.append(item)
-            inputs += len(item.inputs)
-        return tuple(items)
 
     def _flush_due(self) -> bool:
         due = self.engine.deadline()
@@ -354,7 +362,6 @@ class Runtime:
             if not item.inputs:
                 outcomes.append(_PROBED)
                 continue
-            now = self._tell_time()
             inputs = self._without_quarantined(item.inputs) if self._quarantine else item.inputs
             facts, duplicates, quarantined = self._step(item, inputs, now)
             if quarantined is not None:
@@ -365,7 +372,6 @@ class Runtime:
             outcomes.append(Outcome(len(inputs), duplicates, facts))
         asked = last or any(item.flush for item in items)
         batch = self._batch(steps, touched, quarantined, asked=asked, last=last)
-        self._working = sum(item.events() for item in items)
         await self._commit(batch)
         self._working = 0
         for item, outcome in zip(items, outcomes, strict=True):
@@ -397,6 +403,9 @@ class Runtime:
         facts: list[Fact] = []
         duplicates = index = 0
         try:
+            if len(inputs) == 1:  # as every MQTT message and most posts
+                new = step(inputs[0], now)
+                return new, int(bool(new) and type(new[-1]) is EventDuplicate), None
             for index, one in enumerate(inputs):  # noqa: B007 - names the culprit below
                 new = step(one, now)
                 facts += new
@@ -435,7 +444,9 @@ class Runtime:
         """
         dirty, seen, counted = self._dirty, self._seen, self._counted
         for fact in facts:
-            if isinstance(fact, EventDuplicate):
+            if type(fact) is AlertRepeated:  # by far the most
+                dirty[fact.fingerprint] = None
+            elif isinstance(fact, EventDuplicate):
                 seen[fact.fingerprint] = None
             elif isinstance(fact, (AlertJoined, AlertCleared)):
                 dirty[fact.fingerprint] = None
@@ -529,7 +540,7 @@ class Runtime:
 _PROBED = Outcome(0, 0, ())
 _RESTARTS = "the daemon restarts after a poisonous input"
 _COUNTED = (Event, Refused)  # what a delivery of events holds; commands are no events
-_OF_ALERTS = (AlertRepeated, AlertChanged, AlertSuppressed, AlertUnsuppressed)
+_OF_ALERTS = (AlertChanged, AlertSuppressed, AlertUnsuppressed)
 _OF_INCIDENTS = (
     IncidentUpdated,
     IncidentAcknowledged,
