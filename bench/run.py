@@ -157,6 +157,7 @@ def mqtt(folder: Path) -> None:
     broker.start()
     bench = Bench(folder, mqtt_port=broker.port)
     publisher = load.Publisher(broker.port)
+    until(bench.daemon.subscribed, 10.0, "the subscription")
 
     def work(count: int, first: int) -> None:
         target = bench.done()["inputs"] + count

@@ -196,6 +196,10 @@ class Daemon:
         _, body = get(f"{self.url}/metrics")
         return samples(body)
 
+    def subscribed(self) -> bool:
+        """Whether the broker keeps messages for it: readiness does not wait for that."""
+        return self.metrics().get('eventd_mqtt_connected{source="plant"}') == 1.0
+
     def accounts(self) -> dict[str, float]:
         """What became of the events that were received."""
         return accounts(self.metrics())

@@ -135,6 +135,7 @@ def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     in_flight, acknowledged, starts = 0, [], []
     try:
         starts.append(daemon.start())
+        until(daemon.subscribed, 10.0, "the subscription")
         senders.append(MqttSender(broker.port, ledger))
         for sender in senders:
             sender.start()

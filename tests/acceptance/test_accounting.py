@@ -93,6 +93,7 @@ def test_the_sums_agree_when_events_stream_in_around_a_poisonous_one(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
     daemon = poisonable(tmp_path, mqtt_port=broker.port)
+    until(daemon.subscribed, 10.0, "the subscription")
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
