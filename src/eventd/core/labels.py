@@ -116,8 +116,9 @@ def fingerprint_of(
 
     The order of labels does not matter; severity, `replica` and `volatile` ones do not count.
     """
-    rest = {k: v for k, v in labels.items() if k not in NOT_IDENTITY and k not in volatile}
-    return xxh3_128_hexdigest(_encode((source, name, ci, service, rest)))
+    if volatile or not NOT_IDENTITY.isdisjoint(labels):
+        labels = {k: v for k, v in labels.items() if k not in NOT_IDENTITY and k not in volatile}
+    return xxh3_128_hexdigest(_encode((source, name, ci, service, labels)))
 
 
 def fingerprint_from_id(source: str, own: str) -> str:
