@@ -136,9 +136,13 @@ class Meter:
         self._known_rules: dict[str, None] = {}
         # counts since the last page: a labelled counter costs ten times an addition
         self._since: dict[tuple[Counter, tuple[str, ...]], int] = {}
+        self._came: dict[str, int] = {}  # events of a source, likewise
 
     def page(self) -> bytes:
         """The text page of /metrics."""
+        for source, events in self._came.items():
+            self._received.labels(source).inc(events)
+        self._came.clear()
         for (counter, labels), count in self._since.items():
             (counter.labels(*labels) if labels else counter).inc(count)
         self._since.clear()
@@ -152,7 +156,7 @@ class Meter:
 
     def received(self, source: str, events: int) -> None:
         """Events were read from a delivery."""
-        self._add(self._received, events, source)
+        self._came[source] = self._came.get(source, 0) + events
 
     def refused(self, source: str, reason: str, events: int) -> None:
         """Read, and not let in."""

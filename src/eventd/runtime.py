@@ -185,7 +185,7 @@ class Inbox:
         self.bytes += size
         self.events += events
         self._items.append((item, size, events))
-        if self._room.is_set() and self.crowded:
+        if self.bytes * 2 > self.max_bytes:
             self._room.clear()
         self.wake.set()
 

@@ -54,16 +54,16 @@ class Memo:
 
     def __call__(self, delivery: Delivery) -> Decoded:
         """As `decode`."""
-        headers = delivery.headers
-        key = (
+        key: tuple[object, ...] = (
             delivery.source,
             delivery.topic,
             delivery.retain,
             delivery.dup,
-            headers.get("idempotency-key") or headers.get("webhook-id"),
-            headers.get("content-type"),
             xxh3_128_digest(delivery.payload),
         )
+        if headers := delivery.headers:
+            own = headers.get("idempotency-key") or headers.get("webhook-id")
+            key = (*key, own, headers.get("content-type"))
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)

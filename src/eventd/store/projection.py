@@ -144,5 +144,7 @@ def project(steps: Sequence[Step]) -> Projection:
     """The rows of a batch."""
     projection = Projection()
     for step in steps:
-        projection.add(step.seq, step.facts)
+        facts = step.facts
+        if len(facts) != 1 or type(facts[0]) in _PROJECTED:
+            projection.add(step.seq, facts)
     return projection
