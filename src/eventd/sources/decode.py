@@ -22,7 +22,7 @@ DECODERS: dict[str, Callable[[Delivery], Decoded]] = {
 }
 
 MEMO_BYTES = 8 << 20  # of payloads whose events are remembered
-SEEN_ONCE = 10_000  # digests of payloads seen once
+SEEN_ONCE = 10_000  # payloads seen once
 
 
 def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
@@ -50,7 +50,8 @@ class Memo:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._known: OrderedDict[tuple[object, ...], tuple[Decoded, int]] = OrderedDict()
-        self._once: dict[tuple[object, ...], None] = {}
+        # hashes: where two keys share one, a payload is remembered a coming early
+        self._once: set[int] = set()
 
     def __call__(self, delivery: Delivery) -> Decoded:
         """As `decode`."""
@@ -70,8 +71,9 @@ class Memo:
             return known[0]
         decoded = decode(delivery)
         size = len(delivery.payload)
-        if key in self._once and size <= self._max_bytes:
-            del self._once[key]
+        once = hash(key)
+        if once in self._once and size <= self._max_bytes:
+            self._once.remove(once)
             self._known[key] = (decoded, size)
             self._bytes += size
             while self._bytes > self._max_bytes:
@@ -79,5 +81,5 @@ class Memo:
         else:
             if len(self._once) >= SEEN_ONCE:
                 self._once.clear()
-            self._once[key] = None
+            self._once.add(once)
         return decoded
