@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from tests.builders import at, clear, event, group_rule, load
 from tests.edges.store_desk import alive, killed, query, wrong
 
-from eventd.core.model import Comment, Fact, Resolve, Settings, Severity, Started
+from eventd.core.model import Close, Comment, Fact, Refused, Resolve, Settings, Severity, Started
 from eventd.core.snapshot import Snapshot
 from eventd.errors import Poisoned, StoreError
 from eventd.replay import replayed
@@ -244,4 +244,20 @@ async def test_a_forgotten_key_may_count_again(tmp_path: Path) -> None:
         async with alive(tmp_path) as life:
             await life.submit(at(2 + n), event("a", id="0"), event("a", id="1"))
 
+    assert wrong(tmp_path) == []
+
+
+async def test_an_incident_that_was_dropped_unseen_before_a_snapshot_is_no_difference(
+    tmp_path: Path,
+) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), load(group_rule()))
+        await life.submit(at(1), event("a"))
+        await life.submit(at(2), Close("INC-000001", "ann"))
+    async with alive(tmp_path) as life:
+        await life.submit(at(3), Refused("zabbix", "decode", "bad"))
+        life.clock.at = at(700)
+        await life.runtime.submit(())  # the tick that drops it has no facts, and no row
+
+    assert [path.name[-2:] for path in snapshot_paths(tmp_path)] == ["04", "03"]
     assert wrong(tmp_path) == []
