@@ -40,6 +40,7 @@ from eventd.core.model import (
     IncidentOpened,
     IncidentReopened,
     IncidentResolved,
+    IncidentState,
     IncidentUpdated,
     Input,
     Refused,
@@ -275,7 +276,10 @@ class Runtime:
         """Continue where the journal ends; `dirty` alerts' rows are behind the journal."""
         self._seq, self._snapshot_seq, self._now = next_seq, snapshot_seq, now
         self._dirty = dict.fromkeys(dirty)
-        self._counted = dict.fromkeys(one.id for one in self.engine.incidents())
+        # a closed one's row is final, and retention may have taken it already
+        self._counted = dict.fromkeys(
+            one.id for one in self.engine.incidents() if one.state is not IncidentState.CLOSED
+        )
         self._quarantine = dict.fromkeys(quarantine)
 
     async def submit(

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import Life, alive, query, wrong
 
-from eventd.core.model import Close, EndSilence
+from eventd.core.model import Close, EndSilence, Refused
 from eventd.store.journal import iter_journal
 from eventd.store.snapshots import position_of, snapshot_paths
 
@@ -93,4 +93,23 @@ async def test_closed_incidents_go_with_their_reasons_open_ones_stay(tmp_path: P
         named = query(tmp_path, f"SELECT DISTINCT incident FROM {table} ORDER BY incident")
         assert named == [("INC-000002",), ("INC-000003",)]
     assert query(tmp_path, "SELECT id FROM silence") == [("SIL-000002",)]
+    assert wrong(tmp_path) == []
+
+
+async def test_a_closed_incident_that_retention_took_does_not_come_back(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), load(group_rule()))
+        await life.submit(at(1), event("a"))
+        await life.submit(at(2), Close("INC-000001", "ann"))
+        await life.submit(at(2), event("b", service="bank"))  # the last one is kept for its id
+    for n in (3, 4):
+        async with alive(tmp_path, journal_for=timedelta(seconds=10)) as life:
+            await life.submit(at(n), Refused("zabbix", "decode", "bad"))
+    async with alive(tmp_path, journal_for=timedelta(seconds=10)) as life:
+        await life.submit(at(100), Refused("zabbix", "decode", "bad"))
+        await settled(life)
+    async with alive(tmp_path) as life:  # the engine still remembers it
+        await life.submit(at(101), Refused("zabbix", "decode", "bad"), flush=True)
+
+    assert query(tmp_path, "SELECT id FROM incident WHERE id = 'INC-000001'") == []
     assert wrong(tmp_path) == []
