@@ -285,7 +285,10 @@ class Runtime:
     async def submit(
         self, inputs: tuple[Input, ...], delivery: Delivery | None = None, *, flush: bool = False
     ) -> Outcome:
-        """Queue and wait for the commit. Raises Overloaded, Stopping, Poisoned or StoreError."""
+        """Queue and wait for the commit. Raises Overloaded, Stopping, Poisoned or StoreError.
+
+        What is eventd's own always has room: it would have nobody to come back with it later.
+        """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def done(result: Outcome | EventdError) -> None:
@@ -296,7 +299,7 @@ class Runtime:
             else:
                 future.set_result(result)
 
-        self.inbox.put(Submission(inputs, done, delivery, flush))
+        self.inbox.put(Submission(inputs, done, delivery, flush), force=delivery is None)
         return await future
 
     async def run(self) -> None:
