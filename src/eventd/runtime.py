@@ -68,12 +68,13 @@ class Outcome(Struct, frozen=True, gc=False):
 Done = Callable[["Outcome | EventdError"], None]
 
 
-class Submission(Struct, frozen=True, gc=False):
+class Submission(Struct, frozen=True):
     """One inbox item: a delivery with its inputs, or inputs of eventd's own.
 
     `done` is called once, on the loop: with the Outcome after the commit, or with the error that
     says why there will be none. Without inputs it is a probe that travels to the writer and back;
-    `flush` asks that the alert rows be brought up to date on the way.
+    `flush` asks that the alert rows be brought up to date on the way. Whoever waits knows the inbox
+    it lies in, so the garbage collector must see it.
     """
 
     inputs: tuple[Input, ...]
