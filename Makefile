@@ -1,10 +1,11 @@
 # The handful of commands; .ci/run calls the same. Each does its own set-up, which costs nothing once done.
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench kill setup setup-dev lock clean broker peers
+.PHONY: run test lint bench kill simulate setup setup-dev lock clean broker peers
 
 PY := .venv/bin/python
 ROUNDS ?= 200
+SEEDS ?= 10000
 UV ?= uv
 COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
 
@@ -30,6 +31,9 @@ bench: setup-dev peers  ## one JSON line a figure
 
 kill: setup-dev broker  ## kill -9 under load, ROUNDS times
 	$(PY) -m tests.acceptance.kill --rounds $(ROUNDS)
+
+simulate: setup-dev  ## the daemon on a simulated machine that fails: SEEDS seeds
+	$(PY) -m tests.simulation --seeds $(SEEDS)
 
 setup: .venv/installed  ## .venv with what the program needs
 setup-dev: .venv/installed-dev  ## the same, and what tests and lint need

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 from tests.builders import at, event
 from tests.edges.store_desk import batch, step
+from tests.simulation.disk import Disk
+from tests.simulation.standins import on, replace
 
 from eventd.core.model import Input
 from eventd.errors import StoreBroken
@@ -31,8 +34,18 @@ async def sqlite(folder: Path) -> AsyncIterator[Kept]:
         yield Kept(store, lambda: [item for row in iter_journal(folder) for item in row.inputs])
 
 
+@asynccontextmanager
+async def simulated(folder: Path) -> AsyncIterator[Kept]:
+    """The store on the simulation's disk, its writer in turns of the test's loop."""
+    disk = Disk(folder, Random(7))
+    with ExitStack() as stack:
+        replace(stack, on(disk))
+        async with sqlite(disk.state) as kept:
+            yield kept
+
+
 Open = Callable[[Path], AbstractAsyncContextManager[Kept]]
-every_store = pytest.mark.parametrize("opened", [sqlite])
+every_store = pytest.mark.parametrize("opened", [sqlite, simulated])
 
 
 @every_store

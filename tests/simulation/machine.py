@@ -1,0 +1,196 @@
+"""The daemon as a process of the simulation: `eventd.app` whole, on a loop that can be killed.
+
+What asks the system for something is given the simulation's: time, threads, sockets, the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from eventd import app
+from eventd.config import (
+    Alerts,
+    BrokerConfig,
+    Config,
+    Environment,
+    File,
+    Incidents,
+    Limits,
+    Mqtt,
+    Retention,
+    Size,
+    Sources,
+    Topic,
+)
+from eventd.core.rules.rule import Span
+from eventd.errors import Poisoned, StoreError
+from eventd.files import Secret
+from eventd.store.sqlite import SqliteStore
+from tests.builders import group_rule, load, threshold_rule
+from tests.simulation.broker import Broker
+from tests.simulation.disk import Disk
+from tests.simulation.door import Door
+from tests.simulation.loop import Loop, World
+from tests.simulation.oracle import START, Oracle
+
+CROOKED = "crooked"  # the name of alerts on which a rule raises
+FRAIL = group_rule("frail", f'name="{CROOKED}"', by=["ci"])
+MANY = threshold_rule("many", 'name=~"plain.*"', count=2, by=["ci"], within="120s")
+RULES = (
+    load(
+        FRAIL,
+        group_rule("by-service", 'service!=""', within="15m"),
+        MANY,
+        threshold_rule("busy", 'service="bank"', count=4, of="events", within="90s"),
+    ),
+    load(FRAIL, group_rule("by-ci", 'ci!=""', by=["ci"], within="1m"), MANY, version="v2"),
+)
+BROKER = "plant"
+# What aiomqtt says where a connection ends before anybody waits for its end, or in the turn
+# before its socket was to be watched.
+NOISE = ("MqttCodeError", "_ready(): CancelledError", "Bad file descriptor")
+
+
+class Machine:
+    """The host: its clock, its disk, and the one process on it."""
+
+    def __init__(self, world: World, outside: Loop, folder: Path) -> None:
+        self.world, self.outside = world, outside
+        self.disk = Disk(folder, world.random)
+        self.oracle = Oracle(self.disk)
+        self.disk.committed = self.oracle.committed
+        self.door = Door(world, outside)
+        self.door.answered = self.oracle.answered
+        self.broker = Broker(world, outside)
+        self.broker.acknowledging = self.oracle.acknowledging
+        self.skew = timedelta()  # by which the wall clock is wrong
+        self.loop: Loop | None = None
+        self.main: asyncio.Task[None] | None = None
+        self.store: SqliteStore | None = None
+        self.daemon: app._Daemon | None = None
+        self.starts = 0
+        self.pace = 1.0  # of the people: the smaller, the more they say
+        self.rules = RULES[0]
+        self.config = _config(world.random)
+        self.environment = Environment(watchdog_usec=world.random.choice((0, 20_000_000)))
+        self.wanted = True  # a supervisor starts it again
+
+    # -- the process ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """As systemd does."""
+        self.starts += 1
+        self.loop = Loop(self.world)
+        config = Config(
+            file=self.config,
+            host="127.0.0.1",
+            port=9095,
+            state=self.disk.state,
+            rules=Path(),
+            tokens=(),
+            brokers=tuple(BrokerConfig(one, Secret("")) for one in self.config.sources.mqtt),
+        )
+        self.main = self.loop.create_task(app._serve(config, self.environment), name="main")
+
+    def kill(self, *, power_cut: bool = False) -> None:
+        """At this very step; what it wrote is there, what it knew is gone."""
+        if self.trace:
+            self.trace("** power cut" if power_cut else "** killed")
+        self._bury()
+        self.disk.restart(power_cut=power_cut)
+        self._later()
+
+    def look_after(self) -> None:
+        """Before every step: see whether it has died, or ended."""
+        if self.loop is None or self.main is None:
+            return
+        if self.disk.doomed:
+            self.kill()
+        elif self.main.done():
+            self._ended(self.main)
+
+    def _ended(self, main: asyncio.Task[None]) -> None:
+        error = None if main.cancelled() else main.exception()
+        unknown = [one for one in _leaves(error) if not isinstance(one, Poisoned | StoreError)]
+        if unknown and not self.oracle.problem:
+            self.oracle.problem = f"it crashed: {unknown[0]!r}"
+        if self.trace:
+            self.trace(f"** ended: {[type(one).__name__ for one in _leaves(error)]}")
+        self._bury()
+        self.disk.restart(power_cut=False)
+        self._later()
+
+    def _bury(self) -> None:
+        loop, store = self.loop, self.store
+        if loop is None:
+            return
+        errors = [one for one in loop.errors if not any(word in one for word in NOISE)]
+        if errors and not self.oracle.problem:
+            self.oracle.problem = f"nobody caught: {errors[0]}"
+        loop.alive = False
+        self.world.bury(loop)
+        self.door.cut()
+        self.broker.cut()
+        if store is not None:
+            if store._tables is not None:
+                store._tables.db.close()
+            if store._lock >= 0 and not store._closing:
+                os.close(store._lock)
+        self.loop = self.main = self.store = self.daemon = None
+
+    def _later(self) -> None:
+        if self.wanted:
+            self.outside.call_later(0.2 + self.world.random.random(), self.start)
+
+    # -- what the process is given ----------------------------------------------------------------
+
+    @property
+    def trace(self) -> Callable[[str], None] | None:
+        return self.world.trace
+
+    def wall(self) -> datetime:
+        """What the system says the time is."""
+        return START + timedelta(seconds=self.world.now) + self.skew
+
+    def connect(self) -> object:
+        """A socket to the broker, for the process that runs now."""
+        if self.loop is None:
+            raise ConnectionRefusedError
+        return self.broker.accept(self.loop).sock
+
+
+def _leaves(error: BaseException | None) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    elif error is not None:
+        yield error
+
+
+def _config(chance: random.Random) -> File:
+    """Small limits, so that they are met."""
+    topics = (Topic("events/#"), Topic("state/#", source="state"))
+    mqtt = Mqtt(
+        name=BROKER,
+        host="broker",
+        topics=topics,
+        version=chance.choice(("5", "3.1.1")),
+        keepalive=Span(60),
+        status_topic=chance.choice(("", "eventd/status")),
+    )
+    return File(
+        limits=Limits(inbox=Size(chance.choice((4_000, 20_000, 1 << 20)))),
+        retention=Retention(
+            journal_for=Span(chance.choice((20, 60, 600))),
+            raw_for=Span(chance.choice((10, 60))),
+            max_size=Size(chance.choice((300_000, 8 << 30))),
+        ),
+        alerts=Alerts(start_grace=Span(30)),
+        incidents=Incidents(resolve_after=Span(10), reopen_within=Span(chance.choice((20, 600)))),
+        sources=Sources(mqtt=(mqtt,)),
+    )

@@ -1,0 +1,319 @@
+"""What must hold, whatever breaks: RELIABILITY §3 as far as it can be seen from outside.
+
+The oracle reads what was committed, hears what was acknowledged, and says so at once where the
+two do not fit.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from eventd.admission import KEY_HEADER
+from eventd.core.engine import Engine
+from eventd.core.labels import delivery_key
+from eventd.core.model import (
+    AlertChanged,
+    AlertFired,
+    AlertRepeated,
+    AlertUnsuppressed,
+    Arrival,
+    EndReason,
+    Event,
+    Fact,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+    IncidentState,
+    Status,
+    Tick,
+)
+from eventd.core.snapshot import Restored
+from eventd.replay import Recovered, replayed
+from eventd.runtime import Batch, Runtime
+from eventd.store.journal import JournalReader
+from eventd.store.queries import QUERIES
+from eventd.store.rows import decode_inputs
+from tests.simulation.broker import Message
+from tests.simulation.disk import Disk
+from tests.simulation.door import Answer, Request
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+POISON = "poison"  # the name of events on which the core raises
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class Oracle:
+    """The journal as it was committed, and what was promised."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+        self.acked: dict[str, str] = {}  # token → how
+        self.present: dict[str, int] = {}  # token → position, of all that was ever committed
+        self.commands: dict[bytes, int] = {}
+        self.keys: dict[bytes, str] = {}  # strong key → fingerprint, firing and live
+        self.next_seq = self.first = 0
+        self.now = 0
+        self.incidents: dict[str, datetime] = {}
+        self.by_hand: dict[str, None] = {}  # reopened by a person: open until one resolves it
+        self.damaged: tuple[str, ...] = ("-",)  # snapshots that are not to be good
+        self.checks = 0
+        self.problem = ""  # raised inside the process, where it might be caught
+
+    # -- told by the disk -------------------------------------------------------------------------
+
+    def committed(self, db: sqlite3.Connection) -> None:
+        """A transaction is through: read the new rows."""
+        self._require(not self.disk.failed, "I20", "a commit after a failed sync")
+        for seq, inputs, now, body in db.execute(
+            "SELECT seq, inputs, now, body FROM journal WHERE seq >= ? ORDER BY seq",
+            (self.next_seq,),
+        ).fetchall():
+            self._row(seq, inputs, now, body)
+
+    def _row(self, seq: int, inputs: int, now: int, body: bytes) -> None:
+        self._require(seq == self.next_seq, "I2", f"row {seq} follows {self.next_seq}")
+        self._require(now >= self.now, "I13", f"engine time went back in row {seq}")
+        self.next_seq, self.now = seq + inputs, now
+        items = decode_inputs(body)
+        self._require(len(items) == inputs, "I2", f"row {seq} holds {len(items)}, not {inputs}")
+        for at, item in enumerate(items, seq):
+            if isinstance(item, Event):
+                if item.summary:
+                    self.present.setdefault(item.summary, at)
+                firing = item.status is Status.FIRING and item.arrival is not Arrival.RETAINED
+                if item.strong and firing:
+                    self.keys.setdefault(item.key, item.fingerprint)
+            elif key := getattr(item, "key", b""):
+                self.commands.setdefault(key, at)
+
+    # -- told by the outside world ----------------------------------------------------------------
+
+    def answered(self, request: Request, answer: Answer) -> None:
+        """An answer leaves the process."""
+        if request.method == "GET" or answer.status >= 500 or answer.status == 400:
+            return
+        what = f"{request.method} {request.path} {answer.status}"
+        if request.path.startswith("/api/"):
+            given = request.headers.get(KEY_HEADER, "")
+            key = delivery_key("api", request.path, given)
+            self._require(key in self.commands, "I1", f"{what} before the command was committed")
+            return
+        for token in tokens(request._body):
+            self._acknowledged(token, what)
+
+    def acknowledging(self, message: Message) -> None:
+        """A PUBACK leaves the process."""
+        what = f"PUBACK of {message.topic}"
+        for token in tokens(message.payload):
+            self._acknowledged(token, what)
+
+    def _acknowledged(self, token: str, how: str) -> None:
+        self._require(token in self.present, "I1", f"{how}: {token} is not in the journal")
+        self.acked[token] = how
+
+    # -- told by the process ----------------------------------------------------------------------
+
+    def observed(self, batch: Batch) -> None:
+        """A batch was committed and published."""
+        for step in batch.steps:
+            fired = False
+            for fact in step.facts:
+                fired = fired or _is_news(fact)
+                self._fact(fact, fired=fired)
+
+    def _fact(self, fact: Fact, *, fired: bool) -> None:
+        if isinstance(fact, IncidentOpened):
+            name = fact.incident.id
+            was = self.incidents.setdefault(name, fact.at)
+            self._require(was == fact.at, "I6", f"{name} was opened twice: {was}, {fact.at}")
+        elif isinstance(fact, IncidentReopened) and fact.reason is EndReason.OPERATOR:
+            self.by_hand[fact.incident] = None
+        elif isinstance(fact, IncidentResolved):
+            self.by_hand.pop(fact.incident, None)
+        elif isinstance(fact, IncidentReopened) and fact.reason is EndReason.FIRED:
+            self._require(fired, "I8", f"{fact.incident} reopened and nothing fired")
+
+    def started(self, recovered: Recovered, reader: JournalReader) -> None:
+        """A process has recovered: what was acknowledged is there, and nothing came out anew."""
+        rejected = [why for why in recovered.rejected if not why.startswith(self.damaged)]
+        self._require(not rejected, "I3", "; ".join(rejected))
+        self._require(not recovered.diverged, "I3", f"{recovered.diverged} rows diverged")
+        span = reader.span()
+        self.first = span.first
+        found: set[str] = set()
+        commands: set[bytes] = set()
+        last = span.first
+        for seq, inputs, _, body in reader.db.execute(QUERIES["whole_journal"]):
+            self._require(seq == last, "I2", f"row {seq} stands where {last} was due")
+            last = seq + inputs
+            for item in decode_inputs(body):
+                if isinstance(item, Event):
+                    found.add(item.summary)
+                elif key := getattr(item, "key", b""):
+                    commands.add(key)
+        for token, how in self.acked.items():
+            at = self.present[token]
+            self._require(
+                token in found or at < span.first, "I1", f"{how}: {token} is gone from {at}"
+            )
+        for key, at in self.commands.items():
+            self._require(key in commands or at < span.first, "I1", f"a command at {at} is gone")
+        self._require(recovered.next_seq >= self.next_seq, "I1", "the journal ends before its end")
+        # a batch whose sync failed may be there all the same
+        for seq, inputs, now, body in reader.db.execute(
+            "SELECT seq, inputs, now, body FROM journal WHERE seq >= ? ORDER BY seq",
+            (self.next_seq,),
+        ).fetchall():
+            self._row(seq, inputs, now, body)
+        self.twice_poisoned(reader.db)
+
+    def twice_poisoned(self, db: sqlite3.Connection) -> None:
+        """What was quarantined is never stepped again."""
+        again = db.execute(
+            "SELECT COUNT(*) FROM quarantine WHERE key IS NOT NULL GROUP BY key HAVING COUNT(*) > 1"
+        ).fetchall()
+        self._require(not again, "I2", "a quarantined input was stepped again")
+
+    # -- at rest ----------------------------------------------------------------------------------
+
+    def quiescent(self, runtime: Runtime, meter: Any, reader: JournalReader) -> None:
+        """Nothing is under way: accounts, counts, incidents, replays."""
+        if total(meter, meter._quarantined):
+            return  # on its way out, its memory in doubt
+        self.checks += 1
+        self._accounts(runtime, meter)
+        self._counts(runtime.engine)
+        self._groups(runtime.engine)
+        self._replays(runtime, reader)
+
+    def _accounts(self, runtime: Runtime, meter: Any) -> None:
+        said = {
+            name: total(meter, getattr(meter, f"_{name}"))
+            for name in ("received", "applied", "duplicate", "refused", "quarantined")
+        }
+        right = said["received"] == sum(said.values()) - said["received"] + runtime.waiting
+        self._require(right, "I12", f"{said}, waiting {runtime.waiting}")
+
+    def _counts(self, engine: Engine) -> None:
+        """For alerts that only ever come with keys of their own."""
+        wanted: dict[str, int] = {}
+        for fingerprint in self.keys.values():
+            wanted[fingerprint] = wanted.get(fingerprint, 0) + 1
+        for alert in engine.alerts():
+            if alert.name.startswith("keyed"):
+                want = wanted.get(alert.fingerprint, 0)
+                self._require(
+                    alert.count == want, "I2", f"{alert.name} counts {alert.count}, not {want}"
+                )
+
+    def _groups(self, engine: Engine) -> None:
+        seen: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
+        for one in engine.incidents():
+            if one.state is not IncidentState.CLOSED:
+                other = seen.setdefault((one.rule, tuple(one.group.items())), one.id)
+                self._require(other == one.id, "I6", f"{other} and {one.id} are twins")
+
+    def _replays(self, runtime: Runtime, reader: JournalReader) -> None:
+        now = runtime._now or START
+        live = at_rest(runtime.engine, now)
+        starts = [(name, reader.load(name)) for name in reader.snapshots()]
+        if reader.span().first == 0:
+            self._replay("the beginning", Engine(), 0, reader, live, now)
+        for name, saved in starts:
+            restored = Engine.restore(Restored(saved.frames))
+            self._replay(name, restored, saved.next_seq, reader, live, now)
+
+    def _replay(
+        self,
+        name: str,
+        engine: Engine,
+        seq: int,
+        reader: JournalReader,
+        live: State,
+        now: datetime,
+    ) -> None:
+        first = next(reader.tail(seq), None)
+        reaches = first is None or first.seq == seq
+        self._require(reaches, "I3", f"the journal does not reach back to {name}")
+        for row, answers in replayed(engine, reader.tail(seq), reader.skipped()):
+            facts = [fact for answer in answers for fact in answer]
+            same = reader.digest(facts) == row.digest
+            self._require(same, "I3", f"from {name}, row {row.seq} is decided otherwise")
+        then = at_rest(engine, now)
+        self._require(then == live, "I3", f"replay from {name} is not the live state")
+
+    def finished(self, engine: Engine, wanted: Iterable[str]) -> None:
+        """Everything was cleared, and time enough has passed."""
+        for token in wanted:
+            self._require(token in self.present, "I15", f"{token} never came in")
+        firing = [alert.name for alert in engine.alerts() if alert.status is Status.FIRING]
+        self._require(not firing, "I9", f"still firing: {firing}")
+        still = [
+            one.id
+            for one in engine.incidents()
+            if one.state is IncidentState.OPEN and one.id not in self.by_hand
+        ]
+        self._require(not still, "I9", f"still open: {still}")
+
+    def bounded(self, bytes_: int, limit: int) -> None:
+        """The inbox; MQTT may bring the message it is at."""
+        self._require(bytes_ <= limit, "I11", f"{bytes_} bytes wait, {limit} may")
+
+    def _require(self, holds: bool, invariant: str, why: str) -> None:
+        if not holds and not self.problem:
+            self.problem = f"{invariant}: {why}"
+
+
+def _is_news(fact: Fact) -> bool:
+    """Something fires, and not because of an old event."""
+    if isinstance(fact, AlertRepeated):
+        return not fact.late
+    return isinstance(fact, AlertFired | AlertChanged | AlertUnsuppressed)
+
+
+State = tuple[tuple[Fact, ...], list[bytes]]
+
+
+def at_rest(engine: Engine, now: datetime) -> State:
+    """What is due and has not happened, and the state after it; the engine stays as it is.
+
+    A timer that goes off unseen (an incident closed long ago is dropped) leaves no row.
+    """
+    frames = list(engine.snapshot().frames())
+    due = engine.deadline()
+    if due is None or due > now:
+        return (), frames
+    copy = Engine.restore(Restored(frames))
+    facts = copy.step(Tick(), now)
+    return facts, list(copy.snapshot().frames())
+
+
+def tokens(payload: bytes) -> list[str]:
+    """What marks the events of a payload, poisonous and unreadable ones left out."""
+    try:
+        found = json.loads(payload)
+    except ValueError:
+        return []
+    if "alerts" in found:
+        return [one["annotations"]["summary"] for one in found["alerts"]]
+    events = found if isinstance(found, list) else [found]
+    return [
+        one["summary"]
+        for one in events
+        if "summary" in one and "bad" not in one and one["name"] != POISON
+    ]
+
+
+def total(meter: Any, counter: Any) -> int:
+    """A counter over all its labels, and what the next page would add to it."""
+    samples = (s for metric in counter.collect() for s in metric.samples)
+    shown = sum(s.value for s in samples if s.name.endswith("_total"))
+    since = sum(count for (one, _), count in meter._since.items() if one is counter)
+    return int(shown) + since
