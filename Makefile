@@ -1,7 +1,7 @@
 # The handful of commands; .ci/run calls the same. Each does its own set-up, which costs nothing once done.
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench kill simulate setup setup-dev lock clean broker peers
+.PHONY: run test lint bench kill simulate mutants setup setup-dev lock clean broker peers
 
 PY := .venv/bin/python
 ROUNDS ?= 200
@@ -34,6 +34,9 @@ kill: setup-dev broker  ## kill -9 under load, ROUNDS times
 
 simulate: setup-dev  ## the daemon on a simulated machine that fails: SEEDS seeds
 	$(PY) -m tests.simulation --seeds $(SEEDS)
+
+mutants: setup-dev  ## twelve ways to break eventd, each to be caught by the simulation
+	$(PY) -m tests.simulation.mutants
 
 setup: .venv/installed  ## .venv with what the program needs
 setup-dev: .venv/installed-dev  ## the same, and what tests and lint need

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.simulation.mutants.__main__ import PATCHES, mutate
 from tests.simulation.simulation import MIN_STEPS, run, seeds
 
 SEEDS = 500
@@ -61,3 +64,10 @@ def test_another_seed_goes_another_way() -> None:
             run(seed, trace=trace.append)
 
     assert traces[0] != traces[1]
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+def test_every_mutant_still_applies(patch: Path, tmp_path: Path) -> None:
+    mutate(patch, tmp_path)
+
+    assert len(PATCHES) == 12
