@@ -140,13 +140,17 @@ class Meter:
 
     def page(self) -> bytes:
         """The text page of /metrics."""
+        self.settle()
+        return generate_latest(self.registry)
+
+    def settle(self) -> None:
+        """Bring what was counted since the last page into the counters."""
         for source, events in self._came.items():
             self._received.labels(source).inc(events)
         self._came.clear()
         for (counter, labels), count in self._since.items():
             (counter.labels(*labels) if labels else counter).inc(count)
         self._since.clear()
-        return generate_latest(self.registry)
 
     def _add(self, counter: Counter, count: int, *labels: str) -> None:
         key = (counter, labels)

@@ -30,6 +30,7 @@ from eventd.config import (
 from eventd.core.rules.rule import Span
 from eventd.errors import Poisoned, StoreError
 from eventd.files import Secret
+from eventd.metrics import Meter
 from eventd.store.sqlite import SqliteStore
 from tests.builders import group_rule, load, threshold_rule
 from tests.simulation.broker import Broker
@@ -73,6 +74,7 @@ class Machine:
         self.main: asyncio.Task[None] | None = None
         self.store: SqliteStore | None = None
         self.daemon: app._Daemon | None = None
+        self.meter = Meter()  # outlives a restart in place
         self.starts = 0
         self.pace = 1.0  # of the people: the smaller, the more they say
         self.rules = RULES[0]
@@ -95,12 +97,15 @@ class Machine:
             tokens=(),
             brokers=tuple(BrokerConfig(one, Secret("")) for one in self.config.sources.mqtt),
         )
-        self.main = self.loop.create_task(app._serve(config, self.environment), name="main")
+        self.main = self.loop.create_task(
+            app._serve(config, self.environment, self.meter), name="main"
+        )
 
     def kill(self, *, power_cut: bool = False) -> None:
         """At this very step; what it wrote is there, what it knew is gone."""
         if self.trace:
             self.trace("** power cut" if power_cut else "** killed")
+        self.meter = Meter()
         self._bury()
         self.disk.restart(power_cut=power_cut)
         self._later()
@@ -116,11 +121,14 @@ class Machine:
 
     def _ended(self, main: asyncio.Task[None]) -> None:
         error = None if main.cancelled() else main.exception()
-        unknown = [one for one in _leaves(error) if not isinstance(one, Poisoned | StoreError)]
+        causes = list(_leaves(error))
+        unknown = [one for one in causes if not isinstance(one, Poisoned | StoreError)]
         if unknown and not self.oracle.problem:
             self.oracle.problem = f"it crashed: {unknown[0]!r}"
         if self.trace:
-            self.trace(f"** ended: {[type(one).__name__ for one in _leaves(error)]}")
+            self.trace(f"** ended: {[type(one).__name__ for one in causes]}")
+        if not causes or not all(isinstance(one, Poisoned) for one in causes):
+            self.meter = Meter()
         self._bury()
         self.disk.restart(power_cut=False)
         self._later()

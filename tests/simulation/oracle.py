@@ -185,8 +185,8 @@ class Oracle:
 
     def quiescent(self, runtime: Runtime, meter: Any, reader: JournalReader) -> None:
         """Nothing is under way: accounts, counts, incidents, replays."""
-        if total(meter, meter._quarantined):
-            return  # on its way out, its memory in doubt
+        if runtime.inbox.closed:
+            return  # on its way out, after poison with its memory in doubt
         self.checks += 1
         self._accounts(runtime, meter)
         self._counts(runtime.engine)
@@ -194,8 +194,9 @@ class Oracle:
         self._replays(runtime, reader)
 
     def _accounts(self, runtime: Runtime, meter: Any) -> None:
+        meter.settle()
         said = {
-            name: total(meter, getattr(meter, f"_{name}"))
+            name: total(getattr(meter, f"_{name}"))
             for name in ("received", "applied", "duplicate", "refused", "quarantined")
         }
         right = said["received"] == sum(said.values()) - said["received"] + runtime.waiting
@@ -311,9 +312,7 @@ def tokens(payload: bytes) -> list[str]:
     ]
 
 
-def total(meter: Any, counter: Any) -> int:
-    """A counter over all its labels, and what the next page would add to it."""
+def total(counter: Any) -> int:
+    """A counter over all its labels."""
     samples = (s for metric in counter.collect() for s in metric.samples)
-    shown = sum(s.value for s in samples if s.name.endswith("_total"))
-    since = sum(count for (one, _), count in meter._since.items() if one is counter)
-    return int(shown) + since
+    return int(sum(s.value for s in samples if s.name.endswith("_total")))
