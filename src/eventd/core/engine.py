@@ -211,6 +211,7 @@ class Engine:
         match outcome:
             case Outcome.FIRED:
                 self.timers.cancel(("forget", fingerprint))
+                self.rules.forget(fingerprint)
                 self._fired(event, record, now, facts)
             case Outcome.REPEATED | Outcome.LATE:
                 late = outcome is Outcome.LATE
@@ -228,7 +229,9 @@ class Engine:
                 elif not record.suppressed_by:
                     self._suppress(record, alert, now, facts)
                 if not record.suppressed_by:
-                    self._ask_all(record, alert, Transition.CHANGED, now, facts)
+                    self.rules.forget(fingerprint)
+                    states = self.rules.index.matching(alert)
+                    self._ask(states, record, Seen(alert, Transition.CHANGED), now, facts)
             case Outcome.CLEARED:
                 self._cleared(record, now, ClearReason.SENT, facts)
 
@@ -282,9 +285,11 @@ class Engine:
         covers = self.suppressions.silences or self.suppressions.windows
         if covers and self._suppress(record, alert, now, facts):
             return
-        if storm is None:
-            self._ask_all(record, alert, transition, now, facts)
-        else:
+        states = self.rules.index.matching(alert)
+        if storm is not None:
+            states = urgent(states)
+        self._ask(states, record, Seen(alert, transition), now, facts)
+        if storm is not None and not record.incident:
             self._storm(storm, record, alert, now, facts)
         if not record.incident:
             facts.append(AlertUnmatched(now, record.fingerprint, record.episode))
@@ -292,10 +297,6 @@ class Engine:
     def _storm(
         self, storm: Storm, record: Record, alert: Alert, now: datetime, facts: list[Fact]
     ) -> None:
-        asked = urgent(self.rules.index.matching(alert))
-        self._ask(asked, record, Seen(alert, Transition.FIRED), now, facts)
-        if record.incident:
-            return
         because: Grouped | Stormed = Grouped(STORM, {"source": alert.source})
         if not storm.incident:
             because = reason(alert.source, storm, self.settings.storm_above)
@@ -356,17 +357,6 @@ class Engine:
         self._forget(oldest, now, facts)
 
     # -- rules -------------------------------------------------------------------------------
-
-    def _ask_all(
-        self,
-        record: Record,
-        alert: Alert,
-        transition: Transition,
-        now: datetime,
-        facts: list[Fact],
-    ) -> None:
-        self.rules.forget(record.fingerprint)
-        self._ask(self.rules.index.matching(alert), record, Seen(alert, transition), now, facts)
 
     def _ask(
         self,
