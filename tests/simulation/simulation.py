@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from eventd.replay import replayed
+from eventd.runtime import Runtime
 from eventd.store.verdicts import verdicts
 from tests.simulation.faults import Faults, drawn
 from tests.simulation.loop import Loop, World
@@ -181,10 +182,14 @@ class _Play:
         if daemon is None or self.machine.main is None:
             return False
         runtime = daemon._runtime
-        return not runtime.waiting and not len(runtime.inbox) and not self._under_way()
+        return not runtime.waiting and not len(runtime.inbox) and not self._under_way(runtime)
 
-    def _under_way(self) -> bool:
+    def _under_way(self, runtime: Runtime) -> bool:
+        """A commit, or one that waits for room on the disk (a rule load is no event)."""
         store = self.machine.store
+        tables = store._tables if store is not None else None
+        if tables is not None and tables.next_seq != runtime._seq:
+            return True
         return store is None or bool(store._writer._turns._jobs)  # type: ignore[attr-defined] # it is a SimWriter
 
     def _what_waits(self) -> str:
