@@ -32,9 +32,10 @@ from eventd.errors import ConfigError, DecodeError, Poisoned
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
 from eventd.files import read as read_yaml
+from eventd.inbox import Inbox
 from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
-from eventd.runtime import Batch, Inbox, Runtime
+from eventd.runtime import Batch, Runtime
 from eventd.sources.decode import Memo, decode
 from eventd.sources.mqtt import Broker, MqttSource
 from eventd.sources.webhook import Limits, Webhooks

@@ -14,7 +14,7 @@ from tests.broker import Mosquitto
 from tests.edges.mqtt_desk import COMMITTED, Desk, Wire, decode, words, yard
 
 from eventd.core.model import Delivery, Refused
-from eventd.runtime import Submission
+from eventd.inbox import Submission
 from eventd.sources.mqtt import MqttSource
 from eventd.sources.session import Session
 

@@ -16,7 +16,7 @@ from eventd.admission import Credentials
 from eventd.clock import wall
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
 from eventd.errors import DecodeError, EventdError, Overloaded, Stopping
-from eventd.runtime import Inbox, Outcome, Submission
+from eventd.inbox import Inbox, Outcome, Submission
 from eventd.sources.decoded import Decoded
 
 KEPT_HEADERS = ("content-type", "idempotency-key", "webhook-id", "user-agent")
