@@ -287,6 +287,7 @@ class _Daemon:
         meter.watch(meter.waiting, lambda: runtime.waiting)
         meter.watch(meter.inbox, lambda: inbox.bytes)
         meter.inbox_limit.set(inbox.max_bytes)
+        meter.inbox_reserve.set(inbox.reserve)
         meter.watch(meter.alerts, lambda: len(table.records))
         meter.watch(meter.keys, lambda: len(table.keys))
         meter.watch(meter.beyond, lambda: runtime.beyond_snapshot)

@@ -90,6 +90,7 @@ class Meter:
         self.open = gauge("incidents_open", "Incidents that are not closed.", "priority")
         self.inbox = gauge("inbox_bytes", "Bytes waiting for the engine.")
         self.inbox_limit = gauge("inbox_limit_bytes", "Bytes that may wait.")
+        self.inbox_reserve = gauge("inbox_reserve_bytes", "Of them, kept for clears and commands.")
         self.rules = gauge("rules_loaded", "Rules in force.")
         self.reloaded = gauge("rules_last_load_success", "1 where the last load succeeded.")
         self.commits = Histogram(

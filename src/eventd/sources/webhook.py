@@ -15,7 +15,7 @@ from aiohttp import web
 from eventd.admission import Credentials
 from eventd.clock import wall
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
-from eventd.errors import DecodeError, EventdError, Overloaded, Stopping
+from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopping
 from eventd.inbox import Inbox, Outcome, Submission
 from eventd.sources.decoded import Decoded
 
@@ -146,7 +146,8 @@ class Webhooks:
         except Stopping:
             return unavailable("eventd is stopping")
         except Overloaded as error:
-            meter.refused(source, "overload", len(inputs))
+            reason = "share" if isinstance(error, OverShare) else "overload"
+            meter.refused(source, reason, len(inputs))
             return unavailable(str(error))
         try:
             outcome = await self._committed(future)
