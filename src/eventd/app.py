@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import web
 
 from eventd import __version__, metrics, recording
-from eventd.admission import Credentials, command_from
+from eventd.admission import command_from
 from eventd.clock import SystemClock
 from eventd.config import BrokerConfig, Config, Environment, default_rules, policy_of
 from eventd.core.model import (
@@ -28,6 +28,7 @@ from eventd.core.model import (
     Refused,
     Started,
 )
+from eventd.credentials import Bearer, Credentials, Guesses, digest_of
 from eventd.errors import ConfigError, DecodeError, Poisoned
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
@@ -248,14 +249,17 @@ class _Daemon:
 
     async def _http(self) -> web.AppRunner:
         file = self._config.file
-        credentials = Credentials(tuple(token.reveal() for token in self._config.tokens))
+        tokens = tuple(digest_of(token.reveal()) for token in self._config.tokens)
+        credentials = Credentials((Bearer(tokens),) if tokens else ())
+        guesses = Guesses()
         limits = Limits(file.limits.max_body, float(file.limits.commit_within))
         webhooks = Webhooks(self._inbox, self._decode, self._config.policies(), self._meter, limits)
-        webhooks.credentials = credentials
+        webhooks.credentials, webhooks.own = credentials, self._config.credentials
+        webhooks.guesses = guesses
         app = web.Application(client_max_size=file.limits.max_body)
         app.add_routes(webhooks.routes())
-        app.add_routes(Api(self._runtime, self._reader, credentials).routes())
-        app.add_routes(Health(self._runtime, self._page, credentials).routes())
+        app.add_routes(Api(self._runtime, self._reader, credentials, guesses).routes())
+        app.add_routes(Health(self._runtime, self._page, credentials, guesses).routes())
         runner = web.AppRunner(
             app,
             access_log=None,
