@@ -101,6 +101,8 @@ def command_from(delivery: Delivery) -> Command:
 
 def body_of(payload: bytes, kind: type[T]) -> T:
     """A request's body; an empty one is an empty object. Raises DecodeError."""
+    if b"\\u0000" in payload:
+        raise DecodeError("", "one with it", "text without NUL")
     try:
         return msgspec.json.decode(payload.strip() or b"{}", type=kind)
     except _UNREADABLE as error:
@@ -138,7 +140,7 @@ def _key(delivery: Delivery) -> bytes:
 
 
 def _actor(actor: str) -> str:
-    if not actor.strip() or len(actor) > MAX_ACTOR:
+    if not actor.strip() or len(actor) > MAX_ACTOR or not actor.isprintable():
         raise DecodeError("actor", repr(actor), f"a name of 1 to {MAX_ACTOR} characters")
     return actor
 
@@ -198,7 +200,11 @@ def _end(delivery: Delivery, body: Silencing) -> datetime:
     if body.ends_at is not None:
         if body.ends_at.tzinfo is None:
             raise DecodeError("ends_at", body.ends_at.isoformat(), "a time with its zone")
-        return body.ends_at.astimezone(UTC)
+        try:
+            return body.ends_at.astimezone(UTC)
+        except OverflowError:
+            year = "a time between the years 1 and 9999"
+            raise DecodeError("ends_at", body.ends_at.isoformat(), year) from None
     try:
         return delivery.received_at + seconds(parse_span(body.for_))
     except (ValueError, OverflowError):
