@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from io import BytesIO
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from eventd.answers import Problem
 
@@ -23,6 +24,9 @@ async def body_of(request: web.Request, limit: int) -> bytes:
     given = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if given not in UNTYPED and "json" not in given.partition("/")[2]:
         raise Problem(415, "type", f"expected application/json, got {given[:80]!r}")
+    if "Transfer-Encoding" in request.headers and request.version < HttpVersion11:
+        # RFC 9112, 6.1: the framing is faulty; somebody before us may have read another body
+        raise Problem(400, "framing", "HTTP/1.0 knows no Transfer-Encoding")
     encoding = _encoding(request)
     if encoding not in PACKED and encoding not in {"", "identity"}:
         raise Problem(415, "encoding", f"expected gzip or deflate, got {encoding[:40]!r}")
@@ -49,22 +53,20 @@ def unpacked(request: web.Request, body: bytes, limit: int) -> bytes:
 def inflated(body: bytes, limit: int) -> bytes:
     """The body, gzip or zlib undone; Problem where it is neither or grows past the limit."""
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    parts: list[bytes] = []
-    size = 0
+    whole = BytesIO()
     rest = body
     try:
         while rest and not inflater.eof:
             part = inflater.decompress(rest, INFLATE_STEP)
             rest = inflater.unconsumed_tail
-            size += len(part)
-            if size > limit:
+            if whole.tell() + len(part) > limit:
                 raise Problem(413, "too_large", f"inflated, a body may have {limit} bytes")
-            parts.append(part)
+            whole.write(part)
     except zlib.error as error:
         raise Problem(400, "encoding", f"the body cannot be inflated: {error}") from None
     if not inflater.eof:
         raise Problem(400, "encoding", "the compressed body is cut short")
-    return b"".join(parts)
+    return whole.getvalue()
 
 
 def _encoding(request: web.Request) -> str:
@@ -72,11 +74,9 @@ def _encoding(request: web.Request) -> str:
 
 
 async def _read(request: web.Request, limit: int) -> bytes:
-    parts = []
-    size = 0
+    whole = BytesIO()  # gives what it has gathered without a copy; a list of parts has it twice
     async for part in request.content.iter_any():
-        size += len(part)
-        if size > limit:
+        if whole.tell() + len(part) > limit:
             raise Problem(413, "too_large", f"a body may have {limit} bytes")
-        parts.append(part)
-    return b"".join(parts)
+        whole.write(part)
+    return whole.getvalue()

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from eventd.answers import Problem, not_let_in, problem, unavailable
 from eventd.clock import monotonic, wall
@@ -21,6 +22,7 @@ from eventd.sources.decoded import Decoded
 
 KEPT_HEADERS = ("content-type", "idempotency-key", "webhook-id", "user-agent")
 MAX_HEADER = 256  # characters kept of a header; a key may have one less
+MAX_UNREADABLE = 64 << 10  # bytes kept of what cannot be read: junk shall not fill the disk
 MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery
 
 _encode = msgspec.json.encode
@@ -144,6 +146,8 @@ class Webhooks:
         except DecodeError as error:
             unreadable = error
             inputs: tuple[Input, ...] = (Refused(source, "decode", str(error)),)
+            if len(delivery.payload) > MAX_UNREADABLE:
+                delivery = replace(delivery, payload=b"")
         else:
             inputs, rejected = decoded.events, decoded.rejected
             if rejected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -34,6 +35,7 @@ from eventd.web.openapi import Route, document
 MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
 COMMIT_WITHIN = 10.0  # s a command is waited for
 
+_NUMBER = re.compile(r"[0-9]{1,4}")  # str.isdigit also takes what int does not
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -305,8 +307,8 @@ def _query(request: web.Request, names: tuple[str, ...]) -> tuple[dict[str, obje
         if name not in known:
             raise BadRequest(name, f"unknown parameter {name!r}; known: {', '.join(known)}")
     text = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
-        raise BadRequest("limit", f"expected 1 to {MAX_LIMIT}, got {text!r}")
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise BadRequest("limit", f"expected 1 to {MAX_LIMIT}, got {text[:40]!r}")
     filters: dict[str, object] = {n: request.query[n] for n in names if n in request.query}
     return filters, request.query.get("after", ""), int(text)
 
