@@ -57,7 +57,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     inbox: Size = Size(64 << 20)
     commit_within: Span = Span(10)
     connections: Annotated[int, Meta(ge=16, le=1_000_000)] = 4_096
-    connections_per_peer: Annotated[int, Meta(ge=16, le=1_000_000)] = 1_024
+    connections_per_peer: Annotated[int, Meta(ge=16, le=1_000_000)] = 3_072
 
 
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ from msgspec import Struct
 from eventd.answers import RETRY_AFTER, problem
 
 HEADER_WITHIN = 10.0  # s; also how long a connection may be idle between requests
-LINGER = 2.0  # s the rest of a refused body is read and dropped, so that its sender sees the answer
+LINGER = 1.0  # s the rest of a refused body is read and dropped, so that its sender sees the answer
 READ_WITHIN = 30.0  # s a client may not read its answer
 BACKLOG = 1_024
 SERVER = "eventd"  # without a version, and without the library's
@@ -43,15 +43,16 @@ class Bounds(Struct, frozen=True):
     """How many connections there may be."""
 
     connections: int = 4_096
-    per_peer: int = 1_024
+    per_peer: int = 3_072
 
 
 class Door:
     """Listens, and keeps the connections within bounds.
 
-    Where a peer has its number, or all together have theirs, the connection that waits longest for
-    a request gives way, one that never had any first: half-open ones do not lock out the others.
-    Where all are busy, the new one is told 503.
+    Where a peer has its number, or all together have theirs, the longest known connection that
+    waits for its client gives way: one that never said a request, else one between requests, else
+    one whose body is still to come. So half-open ones do not lock out the others. Where all wait
+    for us, the new one is told 503.
     """
 
     def __init__(self, runner: web.AppRunner, bounds: Bounds, meter: Meter) -> None:
@@ -109,7 +110,8 @@ class Door:
     def _make_room(self, connections: dict[Connection, None]) -> bool:
         unused = (one for one in connections if one.unused)
         idle = (one for one in connections if one.waits)
-        chosen = next(chain(unused, idle), None)
+        slow = (one for one in connections if one.receives)
+        chosen = next(chain(unused, idle, slow), None)
         if chosen is None:
             self.meter.cut_off("refused")
             return False
@@ -143,6 +145,11 @@ class Connection(web.RequestHandler):
     def waits(self) -> bool:
         """No request is under way."""
         return self._current_request is None and not self._messages
+
+    @property
+    def receives(self) -> bool:
+        """The body of a request is still to come."""
+        return self._current_request is not None and not self._current_request.content.is_eof()
 
     @property
     def unused(self) -> bool:
