@@ -15,7 +15,7 @@ from eventd.errors import EventdError, Overloaded, OverShare, Stopping
 # CPython 3.11, an event without labels takes 480, one with three labels, a CI and a summary 1,300.
 OVERHEAD = 1_024
 KEPT_FOR_CLEARS = 8  # the last eighth of the room is for clears and commands ...
-KEPT_FOR_COMMANDS = 16  # ... and the last sixteenth for commands and what eventd asks itself
+KEPT_FOR_COMMANDS = 16  # ... and the last sixteenth for commands
 
 BROKERS = "(brokers)"  # the holder of what came over MQTT; no source can have this name
 _COUNTED = (Event, Refused)  # what a delivery of events holds; commands are no events
@@ -59,11 +59,12 @@ class Submission(Struct, frozen=True, gc=False):
 class Inbox:
     """Submissions waiting for the engine, bounded in bytes: beyond the cap `put` raises Overloaded.
 
-    Of the cap, an eighth is a reserve: deliveries with a clear fill it to the half, commands and
-    eventd's own probes whole. What else comes finds room while its source holds no more than is
-    still free: a lone flood gets half of the room, n floods an n+1st each, and a source that
-    holds little is let in beside them (Choudhury and Hahne, "Dynamic Queue Length Thresholds for
-    Shared-Memory Packet Switches", 1998, with a factor of 1: no weights, no list of who is active).
+    Of the cap, an eighth is a reserve: deliveries with a clear fill it to the half, commands whole,
+    and what eventd asks itself is never refused. What else comes finds room while its source holds
+    no more than is still free: a lone flood gets half of the room, n floods an n+1st each, and a
+    source that holds little is let in beside them (Choudhury and Hahne, "Dynamic Queue Length
+    Thresholds for Shared-Memory Packet Switches", 1998, with a factor of 1: no weights, no list of
+    who is active).
 
     MQTT, which cannot be told so, uses `force` and pauses its socket until `room` returns: while
     what MQTT holds is more than is free.
@@ -130,7 +131,9 @@ class Inbox:
         holder = _holder(item)
         used = self.bytes + size
         if not force:
-            if item.delivery is None or not item.events():
+            if item.delivery is None:
+                fits = True  # eventd's own are few, and nobody would send them again
+            elif not item.events():
                 fits = used <= self.max_bytes
             else:
                 fits = held[holder] + used <= self._open
@@ -141,7 +144,7 @@ class Inbox:
         held[holder] += size
 
     async def room(self) -> None:
-        """Return when it is less than half full."""
+        """Return when it is not crowded."""
         await self._room.wait()
 
     def close(self) -> None:

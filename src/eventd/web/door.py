@@ -133,7 +133,8 @@ class Connection(web.RequestHandler):
         super().__init__(
             server,
             loop=loop,
-            keepalive_timeout=HEADER_WITHIN,
+            # what came together must not end together: 2,000 at once hold up the loop
+            keepalive_timeout=HEADER_WITHIN * random.uniform(0.8, 1.0),
             lingering_time=LINGER,
             access_log=None,  # type: ignore[arg-type] # as AppRunner does it
             auto_decompress=False,  # webhooks inflate within their limit
@@ -215,6 +216,8 @@ class Connection(web.RequestHandler):
             answer = problem(400, "cut short", "the request was cut short")
         else:
             _log.error("http.failed", path=request.path, exc_info=exc)
+            if request.writer.output_size > 0:
+                raise ConnectionError("an answer has begun already")
             answer = problem(500, "internal error", "eventd has written down what it was")
         answer.force_close()
         return answer
