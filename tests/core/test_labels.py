@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from xxhash import xxh3_128_digest
 
 from eventd.core.labels import (
+    MAX_COPIED,
+    MAX_TEXTS,
     canonical_ci,
     delivery_key,
     event_key,
@@ -12,6 +15,7 @@ from eventd.core.labels import (
     fingerprint_of,
     payload_key,
     severity_of,
+    shared,
 )
 from eventd.core.model import Severity
 
@@ -107,3 +111,21 @@ def test_each_event_of_a_delivery_has_a_key_of_its_own() -> None:
 
     assert keys[0] == delivery
     assert len(set(keys)) == 3
+
+
+def test_texts_are_stored_once_until_there_are_too_many() -> None:
+    one, two, three = (f"fra{n}" for n in (1, 1, 1))  # equal, and not the same
+
+    first, again = (shared({"site": text})["site"] for text in (one, two))
+    shared({f"name {n}": "x" for n in range(MAX_TEXTS + 1)})
+    later = shared({"site": three})["site"]
+
+    assert again is first
+    assert later is not first
+
+
+def test_a_large_payload_has_the_key_it_would_have_in_one_piece() -> None:
+    payload = b"x" * (MAX_COPIED + 1)
+
+    assert payload_key("s", "t", payload) == xxh3_128_digest(b"s\x1ft\x1f" + payload)
+    assert payload_key("s", "t", b"x") == xxh3_128_digest(b"s\x1ft\x1fx")
