@@ -1,9 +1,7 @@
-"""What is let in: credentials, and requests that are commands."""
+"""Requests that are commands: what of them is let in."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -36,6 +34,7 @@ T = TypeVar("T")
 API = "/api/v1"
 ACTIONS = ("acknowledge", "comment", "resolve", "close", "reopen")
 KEY_HEADER = "idempotency-key"
+MAX_COMMAND = 256 << 10  # bytes of a body: the longest comment, every character escaped, is 120 kB
 MAX_TEXT = 10_000  # characters of a comment
 MAX_ACTOR = 128  # characters; as long as a label's name may be
 MAX_KEY = 255  # characters of an idempotency key
@@ -45,23 +44,6 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _STRANGE = re.compile(r"Object contains unknown field `([^`]*)`")
 _ABSENT = re.compile(r"Object missing required field `([^`]*)`")
 _OTHER = re.compile(r"Expected (.*?)(?:, got (.*))?", re.DOTALL)
-
-
-class Credentials:
-    """The bearer tokens that open the door; none means that it stands open (on loopback)."""
-
-    def __init__(self, tokens: tuple[str, ...] = ()) -> None:
-        """Keep digests only: two tokens are for rotation."""
-        self._digests = tuple(hashlib.sha256(token.encode()).digest() for token in tokens)
-
-    def allows(self, header: str | None) -> bool:
-        """Whether an Authorization header carries one of the tokens; in constant time."""
-        if not self._digests:
-            return True
-        scheme, _, token = (header or "").partition(" ")
-        given = hashlib.sha256(token.strip().encode(errors="surrogateescape")).digest()
-        known = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return scheme.lower() == "bearer" and any(known)
 
 
 class Act(Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,6 +101,8 @@ def command_from(delivery: Delivery) -> Command:
 
 def body_of(payload: bytes, kind: type[T]) -> T:
     """A request's body; an empty one is an empty object. Raises DecodeError."""
+    if b"\\u0000" in payload:
+        raise DecodeError("", "one with it", "text without NUL")
     try:
         return msgspec.json.decode(payload.strip() or b"{}", type=kind)
     except _UNREADABLE as error:
@@ -156,7 +140,7 @@ def _key(delivery: Delivery) -> bytes:
 
 
 def _actor(actor: str) -> str:
-    if not actor.strip() or len(actor) > MAX_ACTOR:
+    if not actor.strip() or len(actor) > MAX_ACTOR or not actor.isprintable():
         raise DecodeError("actor", repr(actor), f"a name of 1 to {MAX_ACTOR} characters")
     return actor
 
@@ -216,7 +200,11 @@ def _end(delivery: Delivery, body: Silencing) -> datetime:
     if body.ends_at is not None:
         if body.ends_at.tzinfo is None:
             raise DecodeError("ends_at", body.ends_at.isoformat(), "a time with its zone")
-        return body.ends_at.astimezone(UTC)
+        try:
+            return body.ends_at.astimezone(UTC)
+        except OverflowError:
+            year = "a time between the years 1 and 9999"
+            raise DecodeError("ends_at", body.ends_at.isoformat(), year) from None
     try:
         return delivery.received_at + seconds(parse_span(body.for_))
     except (ValueError, OverflowError):

@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import web
 
 from eventd import __version__, metrics, recording
-from eventd.admission import Credentials, command_from
+from eventd.admission import command_from
 from eventd.clock import SystemClock
 from eventd.config import BrokerConfig, Config, Environment, default_rules, policy_of
 from eventd.core.model import (
@@ -28,13 +28,15 @@ from eventd.core.model import (
     Refused,
     Started,
 )
+from eventd.credentials import Bearer, Credentials, Guesses, digest_of
 from eventd.errors import ConfigError, DecodeError, Poisoned
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
 from eventd.files import read as read_yaml
+from eventd.inbox import Inbox
 from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
-from eventd.runtime import Batch, Inbox, Runtime
+from eventd.runtime import Batch, Runtime
 from eventd.sources.decode import Memo, decode
 from eventd.sources.mqtt import Broker, MqttSource
 from eventd.sources.webhook import Limits, Webhooks
@@ -43,12 +45,14 @@ from eventd.store.reader import Reader
 from eventd.store.sqlite import SqliteStore
 from eventd.store.verdicts import Verdict
 from eventd.store.verdicts import verdicts as store_verdicts
-from eventd.systemd import Notifier, feed
+from eventd.systemd import Notifier, descriptors, feed
 from eventd.web.api import Api
+from eventd.web.door import Bounds, Door
 from eventd.web.health import Health
 
 HTTP_STOP_WITHIN = 10.0  # s for requests under way when eventd is told to stop
-KEEPALIVE = 75.0  # s; closes idle connections, silent ones and dripping headers alike
+MIN_CONNECTIONS = 8  # that are let in however few files the process may have open
+OWN_DESCRIPTORS = 64  # of files, brokers and whatever else is no connection of a client's
 START_WITHIN = 120.0  # s a supervisor is asked to wait for recovery
 # Values are made without cycles, so the collector finds next to nothing in the young: look
 # seldom, and never at what was there when the daemon was ready.
@@ -203,7 +207,7 @@ class _Daemon:
                 await self._runtime.submit((rules,))
             self._meter.rules.set(len(rules.rules))
             self._meter.reloaded.set(1)
-            runner = await self._http()
+            door = await self._http()
             mqtt = [group.create_task(one.run(), name="mqtt") for one in self._brokers]
             reloads = group.create_task(self._reloads(notifier), name="reload")
             watchdog = group.create_task(self._feed(notifier, environment), name="watchdog")
@@ -215,7 +219,7 @@ class _Daemon:
             await self._stop.wait()
             notifier.stopping()
             _log.info("eventd.stopping")
-            await runner.cleanup()
+            await door.close()
             for broker in self._brokers:
                 broker.stop()
             if mqtt:
@@ -244,34 +248,28 @@ class _Daemon:
         """Told of events that were taken before a restart in place, and have to come again."""
         self._meter.refused(source, "restart", events)
 
-    async def _http(self) -> web.AppRunner:
+    async def _http(self) -> Door:
         file = self._config.file
-        credentials = Credentials(tuple(token.reveal() for token in self._config.tokens))
+        tokens = tuple(digest_of(token.reveal()) for token in self._config.tokens)
+        credentials = Credentials((Bearer(tokens),) if tokens else ())
+        guesses = Guesses()
         limits = Limits(file.limits.max_body, float(file.limits.commit_within))
         webhooks = Webhooks(self._inbox, self._decode, self._config.policies(), self._meter, limits)
-        webhooks.credentials = credentials
+        webhooks.credentials, webhooks.own = credentials, self._config.credentials
+        webhooks.guesses = guesses
         app = web.Application(client_max_size=file.limits.max_body)
         app.add_routes(webhooks.routes())
-        app.add_routes(Api(self._runtime, self._reader, credentials).routes())
-        app.add_routes(Health(self._runtime, self._page, credentials).routes())
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            auto_decompress=False,  # webhooks inflate within their limit
-            handle_signals=False,
-            keepalive_timeout=KEEPALIVE,
-            shutdown_timeout=HTTP_STOP_WITHIN,
-        )
+        app.add_routes(Api(self._runtime, self._reader, credentials, guesses).routes())
+        app.add_routes(Health(self._runtime, self._page, credentials, guesses).routes())
+        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=HTTP_STOP_WITHIN)
         await runner.setup()
-        site = web.TCPSite(
-            runner,
-            self._config.host,
-            self._config.port,
-            backlog=1_024,
-            ssl_context=_tls(self._config),
-        )
-        await site.start()
-        return runner
+        room = max(MIN_CONNECTIONS, descriptors() - OWN_DESCRIPTORS)
+        most = min(file.limits.connections, room)
+        door = Door(runner, Bounds(most, min(file.limits.connections_per_peer, most)), self._meter)
+        self._meter.watch(self._meter.connections, lambda: len(door))
+        self._meter.connections_limit.set(most)
+        await door.listen(self._config.host, self._config.port, _tls(self._config))
+        return door
 
     async def _page(self) -> bytes:
         found = await self._reader.open_by_priority()
@@ -285,6 +283,7 @@ class _Daemon:
         meter.watch(meter.waiting, lambda: runtime.waiting)
         meter.watch(meter.inbox, lambda: inbox.bytes)
         meter.inbox_limit.set(inbox.max_bytes)
+        meter.inbox_reserve.set(inbox.reserve)
         meter.watch(meter.alerts, lambda: len(table.records))
         meter.watch(meter.keys, lambda: len(table.keys))
         meter.watch(meter.beyond, lambda: runtime.beyond_snapshot)

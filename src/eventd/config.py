@@ -14,8 +14,10 @@ from msgspec import Meta, Struct
 from eventd.complaints import Shape, likely, shown
 from eventd.core.model import Settings, SourcePolicy
 from eventd.core.rules.rule import Span, parse_span
+from eventd.credentials import Credentials
 from eventd.errors import ConfigError
-from eventd.files import SPAN_HINT, Document, Secret, convert, parse_yaml, read, secret
+from eventd.files import SPAN_HINT, Document, Secret, convert, parse_yaml, read
+from eventd.keyring import CredentialFiles, Keyring
 
 MAX_FILE = 1 << 20  # bytes
 MIN_SESSION = 24 * 3600.0  # s; DESIGN §7: a broker must keep the session through a bad night
@@ -54,6 +56,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     max_body: Size = Size(8 << 20)
     inbox: Size = Size(64 << 20)
     commit_within: Span = Span(10)
+    connections: Annotated[int, Meta(ge=16, le=1_000_000)] = 4_096
+    connections_per_peer: Annotated[int, Meta(ge=16, le=1_000_000)] = 3_072
 
 
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +98,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True):
     quiet_for: Span | None = None
     repeats_every: Span | None = None
     volatile: tuple[str, ...] = ()
+    credentials: CredentialFiles | None = None
 
 
 class Topic(Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,6 +205,7 @@ class Config(Struct, frozen=True):
     rules: Path
     tokens: tuple[Secret, ...]
     brokers: tuple[BrokerConfig, ...]
+    credentials: dict[str, Credentials] = {}  # of the sources that have their own, by name
 
     def settings(self) -> Settings:
         """What the engine is told at its start."""
@@ -253,10 +259,15 @@ def load(
     where = listen or file.listen
     host, port = _address(where, "--listen" if listen else "", document, problems)
     folder = path.parent if path else Path()
-    tokens = _tokens(file, folder, environment, problems)
+    keyring = Keyring(folder, environment.credentials_directory, problems)
+    tokens = keyring.tokens(file.token_file) if file.token_file else ()
     _check_sources(document, file, problems)
     _check_door(document, file, host, tokens, problems)
-    brokers = _brokers(file, folder, environment, problems)
+    credentials = _credentials(document, file, keyring, problems)
+    brokers = tuple(
+        BrokerConfig(one, keyring.read(one.password_file) if one.password_file else Secret(""))
+        for one in file.sources.mqtt
+    )
     if problems:
         raise ConfigError(problems)
     return Config(
@@ -267,6 +278,7 @@ def load(
         rules=rules or (folder / file.rules if file.rules else default_rules()),
         tokens=tokens,
         brokers=brokers,
+        credentials=credentials,
     )
 
 
@@ -328,48 +340,21 @@ def _check_door(
         )
 
 
-def _tokens(
-    file: File, folder: Path, environment: Environment, problems: list[str]
-) -> tuple[Secret, ...]:
-    if not file.token_file:
-        return ()
-    try:
-        text = secret(_secret_path(file.token_file, folder, environment)).reveal()
-    except ConfigError as error:
-        problems += error.problems
-        return ()
-    tokens = text.split()
-    if not 1 <= len(tokens) <= 2 or min(map(len, tokens)) < 32:  # noqa: PLR2004 - see the sentence
-        problems.append(
-            f"{file.token_file}: expected one token, or two while rotating, of at least 32 "
-            "characters, one a line"
-        )
-        return ()
-    return tuple(Secret(token) for token in tokens)
-
-
-def _secret_path(name: str, folder: Path, environment: Environment) -> Path:
-    """Relative names are systemd credentials where there are any, else beside the file."""
-    if environment.credentials_directory and "/" not in name:
-        credential = Path(environment.credentials_directory, name)
-        if credential.exists():
-            return credential
-    return folder / name
-
-
-def _brokers(
-    file: File, folder: Path, environment: Environment, problems: list[str]
-) -> tuple[BrokerConfig, ...]:
-    found = []
-    for one in file.sources.mqtt:
-        password = Secret("")
-        if one.password_file:
-            try:
-                password = secret(_secret_path(one.password_file, folder, environment))
-            except ConfigError as error:
-                problems += error.problems
-        found.append(BrokerConfig(one, password))
-    return tuple(found)
+def _credentials(
+    document: Document, file: File, keyring: Keyring, problems: list[str]
+) -> dict[str, Credentials]:
+    found = {}
+    wanted = [("events", "sources.events", file.sources.events)]
+    wanted += [(n, f"sources.webhooks.{n}", one) for n, one in file.sources.webhooks.items()]
+    for name, path, source in wanted:
+        if source.credentials is None:
+            continue
+        found[name] = keyring.credentials(source.credentials)
+        if source.credentials == CredentialFiles():
+            message = "expected a way to show who one is, got none"
+            hint = f"one or more of {', '.join(CredentialFiles.__struct_fields__)}"
+            problems.append(document.complain(f"{path}.credentials", message, hint))
+    return found
 
 
 def _check_sources(document: Document, file: File, problems: list[str]) -> None:

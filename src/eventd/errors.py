@@ -6,6 +6,7 @@ EventdError
 │   ├── RuleError       one rule is wrong: path inside the rule and a hint
 │   └── ConfigError     files are wrong: every problem with file, line and hint; exit 2
 ├── Overloaded          no room now: answer 503 with Retry-After, or pause the socket
+│   └── OverShare       the same, and others still find room
 ├── Stopping            the daemon is going down: answer 503, the sender tries again
 ├── Poisoned            the core raised on this input: it is quarantined, the process restarts
 └── StoreError          the state on disk
@@ -64,10 +65,17 @@ class ConfigError(InputError):
 class Overloaded(EventdError):
     """The inbox is full; nothing of the delivery was taken."""
 
-    def __init__(self, retry_after: int = 1) -> None:
-        """`retry_after` in whole seconds."""
-        self.retry_after = retry_after
-        super().__init__("the inbox is full; try again")
+    def __init__(self, message: str = "the inbox is full; try again") -> None:
+        """For the sender."""
+        super().__init__(message)
+
+
+class OverShare(Overloaded):
+    """A source holds its share of the inbox; nothing of the delivery was taken."""
+
+    def __init__(self, source: str) -> None:
+        """Name it."""
+        super().__init__(f"{source} has its share of the inbox; try again")
 
 
 class Stopping(EventdError):

@@ -191,6 +191,8 @@ def secret(path: Path) -> Secret:
         return Secret(path.read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8 (write the secret as text)"]) from None
 
 
 def load_rules(path: Path) -> LoadRules:

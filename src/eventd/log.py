@@ -35,10 +35,13 @@ QUIET_FOR = 1.0  # s between equal lines of libraries: a full descriptor table r
 def configure(level: str, style: str) -> None:
     """Set up structlog and let the libraries speak through it from WARNING on."""
     as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]
         if as_json
-        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        else [
+            _inert,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
     )
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
@@ -46,7 +49,7 @@ def configure(level: str, style: str) -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
@@ -55,11 +58,30 @@ def configure(level: str, style: str) -> None:
     handler.addFilter(_Sparse())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
             foreign_pre_chain=shared,
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _inert(
+    _log: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Escape what would move a terminal's cursor or begin a line of its own.
+
+    JSON escapes it by itself, and a traceback has lines.
+    """
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and name != "exception":
+            event[name] = "".join(map(_shown, value))
+    return event
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 class _Sparse(logging.Filter):

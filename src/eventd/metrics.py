@@ -112,6 +112,10 @@ class Meter:
         self.open = gauge("incidents_open", "Incidents that are not closed.", "priority")
         self.inbox = gauge("inbox_bytes", "Bytes waiting for the engine.")
         self.inbox_limit = gauge("inbox_limit_bytes", "Bytes that may wait.")
+        self.inbox_reserve = gauge("inbox_reserve_bytes", "Of them, kept for clears and commands.")
+        self.connections = gauge("http_connections", "Connections over HTTP.")
+        self.connections_limit = gauge("http_connections_limit", "Connections there may be.")
+        self._cut_off = counter("http_connections_cut", "Connections closed on peers.", "reason")
         self.rules = gauge("rules_loaded", "Rules in force.")
         self.reloaded = gauge("rules_last_load_success", "1 where the last load succeeded.")
         self.commits = Histogram(
@@ -169,6 +173,10 @@ class Meter:
     def turned_away(self, source: str, reason: str) -> None:
         """A delivery was refused before it was read."""
         self._deliveries_refused.labels(source, reason).inc()
+
+    def cut_off(self, reason: str) -> None:
+        """A connection was closed on its peer."""
+        self._cut_off.labels(reason).inc()
 
     def truncated(self, source: str, alerts: int) -> None:
         """A sender said that it left alerts out."""

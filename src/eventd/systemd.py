@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -46,6 +47,13 @@ class Notifier:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             sock.connect(self._address)
             sock.sendall(text.encode())
+
+
+def descriptors() -> int:
+    """How many files and connections the process may have, after asking for all that it can get."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most if most != resource.RLIM_INFINITY else 1 << 20
 
 
 async def feed(notifier: Notifier, probe: Callable[[], Awaitable[object]], every: float) -> None:

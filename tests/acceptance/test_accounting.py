@@ -48,7 +48,7 @@ def taken(daemon: Daemon, body: object) -> Callable[[], bool]:
 
 
 def test_what_finds_no_room_is_counted_as_refused(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path, config={"limits": {"inbox": "2KiB"}})
+    daemon = Daemon(tmp_path, config={"limits": {"inbox": "4KiB"}})
     daemon.start()
     good = {"name": "good", "id": "g"}
     bodies = [good, good, [good, {"bad": 1}], b"nonsense", [{"name": f"n{i}"} for i in range(200)]]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from xxhash import xxh3_128_digest
 
 from eventd.core.labels import (
+    MAX_COPIED,
     MAX_TEXTS,
     canonical_ci,
     delivery_key,
@@ -119,3 +121,10 @@ def test_each_event_of_a_delivery_has_a_key_of_its_own() -> None:
 
     assert keys[0] == delivery
     assert len(set(keys)) == 3
+
+
+def test_a_large_payload_has_the_key_it_would_have_in_one_piece() -> None:
+    payload = b"x" * (MAX_COPIED + 1)
+
+    assert payload_key("s", "t", payload) == xxh3_128_digest(b"s\x1ft\x1f" + payload)
+    assert payload_key("s", "t", b"x") == xxh3_128_digest(b"s\x1ft\x1fx")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from eventd.core.model import Delivery, Event, Severity, SourcePolicy, Status
 from eventd.errors import DecodeError
-from eventd.runtime import Inbox, Outcome, Submission
+from eventd.inbox import Inbox, Outcome, Submission
 from eventd.sources.decoded import Decoded
 from eventd.sources.mqtt import Broker, MqttSource
 

@@ -13,8 +13,9 @@ from tests.builders import T0, Feed
 
 from eventd.core.model import Delivery, Input
 from eventd.errors import Poisoned
+from eventd.inbox import Inbox, Outcome
 from eventd.replay import Recovered, recover, replayed
-from eventd.runtime import Batch, Inbox, Outcome, Runtime, Step
+from eventd.runtime import Batch, Runtime, Step
 from eventd.store.database import open_reader
 from eventd.store.sqlite import SqliteStore
 from eventd.store.verdicts import Verdict, verdicts

@@ -94,7 +94,8 @@ WRONG = [
     ("log: info", '1: log: expected a mapping, got "info" (keys: level, format)'),
     (
         "limits:",
-        "1: limits: expected a mapping, got nothing (keys: max_body, inbox, commit_within)",
+        "1: limits: expected a mapping, got nothing (keys: max_body, inbox, commit_within, "
+        "connections, connections_per_peer)",
     ),
     (
         'behind_proxy: "true"',

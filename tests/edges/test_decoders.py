@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +16,7 @@ from eventd.core.labels import fingerprint_of
 from eventd.core.model import Arrival, Delivery, Severity, Status
 from eventd.errors import DecodeError
 from eventd.sources.decode import DECODERS, Memo, decode
+from eventd.sources.elements import elements_of, lines_of
 
 T0 = datetime(2026, 1, 5, 14, 0, tzinfo=UTC)
 
@@ -224,7 +227,7 @@ def test_the_order_of_labels_does_not_change_a_fingerprint(labels: dict[str, str
 
 
 def test_the_memo_answers_as_the_decoder_does_and_stays_within_its_bytes() -> None:
-    memo = Memo(max_bytes=100)
+    memo = Memo(max_bytes=1_150)
     small, other = delivery({"name": "a"}), delivery({"name": "b" * 60})
     large = delivery({"name": "c" * 200})
 
@@ -232,7 +235,7 @@ def test_the_memo_answers_as_the_decoder_does_and_stays_within_its_bytes() -> No
         for one in (small, other, large):
             assert memo(one) == decode(one)
 
-    assert memo._bytes <= 100
+    assert memo._bytes <= 1_150
     assert memo(small) is memo(small)
 
 
@@ -243,3 +246,80 @@ def test_the_memo_forgets_what_it_saw_once_when_that_is_much() -> None:
         memo(delivery(b'{"name":"n%d"}' % n))
 
     assert len(memo._once) <= 10_000
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"[" + b"0," * 2_000_000 + b"0]",
+        b"[" + b'"a,b",' * 20_000 + b"0]",
+        b"[[" + b"[]," * 1_000_000 + b"[]]]",
+        b'{"name":"a"}\n' + b"1\n" * 2_000_000,
+        b'{"alerts":[' + b"0," * 2_000_000 + b"0]}",
+    ],
+)
+def test_far_too_many_parts_are_refused_before_they_are_made(payload: bytes) -> None:
+    decoder = "alertmanager" if payload.startswith(b'{"alerts"') else "native"
+    tracemalloc.start()
+
+    with pytest.raises(DecodeError, match="at most 10000"):
+        decode(delivery(payload, decoder))
+
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+@given(st.lists(st.recursive(st.none() | st.integers() | st.text(max_size=5),
+                             lambda x: st.lists(x, max_size=3)
+                             | st.dictionaries(st.text(max_size=3), x, max_size=3)), max_size=6),
+       st.sampled_from([None, 1]))  # fmt: skip
+def test_an_array_is_taken_apart_where_json_says(items: list[Any], indent: int | None) -> None:
+    text = json.dumps(items, indent=indent, ensure_ascii=False).encode()
+
+    assert [json.loads(one) for one in elements_of(text)] == items
+
+
+def test_lines_are_those_that_are_not_empty() -> None:
+    assert lines_of(b"a\n\n \r\nb\rc\n" + b"\n" * 20_000) == [b"a", b"b", b"c"]
+
+
+def test_text_with_nul_is_rejected_alone_and_text_about_it_is_not() -> None:
+    """D44."""
+    events = [{"name": "a"}, {"bad": 1}, {"name": "b", "labels": {"x": "\0"}}, {"name": "\\u0000"}]
+
+    decoded = decode(delivery(events))
+    alerts = decode(delivery(webhook(alert(labels={"alertname": "\0"}), alert()), "alertmanager"))
+
+    assert [one.name for one in decoded.events] == ["a", "\\u0000"]
+    assert [(index, "NUL" in why) for index, why in decoded.rejected] == [(1, False), (2, True)]
+    assert [index for index, _ in alerts.rejected] == [0]
+    assert len(alerts.events) == 1
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_no_zone_can_hold_is_rejected(at: str) -> None:
+    """D47."""
+    early = at.replace("0001", "0002")  # Go's zero time means none
+    native = decode(delivery([{"name": "a", "occurred_at": at}, {"name": "b", "expires_at": at}]))
+    alerts = decode(delivery(webhook(alert(startsAt=at), alert(endsAt=early)), "alertmanager"))
+
+    assert [index for index, _ in native.rejected] == [0, 1]
+    assert len(alerts.events) + len(alerts.rejected) == 2
+
+
+def test_what_alertmanager_says_at_length_is_bounded() -> None:
+    long = "x" * 5_000
+    (one,) = decode(
+        delivery(
+            webhook(alert(generatorURL=long, annotations={"runbook_url": "r", "summary": long})),
+            "alertmanager",
+        )
+    ).events
+    said = decode(delivery(webhook(alert(startsAt="2026-01-05T14:00:00." + "0" * 99)),
+                           "alertmanager"))  # fmt: skip
+
+    assert (one.links, len(one.summary)) == (("r",), 4_096)
+    assert len(said.rejected) == 1
+    for wrong in (-1, 1 << 62):
+        with pytest.raises(DecodeError, match="truncatedAlerts"):
+            decode(delivery(webhook(truncatedAlerts=wrong), "alertmanager"))

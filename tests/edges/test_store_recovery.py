@@ -32,8 +32,8 @@ from eventd.core.model import (
     Window,
 )
 from eventd.errors import Poisoned, Stopping
+from eventd.inbox import Outcome
 from eventd.recording import line_of
-from eventd.runtime import Outcome
 from eventd.store.database import DATABASE
 from eventd.store.journal import iter_journal
 from eventd.store.rows import encode

@@ -7,8 +7,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.acceptance.daemon import accounts, samples
 
 from eventd.core.model import SourcePolicy
+from eventd.inbox import Inbox
 from eventd.metrics import Meter
-from eventd.runtime import Inbox
 from eventd.sources.decode import decode
 from eventd.sources.webhook import Limits, Webhooks
 

@@ -101,29 +101,26 @@ class AppRunner:
             task.cancel()
 
 
-Server = AppRunner
-
-
 class Web:
     """The names the daemon takes from `aiohttp.web`."""
 
     Application = Application
     AppRunner = AppRunner
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
 
-    def TCPSite(self, runner: Server, *_: object, **__: object) -> Site:  # noqa: N802 - aiohttp's
-        return Site(self._door, runner)
+class Listener:
+    """Where a server listens, in place of eventd's own door: the network has bounds enough."""
 
-
-class Site:
-    """Where a server listens."""
-
-    def __init__(self, door: Door, runner: AppRunner) -> None:
+    def __init__(self, door: Door, runner: AppRunner, *_: object) -> None:
         self._door, self._runner = door, runner
 
-    async def start(self) -> None:
+    def __len__(self) -> int:
+        return len(self._runner.under_way)
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+
+    async def listen(self, *_: object) -> None:
         self._runner.listening = True
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Loop)

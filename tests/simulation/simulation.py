@@ -158,7 +158,7 @@ class _Play:
         machine.look_after()
         if machine.daemon is not None:
             inbox = machine.daemon._inbox
-            machine.oracle.bounded(inbox.bytes, inbox.max_bytes + 2_000)
+            machine.oracle.bounded(inbox.bytes, inbox.max_bytes + 8_000)
             if world.steps - self._checked > 400 and self._at_rest():
                 self._checked = world.steps
                 self._quiescent()

@@ -30,7 +30,7 @@ from eventd.store import snapshots, sqlite
 from eventd.store.sqlite import SqliteStore
 from eventd.web import api
 from tests.simulation.disk import Disk, SimOs, SimWriter
-from tests.simulation.door import Web
+from tests.simulation.door import Listener, Web
 from tests.simulation.loop import Loop
 from tests.simulation.machine import CROOKED, Machine
 from tests.simulation.oracle import POISON
@@ -80,7 +80,8 @@ def _system(machine: Machine) -> Iterator[StandIn]:
     world = machine.world
     nothing = SimpleNamespace(collect=int, freeze=int, set_threshold=lambda *_: None)
     yield app, "gc", nothing
-    yield app, "web", Web(machine.door)
+    yield app, "web", Web
+    yield app, "Door", partial(Listener, machine.door)
     yield clock, "time", SimpleNamespace(monotonic=lambda: world.now)
     yield clock, "datetime", SimpleNamespace(now=lambda _zone: machine.wall())
     yield paho, "time_func", lambda: world.now

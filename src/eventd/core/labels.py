@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
-from xxhash import xxh3_128_digest, xxh3_128_hexdigest
+from xxhash import xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
 
 from eventd.core.model import Severity
 
@@ -45,6 +45,7 @@ _SEVERITIES = {
 SEVERITY_NAMES = {s: s.name.lower() for s in Severity}
 
 
+MAX_COPIED = 64 << 10  # bytes of a payload that are sooner copied than hashed in two steps
 MAX_TEXTS = 8_192  # texts remembered, so that they are stored once
 
 
@@ -133,6 +134,10 @@ def delivery_key(*parts: str) -> bytes:
 
 def payload_key(source: str, topic: str, payload: bytes) -> bytes:
     """The weak key of a delivery whose sender gives none."""
+    if len(payload) > MAX_COPIED:
+        hashed = xxh3_128(f"{source}\x1f{topic}\x1f".encode())
+        hashed.update(payload)
+        return hashed.digest()
     return xxh3_128_digest(b"\x1f".join((source.encode(), topic.encode(), payload)))
 
 

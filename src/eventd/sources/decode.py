@@ -6,9 +6,11 @@ one bad event is rejected alone.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 
+import msgspec
 from xxhash import xxh3_128_digest
 
 from eventd.core.model import Delivery
@@ -21,7 +23,10 @@ DECODERS: dict[str, Callable[[Delivery], Decoded]] = {
     "native": native.decode,
 }
 
-MEMO_BYTES = 8 << 20  # of payloads whose events are remembered
+NUL = b"\\u0000"  # as JSON has to write it
+MEMO_BYTES = 48 << 20  # of payloads that are remembered with their events
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # and not the six characters themselves
+EVENT_BYTES = 1_024  # an event takes besides its payload; measured as for the inbox
 SEEN_ONCE = 10_000  # payloads seen once
 
 
@@ -31,11 +36,26 @@ def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
     `trusted` is for replays: the `source` of a native event counts as it stands.
     """
     if trusted and delivery.decoder == "native":
-        return native.decode(delivery, trusted=True)
-    decoder = DECODERS.get(delivery.decoder)
-    if decoder is None:
-        raise DecodeError("decoder", delivery.decoder, "one of " + ", ".join(DECODERS))
-    return decoder(delivery)
+        decoded = native.decode(delivery, trusted=True)
+    else:
+        decoder = DECODERS.get(delivery.decoder)
+        if decoder is None:
+            raise DecodeError("decoder", delivery.decoder, "one of " + ", ".join(DECODERS))
+        decoded = decoder(delivery)
+    return _without_nul(decoded) if NUL in delivery.payload else decoded
+
+
+def _without_nul(decoded: Decoded) -> Decoded:
+    """Reject events with the one character that neither PostgreSQL nor C can keep in a text."""
+    bad = {index for index, _ in decoded.rejected}
+    places = (place for place in range(len(bad) + len(decoded.events)) if place not in bad)
+    good, rejected = [], list(decoded.rejected)
+    for place, event in zip(places, decoded.events, strict=True):
+        if _NUL.search(msgspec.json.encode(event)):
+            rejected.append((place, "expected text without NUL, got one with it"))
+        else:
+            good.append(event)
+    return Decoded(tuple(good), tuple(sorted(rejected)), decoded.truncated)
 
 
 class Memo:
@@ -46,7 +66,7 @@ class Memo:
     """
 
     def __init__(self, max_bytes: int = MEMO_BYTES) -> None:
-        """`max_bytes` counts payloads; their events take about as much again."""
+        """`max_bytes` counts payloads and a flat size for each event."""
         self._max_bytes = max_bytes
         self._bytes = 0
         self._known: OrderedDict[tuple[object, ...], tuple[Decoded, int]] = OrderedDict()
@@ -70,7 +90,7 @@ class Memo:
             self._known.move_to_end(key)
             return known[0]
         decoded = decode(delivery)
-        size = len(delivery.payload)
+        size = len(delivery.payload) + EVENT_BYTES * len(decoded.events)
         once = hash(key)
         if once in self._once and size <= self._max_bytes:
             self._once.remove(once)

@@ -25,7 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from eventd.clock import monotonic
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
 from eventd.errors import DecodeError
-from eventd.runtime import Inbox
+from eventd.inbox import Inbox
 from eventd.sources.decoded import Decoded
 from eventd.sources.frames import Publish
 from eventd.sources.session import Session

@@ -18,7 +18,7 @@ from paho.mqtt.properties import Properties
 from eventd.clock import wall
 from eventd.core.model import Delivery, Input
 from eventd.errors import EventdError, Stopping
-from eventd.runtime import Inbox, Outcome, Submission
+from eventd.inbox import Inbox, Outcome, Submission
 from eventd.sources.frames import (
     Assembly,
     Malformed,

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
-from eventd.admission import Credentials
-from eventd.clock import wall
+from eventd.answers import Problem, not_let_in, problem, unavailable
+from eventd.clock import monotonic, wall
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
-from eventd.errors import DecodeError, EventdError, Overloaded, Stopping
-from eventd.runtime import Inbox, Outcome, Submission
+from eventd.credentials import Credentials, Guesses
+from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopping
+from eventd.inbox import Inbox, Outcome, Submission
+from eventd.intake import body_of, unpacked
 from eventd.sources.decoded import Decoded
 
 KEPT_HEADERS = ("content-type", "idempotency-key", "webhook-id", "user-agent")
-BODY_WITHIN = 15.0  # s for a body to arrive
-RETRY_AFTER = (1, 5)  # s, jittered: refused senders must not come back together
-INFLATE_STEP = 64 << 10  # bytes inflated at a time, so that a bomb is met early
+MAX_HEADER = 256  # characters kept of a header; a key may have one less
+MAX_UNREADABLE = 64 << 10  # bytes kept of what cannot be read: junk shall not fill the disk
+MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery
 
 _encode = msgspec.json.encode
 
@@ -50,15 +51,6 @@ class Limits(msgspec.Struct, frozen=True):
     commit_within: float = 10.0  # s until a sender is told to come back
 
 
-class Problem(Exception):
-    """An answer of application/problem+json."""
-
-    def __init__(self, status: int, reason: str, detail: str, **more: object) -> None:
-        """`reason` is the closed set of the metrics' label."""
-        super().__init__(detail)
-        self.status, self.reason, self.detail, self.more = status, reason, detail, more
-
-
 class Webhooks:
     """The handlers of `/v1/events` and `/v1/webhooks/{source}`."""
 
@@ -73,7 +65,9 @@ class Webhooks:
         """`policies` by name of the source; `events` is that of /v1/events."""
         self._inbox, self._decode, self._policies = inbox, decode, policies
         self._meter, self._limits = meter, limits
-        self.credentials = Credentials()
+        self.credentials = Credentials()  # of sources that have none of their own
+        self.own: Mapping[str, Credentials] = {}
+        self.guesses = Guesses()
 
     def routes(self) -> list[web.RouteDef]:
         """For the application."""
@@ -90,24 +84,44 @@ class Webhooks:
         """POST /v1/webhooks/{source}: whatever the source's decoder reads."""
         policy = self._policies.get(request.match_info["source"])
         if policy is None or policy.name == "events":
+            if not self.credentials.allows(request.headers, wall()):
+                return self._not_let_in(request, "other", self.credentials)
             self._meter.turned_away("other", "unknown_source")
             known = ", ".join(name for name in self._policies if name != "events")
             return problem(404, "no such webhook", f"configured are: {known}")
         return await self._take(request, policy)
 
     async def _take(self, request: web.Request, policy: SourcePolicy) -> web.Response:
+        credentials = self.own.get(policy.name, self.credentials)
         try:
-            if not self.credentials.allows(request.headers.get("Authorization")):
-                raise Problem(401, "unauthorized", "a bearer token is needed")  # noqa: TRY301
-            payload = await self._body(request)
+            known = credentials.opens or credentials.allows(request.headers, wall())
+            if not known and not credentials.signs:
+                return self._not_let_in(request, policy.name, credentials)
+            raw = await body_of(request, self._limits.max_body)
+            if not known and not credentials.allows_signed(request.headers, raw, wall()):
+                return self._not_let_in(request, policy.name, credentials)
+            payload = unpacked(request, raw, self._limits.max_body)
             return await self._submit(self._delivery(request, policy, payload))
         except Problem as no:
             self._meter.turned_away(policy.name, no.reason)
             return problem(no.status, no.reason, no.detail, **no.more)
 
+    def _not_let_in(
+        self, request: web.Request, source: str, credentials: Credentials
+    ) -> web.Response:
+        wrong = self.guesses.wrong(request.remote or "", credentials, monotonic())
+        self._meter.turned_away(source, wrong.reason)
+        return not_let_in(wrong)
+
     @staticmethod
     def _delivery(request: web.Request, policy: SourcePolicy, payload: bytes) -> Delivery:
         given = request.headers
+        path, query = request.path, request.query_string
+        headers = {name: given[name][:MAX_HEADER] for name in KEPT_HEADERS if name in given}
+        if not (path.isascii() and query.isascii() and all(map(str.isascii, headers.values()))):
+            _check_text(path, query, *headers.values())
+        if len(query) > MAX_QUERY:
+            raise Problem(414, "query", f"a query may have {MAX_QUERY} characters")
         return Delivery(
             transport="http",
             received_at=wall(),
@@ -115,9 +129,9 @@ class Webhooks:
             source=policy.name,
             decoder=policy.decoder,
             method="POST",
-            path=request.path,
-            query=request.query_string,
-            headers={name: given[name] for name in KEPT_HEADERS if name in given},
+            path=path,
+            query=query,
+            headers=headers,
             quiet_for=policy.quiet_for,
             repeats_every=policy.repeats_every,
             volatile=policy.volatile,
@@ -132,6 +146,8 @@ class Webhooks:
         except DecodeError as error:
             unreadable = error
             inputs: tuple[Input, ...] = (Refused(source, "decode", str(error)),)
+            if len(delivery.payload) > MAX_UNREADABLE:
+                delivery = replace(delivery, payload=b"")
         else:
             inputs, rejected = decoded.events, decoded.rejected
             if rejected:
@@ -146,7 +162,8 @@ class Webhooks:
         except Stopping:
             return unavailable("eventd is stopping")
         except Overloaded as error:
-            meter.refused(source, "overload", len(inputs))
+            reason = "share" if isinstance(error, OverShare) else "overload"
+            meter.refused(source, reason, len(inputs))
             return unavailable(str(error))
         try:
             outcome = await self._committed(future)
@@ -175,24 +192,14 @@ class Webhooks:
         finally:
             deadline.cancel()
 
-    async def _body(self, request: web.Request) -> bytes:
-        limit = self._limits.max_body
-        if (request.content_length or 0) > limit:
-            raise Problem(413, "too_large", f"a body may have {limit} bytes")
-        encoding = request.headers.get("Content-Encoding", "").lower()
-        if encoding not in {"", "identity", "gzip", "deflate"}:
-            raise Problem(415, "encoding", f"expected gzip or deflate, got {encoding[:40]!r}")
+
+def _check_text(*texts: str) -> None:
+    """Raise Problem for bytes that are no UTF-8: they are kept with the delivery, as text."""
+    for text in texts:
         try:
-            if request.content.is_eof():
-                body = request.content.read_nowait(-1)
-            else:
-                async with asyncio.timeout(BODY_WITHIN):
-                    body = await _read(request, limit)
-        except TimeoutError:
-            raise Problem(408, "timeout", f"the body took over {BODY_WITHIN:g} s") from None
-        if len(body) > limit:
-            raise Problem(413, "too_large", f"a body may have {limit} bytes")
-        return inflated(body, limit) if encoding in {"gzip", "deflate"} else body
+            text.encode()
+        except UnicodeEncodeError:
+            raise Problem(400, "not_utf8", "path, query or a header is not UTF-8") from None
 
 
 def _settle(future: asyncio.Future[Outcome], result: Outcome | EventdError) -> None:
@@ -204,38 +211,6 @@ def _settle(future: asyncio.Future[Outcome], result: Outcome | EventdError) -> N
         future.set_result(result)
 
 
-async def _read(request: web.Request, limit: int) -> bytes:
-    parts = []
-    size = 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        if size > limit:
-            raise Problem(413, "too_large", f"a body may have {limit} bytes")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def inflated(body: bytes, limit: int) -> bytes:
-    """The body, gzip or zlib undone; Problem where it is neither or grows past the limit."""
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    parts: list[bytes] = []
-    size = 0
-    rest = body
-    try:
-        while rest and not inflater.eof:
-            part = inflater.decompress(rest, INFLATE_STEP)
-            rest = inflater.unconsumed_tail
-            size += len(part)
-            if size > limit:
-                raise Problem(413, "too_large", f"inflated, a body may have {limit} bytes")
-            parts.append(part)
-    except zlib.error as error:
-        raise Problem(400, "encoding", f"the body cannot be inflated: {error}") from None
-    if not inflater.eof:
-        raise Problem(400, "encoding", "the compressed body is cut short")
-    return b"".join(parts)
-
-
 def accepted(events: int, duplicates: int, rejected: tuple[tuple[int, str], ...]) -> web.Response:
     """202, after the commit."""
     if rejected:
@@ -244,16 +219,3 @@ def accepted(events: int, duplicates: int, rejected: tuple[tuple[int, str], ...]
     else:
         body = b'{"accepted":%d,"duplicates":%d,"rejected":[]}' % (events, duplicates)
     return web.Response(status=202, body=body, content_type="application/json")
-
-
-def problem(status: int, title: str, detail: str, **more: object) -> web.Response:
-    """An error as RFC 9457 has it."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return web.Response(status=status, body=_encode(body), content_type="application/problem+json")
-
-
-def unavailable(detail: str) -> web.Response:
-    """503: senders that retry only on 5xx lose nothing."""
-    answer = problem(503, "try again", detail)
-    answer.headers["Retry-After"] = str(random.randint(*RETRY_AFTER))
-    return answer

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 from aiohttp import web
 
-from eventd.admission import ACTIONS, Act, Credentials, Silencing, command_from
-from eventd.clock import wall
+from eventd.admission import ACTIONS, MAX_COMMAND, Act, Silencing, command_from
+from eventd.answers import Problem, not_let_in, problem, unavailable
+from eventd.clock import monotonic, wall
 from eventd.core.labels import severity_of
 from eventd.core.model import (
     Alert,
@@ -23,15 +25,17 @@ from eventd.core.model import (
     Silence,
     SilenceAdded,
 )
+from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError
+from eventd.intake import body_of
 from eventd.runtime import Runtime
 from eventd.web import views
 from eventd.web.openapi import Route, document
 
 MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
 COMMIT_WITHIN = 10.0  # s a command is waited for
-RETRY_AFTER = "2"  # s
 
+_NUMBER = re.compile(r"[0-9]{1,4}")  # str.isdigit also takes what int does not
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -89,9 +93,12 @@ class BadRequest(Exception):
 class Api:
     """Handlers under /api/v1."""
 
-    def __init__(self, runtime: Runtime, reader: Reader, credentials: Credentials) -> None:
+    def __init__(
+        self, runtime: Runtime, reader: Reader, credentials: Credentials, guesses: Guesses
+    ) -> None:
         """Reads come from `reader`, commands go through `runtime`."""
-        self._runtime, self._reader, self._credentials = runtime, reader, credentials
+        self._runtime, self._reader = runtime, reader
+        self._credentials, self._guesses = credentials, guesses
         self.table = self._table()
         self._document = _encode(document(self.table))
 
@@ -239,7 +246,7 @@ class Api:
         delivery = Delivery(
             transport="http",
             received_at=wall(),
-            payload=await request.read(),
+            payload=await body_of(request, MAX_COMMAND),
             source="api",
             method=request.method,
             path=request.path,
@@ -267,23 +274,26 @@ class Api:
         self, handler: Callable[[web.Request], Awaitable[web.Response]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def guarded(request: web.Request) -> web.Response:
-            if not self._credentials.allows(request.headers.get("Authorization")):
-                return _problem(401, "unauthorized", "a bearer token is needed")
+            if not self._credentials.allows(request.headers, wall()):
+                wrong = self._guesses.wrong(request.remote or "", self._credentials, monotonic())
+                return not_let_in(wrong)
             try:
                 return await handler(request)
+            except Problem as no:
+                return problem(no.status, no.reason, no.detail, **no.more)
             except BadRequest as error:
-                return _problem(400, "bad query", str(error), field=error.field)
+                return problem(400, "bad query", str(error), field=error.field)
             except DecodeError as error:
-                return _problem(
+                return problem(
                     400, "bad request", str(error), field=error.field, expected=error.expected
                 )
             except _Rejected as error:
                 status = 404 if error.fact.missing else 409
-                return _problem(status, "cannot be applied", error.fact.error)
+                return problem(status, "cannot be applied", error.fact.error)
             except TimeoutError:
-                return _retry("the disk is full; nothing can be committed now")
+                return unavailable("the disk is full; nothing can be committed now")
             except EventdError as error:
-                return _retry(str(error) or "eventd is stopping")
+                return unavailable(str(error) or "eventd is stopping")
 
         return guarded
 
@@ -300,8 +310,8 @@ def _query(request: web.Request, names: tuple[str, ...]) -> tuple[dict[str, obje
         if name not in known:
             raise BadRequest(name, f"unknown parameter {name!r}; known: {', '.join(known)}")
     text = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
-        raise BadRequest("limit", f"expected 1 to {MAX_LIMIT}, got {text!r}")
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise BadRequest("limit", f"expected 1 to {MAX_LIMIT}, got {text[:40]!r}")
     filters: dict[str, object] = {n: request.query[n] for n in names if n in request.query}
     return filters, request.query.get("after", ""), int(text)
 
@@ -325,15 +335,4 @@ def _json(status: int, value: object) -> web.Response:
 
 
 def _missing(detail: str) -> web.Response:
-    return _problem(404, "not found", detail)
-
-
-def _problem(status: int, title: str, detail: str, **more: object) -> web.Response:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return web.Response(status=status, body=_encode(body), content_type="application/problem+json")
-
-
-def _retry(detail: str) -> web.Response:
-    answer = _problem(503, "try again", detail)
-    answer.headers["Retry-After"] = RETRY_AFTER
-    return answer
+    return problem(404, "not found", detail)

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from eventd.admission import Credentials
+from eventd.answers import not_let_in
+from eventd.clock import monotonic, wall
+from eventd.credentials import Credentials, Guesses
 from eventd.errors import EventdError
 from eventd.runtime import Runtime
 
@@ -23,9 +25,11 @@ class Health:
         runtime: Runtime,
         page: Callable[[], Awaitable[bytes]],
         credentials: Credentials,
+        guesses: Guesses,
     ) -> None:
         """`page` makes the metrics' text."""
-        self._runtime, self._page, self._credentials = runtime, page, credentials
+        self._runtime, self._page = runtime, page
+        self._credentials, self._guesses = credentials, guesses
 
     def routes(self) -> list[web.RouteDef]:
         """For the application."""
@@ -54,8 +58,9 @@ class Health:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """The text page."""
-        if not self._credentials.allows(request.headers.get("Authorization")):
-            return web.Response(status=401)
+        if not self._credentials.allows(request.headers, wall()):
+            wrong = self._guesses.wrong(request.remote or "", self._credentials, monotonic())
+            return not_let_in(wrong)
         return web.Response(
             body=await self._page(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from eventd.core.labels import (
     canonical_ci,
@@ -32,12 +32,17 @@ from eventd.sources.decoded import (
     LabelName,
     LabelValue,
 )
+from eventd.sources.elements import elements_of
 
 # In order: which label names the thing, and which the service.
 CI_LABELS = ("instance", "host", "hostname", "node", "pod", "device")
 SERVICE_LABELS = ("service", "app", "application", "job")
 SUMMARIES = ("summary", "title", "message", "description")
+MAX_TIME = 64  # characters read of a time; RFC 3339 with nanoseconds has 35
 ABSENT = "0001-01-01"  # Go's zero time
+
+
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class _Alert(Struct, gc=False):
@@ -53,12 +58,12 @@ class _Alert(Struct, gc=False):
 class _Webhook(Struct, gc=False):
     alerts: list[_Alert]
     version: str = "4"
-    truncatedAlerts: int = 0  # noqa: N815
+    truncatedAlerts: Count = 0  # noqa: N815
 
 
 class _Lenient(Struct, gc=False):
-    alerts: list[msgspec.Raw]
-    truncatedAlerts: int = 0  # noqa: N815
+    alerts: msgspec.Raw
+    truncatedAlerts: Count = 0  # noqa: N815
 
 
 _whole = msgspec.json.Decoder(_Webhook)
@@ -90,16 +95,24 @@ def _apart(payload: bytes, rejected: list[tuple[int, str]]) -> tuple[list[tuple[
     """The slow way, taken when one is bad: each alert by itself."""
     try:
         body = _lenient.decode(payload)
+        parts = elements_of(_array(body.alerts))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         quoted = payload[:80].decode("utf-8", "replace")
         raise DecodeError("", quoted, f"an Alertmanager webhook, version 4 ({error})") from None
     good: list[tuple[int, _Alert]] = []
-    for index, raw in enumerate(body.alerts):
+    for index, raw in enumerate(parts):
         try:
             good.append((index, _one.decode(raw)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             rejected.append((index, f"alerts[{index}]: {error}"))
     return good, body.truncatedAlerts
+
+
+def _array(raw: msgspec.Raw) -> bytes:
+    alerts = bytes(raw).strip()
+    if not alerts.startswith(b"["):
+        raise DecodeError("alerts", alerts[:40].decode("utf-8", "replace"), "a list of alerts")
+    return alerts
 
 
 def _event(delivery: Delivery, alert: _Alert) -> Event:
@@ -129,7 +142,12 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
         if label in annotations:
             summary = annotations[label][:MAX_VALUE]
             break
-    links = _links(alert.generatorURL, annotations.get("runbook_url", ""))
+    generator, runbook = alert.generatorURL, annotations.get("runbook_url", "")
+    # a link cut short leads nowhere, so a long one is left out
+    links = _links(
+        generator if len(generator) <= MAX_VALUE else "",
+        runbook if len(runbook) <= MAX_VALUE else "",
+    )
     firing = alert.status == "firing"
     own = alert.fingerprint
     if own:
@@ -164,7 +182,7 @@ def _severity(word: str) -> Severity:
     return Severity.WARNING if found is None else found
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def _links(generator: str, runbook: str) -> tuple[str, ...]:
     """Those there are: all alerts of one rule share them."""
     return tuple(link for link in (generator, runbook) if link)
@@ -174,10 +192,16 @@ def _links(generator: str, runbook: str) -> tuple[str, ...]:
 def _time(text: str) -> datetime | None:
     if not text or text.startswith(ABSENT):
         return None
+    if len(text) > MAX_TIME:  # what is raised is not remembered
+        raise DecodeError("startsAt or endsAt", text, "a time as RFC 3339 writes it")
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise DecodeError("startsAt or endsAt", text, "a time as RFC 3339 writes it") from None
     if at.tzinfo is None:
         raise DecodeError("startsAt or endsAt", text, "a time with its zone")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        years = "a time between the years 1 and 9999"
+        raise DecodeError("startsAt or endsAt", text, years) from None

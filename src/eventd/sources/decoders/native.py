@@ -34,6 +34,7 @@ from eventd.sources.decoded import (
     LabelName,
     LabelValue,
 )
+from eventd.sources.elements import elements_of, lines_of
 
 KEY_HEADERS = ("idempotency-key", "webhook-id")  # the sender's own key for a whole delivery
 MAX_KEY = 255  # characters of such a key
@@ -73,7 +74,6 @@ class _Native(Struct, forbid_unknown_fields=True):
 
 _one = msgspec.json.Decoder(_Native)
 _many = msgspec.json.Decoder(list[_Native])
-_raws = msgspec.json.Decoder(list[msgspec.Raw])
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -129,8 +129,7 @@ def _parsed(
             found = _apart(_split_array(stripped), rejected)
         return _bounded(found, len(rejected))
     if b"\n" in stripped and (b"ndjson" in content_type.encode() or _is_lines(stripped)):
-        lines = [line for line in stripped.splitlines() if line.strip()]
-        return _bounded(_apart(lines, rejected), len(rejected))
+        return _apart(lines_of(stripped), rejected)
     return [(0, _read(stripped))]
 
 
@@ -145,7 +144,7 @@ def _is_lines(payload: bytes) -> bool:
 
 def _split_array(payload: bytes) -> list[bytes]:
     try:
-        return [bytes(raw) for raw in _raws.decode(payload)]
+        return elements_of(payload)
     except _UNREADABLE as error:
         raise _unreadable(payload, error) from None
 
@@ -267,7 +266,10 @@ def _severity(one: _Native) -> Severity:
 def _aware(field: str, at: datetime) -> datetime:
     if at.tzinfo is None:
         raise DecodeError(field, at.isoformat(), "a time with its zone, such as …T06:00:00Z")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise DecodeError(field, at.isoformat(), "a time between the years 1 and 9999") from None
 
 
 def _value(value: float) -> float:

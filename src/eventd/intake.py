@@ -1,0 +1,84 @@
+"""A request's body, within its limits; whatever is wrong with it is its sender's to know."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import zlib
+from io import BytesIO
+
+from aiohttp import HttpVersion11, web
+
+from eventd.answers import Problem
+
+BODY_WITHIN = 10.0  # s for a body to arrive: a dripping one must not hold its connection
+INFLATE_STEP = 64 << 10  # bytes inflated at a time, so that a bomb is met early
+PACKED = frozenset({"gzip", "deflate"})
+# Said by senders that do not say what they send.
+UNTYPED = frozenset({"", "application/octet-stream"})
+
+
+async def body_of(request: web.Request, limit: int) -> bytes:
+    """The body as it came, at most `limit` bytes of it. Raises Problem."""
+    if (request.content_length or 0) > limit:
+        raise Problem(413, "too_large", f"a body may have {limit} bytes")
+    given = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if given not in UNTYPED and "json" not in given.partition("/")[2]:
+        raise Problem(415, "type", f"expected application/json, got {given[:80]!r}")
+    if "Transfer-Encoding" in request.headers and request.version < HttpVersion11:
+        # RFC 9112, 6.1: the framing is faulty; somebody before us may have read another body
+        raise Problem(400, "framing", "HTTP/1.0 knows no Transfer-Encoding")
+    encoding = _encoding(request)
+    if encoding not in PACKED and encoding not in {"", "identity"}:
+        raise Problem(415, "encoding", f"expected gzip or deflate, got {encoding[:40]!r}")
+    try:
+        if request.content.is_eof():
+            body = request.content.read_nowait(-1)
+        else:
+            # what came together must not end together: 2,000 at once hold up the loop
+            async with asyncio.timeout(BODY_WITHIN * random.uniform(0.8, 1.0)):
+                body = await _read(request, limit)
+    except TimeoutError:
+        raise Problem(408, "timeout", f"the body took over {BODY_WITHIN:g} s") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise Problem(400, "cut_short", "the body was cut short") from None
+    if len(body) > limit:
+        raise Problem(413, "too_large", f"a body may have {limit} bytes")
+    return body
+
+
+def unpacked(request: web.Request, body: bytes, limit: int) -> bytes:
+    """What `body_of` gave, the request's gzip or deflate undone. Raises Problem."""
+    return inflated(body, limit) if _encoding(request) in PACKED else body
+
+
+def inflated(body: bytes, limit: int) -> bytes:
+    """The body, gzip or zlib undone; Problem where it is neither or grows past the limit."""
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    whole = BytesIO()
+    rest = body
+    try:
+        while rest and not inflater.eof:
+            part = inflater.decompress(rest, INFLATE_STEP)
+            rest = inflater.unconsumed_tail
+            if whole.tell() + len(part) > limit:
+                raise Problem(413, "too_large", f"inflated, a body may have {limit} bytes")
+            whole.write(part)
+    except zlib.error as error:
+        raise Problem(400, "encoding", f"the body cannot be inflated: {error}") from None
+    if not inflater.eof:
+        raise Problem(400, "encoding", "the compressed body is cut short")
+    return whole.getvalue()
+
+
+def _encoding(request: web.Request) -> str:
+    return request.headers.get("Content-Encoding", "").lower()
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    whole = BytesIO()  # gives what it has gathered without a copy; a list of parts has it twice
+    async for part in request.content.iter_any():
+        if whole.tell() + len(part) > limit:
+            raise Problem(413, "too_large", f"a body may have {limit} bytes")
+        whole.write(part)
+    return whole.getvalue()

@@ -1,0 +1,242 @@
+"""The listening socket: who may hold a connection, for how long, and what the unreadable get."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from itertools import chain
+from typing import Protocol
+
+import structlog
+from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from msgspec import Struct
+
+from eventd.answers import RETRY_AFTER, problem
+
+HEADER_WITHIN = 10.0  # s; also how long a connection may be idle between requests
+LINGER = 1.0  # s the rest of a refused body is read and dropped, so that its sender sees the answer
+READ_WITHIN = 30.0  # s a client may not read its answer
+BACKLOG = 1_024
+SERVER = "eventd"  # without a version, and without the library's
+
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Meter(Protocol):
+    """What is counted of connections."""
+
+    def turned_away(self, source: str, reason: str) -> None:
+        """A request was refused before it was read."""
+        ...
+
+    def cut_off(self, reason: str) -> None:
+        """A connection was closed on its peer."""
+        ...
+
+
+class Bounds(Struct, frozen=True):
+    """How many connections there may be."""
+
+    connections: int = 4_096
+    per_peer: int = 3_072
+
+
+class Door:
+    """Listens, and keeps the connections within bounds.
+
+    Where a peer has its number, or all together have theirs, the longest known connection that
+    waits for its client gives way: one that never said a request, else one between requests, else
+    one whose body is still to come. So half-open ones do not lock out the others. Where all wait
+    for us, the new one is told 503.
+    """
+
+    def __init__(self, runner: web.AppRunner, bounds: Bounds, meter: Meter) -> None:
+        """`runner` is set up."""
+        self._runner, self._bounds, self.meter = runner, bounds, meter
+        # the longest known first
+        self._all: dict[Connection, None] = {}
+        self._peers: dict[str, dict[Connection, None]] = {}
+        self._listener: asyncio.AbstractServer | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        """Take connections."""
+        loop = asyncio.get_running_loop()
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the runner is not set up")
+        self._listener = await loop.create_server(
+            lambda: Connection(self, server, loop),
+            host,
+            port,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=HEADER_WITHIN if tls else None,
+        )
+
+    async def close(self) -> None:
+        """Take no more; let the requests under way finish."""
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
+
+    def enter(self, connection: Connection, peer: str) -> bool:
+        """Whether there is room for it, made where it has to be."""
+        mine = self._peers.get(peer, {})
+        if len(mine) >= self._bounds.per_peer and not self._make_room(mine):
+            return False
+        if len(self._all) >= self._bounds.connections and not self._make_room(self._all):
+            return False
+        self._peers.setdefault(peer, {})[connection] = None
+        self._all[connection] = None
+        return True
+
+    def leave(self, connection: Connection, peer: str) -> None:
+        """It is closed."""
+        if connection in self._all:
+            del self._all[connection]
+            mine = self._peers[peer]
+            del mine[connection]
+            if not mine:
+                del self._peers[peer]
+
+    def _make_room(self, connections: dict[Connection, None]) -> bool:
+        unused = (one for one in connections if one.unused)
+        idle = (one for one in connections if one.waits)
+        slow = (one for one in connections if one.receives)
+        chosen = next(chain(unused, idle, slow), None)
+        if chosen is None:
+            self.meter.cut_off("refused")
+            return False
+        self.meter.cut_off("crowded")
+        chosen.give_way()
+        return True
+
+
+class Connection(web.RequestHandler):
+    """One client's connection.
+
+    aiohttp's own timer closes it where the header of a request does not come in time, be it that
+    nothing comes or that it drips; a request under way has deadlines of its own.
+    """
+
+    __slots__ = ("_door", "_peer", "_unread")
+
+    def __init__(self, door: Door, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            # what came together must not end together: 2,000 at once hold up the loop
+            keepalive_timeout=HEADER_WITHIN * random.uniform(0.8, 1.0),
+            lingering_time=LINGER,
+            access_log=None,  # type: ignore[arg-type] # as AppRunner does it
+            auto_decompress=False,  # webhooks inflate within their limit
+        )
+        self._door, self._peer = door, ""
+        self._unread: asyncio.TimerHandle | None = None
+
+    @property
+    def waits(self) -> bool:
+        """No request is under way."""
+        return self._current_request is None and not self._messages
+
+    @property
+    def receives(self) -> bool:
+        """The body of a request is still to come."""
+        return self._current_request is not None and not self._current_request.content.is_eof()
+
+    @property
+    def unused(self) -> bool:
+        """It never had a request, and has none under way."""
+        return not self._request_count
+
+    def give_way(self) -> None:
+        """Close at once, for another."""
+        self._door.leave(self, self._peer)
+        self.force_close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let it in, or tell it that there is no room."""
+        name = transport.get_extra_info("peername")
+        self._peer = str(name[0]) if name else ""
+        if self._door.enter(self, self._peer):
+            super().connection_made(transport)
+            return
+        self._force_close = True
+        BaseProtocol.connection_made(self, transport)
+        if self.transport is not None:
+            self.transport.write(_FULL % random.randint(*RETRY_AFTER))
+            self.transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It makes room."""
+        self._door.leave(self, self._peer)
+        self._be_patient()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read its answer: not for ever."""
+        super().pause_writing()
+        self._unread = self._loop.call_later(READ_WITHIN, self._give_up)
+
+    def resume_writing(self) -> None:
+        """It does."""
+        self._be_patient()
+        super().resume_writing()
+
+    def _be_patient(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _give_up(self) -> None:
+        self._door.meter.cut_off("unread")
+        if self.transport is not None:
+            self.transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What cannot be read is its sender's fault and no line in the log; the rest is ours."""
+        if isinstance(exc, HttpProcessingError):
+            self._door.meter.turned_away("other", "malformed")
+            answer = _malformed(exc)
+        elif isinstance(exc, ConnectionError | web.RequestPayloadError):
+            answer = problem(400, "cut short", "the request was cut short")
+        else:
+            _log.error("http.failed", path=request.path, exc_info=exc)
+            if request.writer.output_size > 0:
+                raise ConnectionError("an answer has begun already")
+            answer = problem(500, "internal error", "eventd has written down what it was")
+        answer.force_close()
+        return answer
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Answer in our words, also where aiohttp found nothing to ask."""
+        if isinstance(resp, web.HTTPException):
+            plain = problem(resp.status, resp.reason.lower(), resp.text or resp.reason)
+            if "Allow" in resp.headers:
+                plain.headers["Allow"] = resp.headers["Allow"]
+            resp = plain
+        resp.headers["Server"] = SERVER
+        return await super().finish_response(request, resp, start_time)
+
+
+def _malformed(exc: HttpProcessingError) -> web.Response:
+    if isinstance(exc, LineTooLong):
+        return problem(431, "header too large", "a line of the header may have 8190 bytes")
+    words = exc.message.partition("\n")[0].rstrip(": ")
+    return problem(400, "malformed", f"this is no HTTP: {words[:160]}")

@@ -1,0 +1,261 @@
+"""Who may hold a connection, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from tests.acceptance.daemon import free_port, samples
+
+from eventd.answers import Problem, problem
+from eventd.intake import body_of
+from eventd.metrics import Meter
+from eventd.web import door as doors
+from eventd.web.door import Bounds, Door
+
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+GET = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Hall:
+    """A door with a quick handler, one that takes its time, a large answer, and one that fails."""
+
+    def __init__(self, connections: int = 16, per_peer: int = 16) -> None:
+        self.meter, self.port = Meter(), free_port()
+        self.bounds = Bounds(connections, per_peer)
+        self.go_on = asyncio.Event()
+        self.under_way = asyncio.Event()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Door]:
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/quick", self.quick),
+                web.get("/slow", self.slow),
+                web.get("/large", self.large),
+                web.get("/bad", self.bad),
+                web.post("/body", self.body),
+            ]
+        )
+        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        door = Door(runner, self.bounds, self.meter)
+        await door.listen("127.0.0.1", self.port, None)
+        try:
+            yield door
+        finally:
+            self.go_on.set()
+            await door.close()
+
+    async def quick(self, _: web.Request) -> web.Response:
+        return web.Response(text="quick")
+
+    async def slow(self, _: web.Request) -> web.Response:
+        self.under_way.set()
+        await self.go_on.wait()
+        return web.Response(text="slow")
+
+    async def large(self, _: web.Request) -> web.Response:
+        return web.Response(body=bytes(32 << 20))
+
+    async def bad(self, _: web.Request) -> web.Response:
+        raise ZeroDivisionError
+
+    async def body(self, request: web.Request) -> web.Response:
+        try:
+            return web.Response(text=str(len(await body_of(request, 1_000))))
+        except Problem as no:
+            return problem(no.status, no.reason, no.detail)
+
+    async def come(self, says: bytes = b"") -> Pair:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(says)
+        await writer.drain()
+        return reader, writer
+
+    def cut(self, reason: str) -> float:
+        found = samples(self.meter.page())
+        return found.get(f'eventd_http_connections_cut_total{{reason="{reason}"}}', 0.0)
+
+
+async def ended(pair: Pair, within: float = 5.0) -> bytes:
+    """Everything that comes until the other side closes."""
+    async with asyncio.timeout(within):
+        try:
+            return await pair[0].read()
+        except ConnectionError:
+            return b""
+        finally:
+            pair[1].close()
+
+
+async def answered(pair: Pair) -> bytes:
+    async with asyncio.timeout(5.0):
+        return await pair[0].readuntil(b"quick")
+
+
+@pytest.mark.loops
+@pytest.mark.parametrize(("connections", "per_peer"), [(4, 16), (16, 4)])
+async def test_half_open_connections_give_way_and_those_in_use_do_not(
+    connections: int, per_peer: int
+) -> None:
+    """D32."""
+    hall = Hall(connections, per_peer)
+    async with hall.open() as door:
+        used = await hall.come(GET)
+        await answered(used)
+        silent = [await hall.come(), await hall.come(b"GET /quick HTTP/1.1\r\nHo")]
+        busy = await hall.come(SLOW)
+        await hall.under_way.wait()
+
+        new = [await hall.come(GET) for _ in range(2)]
+        await answered(new[0])
+        gone = [await ended(one) for one in silent]
+        used[1].write(GET)
+        await answered(used)
+
+        assert gone == [b"", b""]
+        assert len(door) == 4
+        hall.go_on.set()
+        assert b"slow" in await busy[0].readuntil(b"slow")
+        for pair in (used, busy, *new):
+            pair[1].close()
+    assert hall.cut("crowded") == 2
+
+
+@pytest.mark.loops
+async def test_where_all_are_busy_a_new_one_is_told_503_and_when_to_come_again() -> None:
+    hall = Hall(connections=2)
+    async with hall.open() as door:
+        busy = [await hall.come(SLOW) for _ in range(2)]
+        while len(door) < 2 or any(one.waits for one in door._all):
+            await asyncio.sleep(0.01)
+
+        said = await ended(await hall.come(GET))
+
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: " in said
+        for pair in busy:
+            pair[1].close()
+    assert hall.cut("refused") == 1
+
+
+@pytest.mark.loops
+async def test_a_header_that_does_not_come_or_drips_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """D32: also the second request's, and that of a connection that came and went idle."""
+    monkeypatch.setattr(doors, "HEADER_WITHIN", 0.5)
+    hall = Hall()
+    loop = asyncio.get_running_loop()
+    async with hall.open() as door:
+        began = loop.time()
+        pairs = [await hall.come(), await hall.come(b"GET /qui"), await hall.come(GET)]
+        pairs += [await hall.come(GET + b"GET /quick HTTP/1.1\r\n")]
+        dripping = pairs[1][1]
+
+        async def drip() -> None:
+            while not dripping.is_closing():
+                dripping.write(b"x")
+                await asyncio.sleep(0.05)
+
+        async with asyncio.TaskGroup() as group:
+            tap = group.create_task(drip())
+            for pair in pairs:
+                await ended(pair)
+            tap.cancel()
+
+        assert 0.4 < loop.time() - began < 3.0
+        assert len(door) == 0
+
+
+@pytest.mark.loops
+async def test_a_body_that_drips_is_answered_408_and_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """D32: a slow body."""
+    monkeypatch.setattr("eventd.intake.BODY_WITHIN", 0.3)
+    monkeypatch.setattr(doors, "LINGER", 0.2)
+    hall = Hall()
+    loop = asyncio.get_running_loop()
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\n"
+    async with hall.open():
+        began = loop.time()
+        pairs = [
+            await hall.come(head + b"Content-Length: 500\r\n\r\n{"),
+            await hall.come(head + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"),
+        ]
+
+        async def drip() -> None:
+            while True:
+                for (_, writer), some in zip(pairs, (b"x", b"1\r\nx\r\n"), strict=True):
+                    if not writer.is_closing():
+                        writer.write(some)
+                await asyncio.sleep(0.05)
+
+        async with asyncio.TaskGroup() as group:
+            tap = group.create_task(drip())
+            said = [await ended(pair) for pair in pairs]
+            tap.cancel()
+
+        assert 0.3 < loop.time() - began < 3.0
+        assert [one[9:12] for one in said] == [b"408"] * 2
+
+
+@pytest.mark.loops
+async def test_a_client_that_does_not_read_its_answer_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doors, "READ_WITHIN", 0.2)
+    hall = Hall()
+    async with hall.open() as door:
+        sock = socket.create_connection(("127.0.0.1", hall.port))
+        sock.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5.0):
+            while not hall.cut("unread") or len(door):
+                await asyncio.sleep(0.02)
+        sock.close()
+
+
+@pytest.mark.loops
+async def test_a_client_that_takes_a_large_answer_gets_all_of_it() -> None:
+    hall = Hall()
+    async with hall.open():
+        said = await ended(
+            await hall.come(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        )
+
+    assert len(said) > 32 << 20
+    assert hall.cut("unread") == 0
+
+
+async def test_what_is_wrong_with_us_is_logged_and_what_is_wrong_with_them_is_not(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    hall = Hall()
+    async with hall.open():
+        ours = await ended(await hall.come(b"GET /bad HTTP/1.1\r\nHost: x\r\n\r\n"))
+        before = capsys.readouterr().out
+        theirs = await ended(await hall.come(b"\x00\r\n\r\n"))
+        nothing = await ended(
+            await hall.come(b"PUT /quick HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        )
+
+    assert b" 500 " in ours
+    assert b"ZeroDivision" not in ours
+    assert "ZeroDivisionError" in before
+    assert b" 400 " in theirs
+    assert b" 405 " in nothing
+    assert b"Allow: GET,HEAD" in nothing
+    assert capsys.readouterr().out == ""
+    assert [one for one in caplog.records if one.exc_info] == []
+    counted = samples(hall.meter.page())
+    assert counted['eventd_deliveries_refused_total{reason="malformed",source="other"}'] == 1

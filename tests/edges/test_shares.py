@@ -1,0 +1,173 @@
+"""What waits for the engine: its cap, its reserve, and who gets how much of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from eventd.core.model import Comment, Delivery, Input
+from eventd.errors import EventdError, Overloaded, OverShare, Stopping
+from eventd.inbox import OVERHEAD, Inbox, Outcome, Submission
+from eventd.sources.decode import decode
+
+CAP = 64 * OVERHEAD  # 56 for everybody, 4 more for clears, the last 4 for commands
+T0 = datetime(2026, 1, 5, 14, 0, tzinfo=UTC)
+
+
+def nobody(_: Outcome | EventdError) -> None: ...
+
+
+def sent(source: str = "a", status: str = "firing", events: int = 1) -> Submission:
+    delivery = Delivery(transport="http", received_at=T0, payload=b"", source=source)
+    bodies = b"[" + b",".join([b'{"name":"x","status":"%s"}' % status.encode()] * events) + b"]"
+    found = decode(Delivery(transport="http", received_at=T0, payload=bodies, decoder="native"))
+    return Submission(found.events, nobody, delivery)
+
+
+def published() -> Submission:
+    delivery = Delivery(transport="mqtt", received_at=T0, payload=b"", source="plant")
+    return Submission(sent().inputs, nobody, delivery)
+
+
+def command() -> Submission:
+    inputs: tuple[Input, ...] = (Comment("INC-000001", "ann", "so it is"),)
+    delivery = Delivery(transport="http", received_at=T0, payload=b"", source="api")
+    return Submission(inputs, nobody, delivery)
+
+
+def fill(inbox: Inbox, *items: Submission) -> int:
+    """How many rounds of all of them find room, refused ones passed over."""
+    taken = -1
+    while len(inbox) > taken:
+        taken = len(inbox)
+        for item in items:
+            try:
+                inbox.put(item)
+            except Overloaded:
+                continue
+    return taken
+
+
+def held(inbox: Inbox) -> dict[str, int]:
+    """Deliveries that wait, by source."""
+    found: dict[str, int] = {}
+    while (item := inbox.take()) is not None:
+        assert item.delivery is not None
+        found[item.delivery.source] = found.get(item.delivery.source, 0) + 1
+    return dict(sorted(found.items()))
+
+
+def test_a_lone_flood_gets_half_of_the_room_and_a_quiet_source_is_let_in_beside_it() -> None:
+    inbox = Inbox(CAP)
+
+    flood = fill(inbox, sent("flood"))
+    with pytest.raises(OverShare, match="flood has its share of the inbox"):
+        inbox.put(sent("flood"))
+    for _ in range(5):
+        inbox.put(sent("quiet"))
+
+    assert flood == 28
+    assert held(inbox) == {"flood": 28, "quiet": 5}
+
+
+@pytest.mark.parametrize(("floods", "each"), [(1, 28), (2, 18), (3, 14), (6, 8)])
+def test_floods_share_alike_and_leave_as_much_for_whoever_comes_next(
+    floods: int, each: int
+) -> None:
+    inbox = Inbox(CAP)
+
+    fill(inbox, *(sent(f"flood {n}") for n in range(floods)))
+    inbox.put(sent("quiet"))
+
+    found = held(inbox)
+    assert found.pop("quiet") == 1
+    assert all(each <= count <= each + 1 for count in found.values())
+
+
+def test_a_source_that_was_refused_is_let_in_once_the_engine_has_taken_some() -> None:
+    inbox = Inbox(CAP)
+    fill(inbox, sent("flood"))
+
+    for _ in range(3):
+        inbox.take()
+
+    assert fill(inbox, sent("flood")) == 28
+
+
+def test_clears_and_commands_find_room_when_nothing_else_does() -> None:
+    inbox = Inbox(CAP)
+    everybody = fill(inbox, *(sent(f"flood {n}") for n in range(200)))
+
+    mixed = Submission((*sent().inputs, *sent(status="cleared").inputs), nobody, sent().delivery)
+    inbox.put(mixed)
+    cleared = fill(inbox, sent("flood 1", "cleared"))
+    with pytest.raises(Overloaded, match="the inbox is full"):
+        inbox.put(sent("flood 1", "cleared"))
+    commands = fill(inbox, command())
+    with pytest.raises(Overloaded):
+        inbox.put(command())
+
+    assert (everybody, cleared, commands) == (56, 59, 63)
+    assert inbox.bytes <= inbox.max_bytes
+    inbox.put(Submission((), nobody))  # eventd's own
+
+
+def test_what_a_flood_clears_is_let_in_though_the_flood_has_its_share() -> None:
+    inbox = Inbox(CAP)
+    fill(inbox, sent("flood"))
+
+    inbox.put(sent("flood", "cleared"))
+
+    assert len(inbox) == 29
+
+
+def test_a_flood_over_http_does_not_stop_mqtt_nor_the_other_way_round() -> None:
+    inbox = Inbox(CAP)
+    fill(inbox, *(sent(f"flood {n}") for n in range(3)))
+
+    over_http = len(inbox)
+    while not inbox.crowded:
+        inbox.put(published(), force=True)
+    over_mqtt = len(inbox) - over_http
+    inbox.put(sent("quiet"))
+
+    assert over_http == 42
+    assert over_mqtt == 12
+    assert inbox.bytes <= inbox.max_bytes
+
+
+async def test_whoever_waits_for_room_is_told_when_there_is_some() -> None:
+    inbox = Inbox(CAP)
+    while not inbox.crowded:
+        inbox.put(published(), force=True)
+
+    inbox.take()
+
+    await inbox.room()
+    assert not inbox.crowded
+
+
+def test_an_event_counts_as_much_as_it_takes_in_memory() -> None:
+    inbox = Inbox(CAP)
+
+    inbox.put(sent(events=20))
+    with pytest.raises(OverShare):
+        inbox.put(sent(events=20))
+
+    assert (inbox.bytes, inbox.events) == (20 * OVERHEAD, 20)
+
+
+def test_when_empty_again_all_sums_are_zero_and_when_closed_nothing_is_taken() -> None:
+    inbox = Inbox(CAP)
+    inbox.put(sent())
+    inbox.put(published(), force=True)
+    inbox.put(command())
+
+    while inbox.take() is not None:
+        pass
+    inbox.close()
+    with pytest.raises(Stopping):
+        inbox.put(sent())
+
+    assert (inbox.bytes, inbox.events, inbox._held) == (0, 0, None)
