@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
@@ -65,6 +66,9 @@ class Webhooks:
         """`policies` by name of the source; `events` is that of /v1/events."""
         self._inbox, self._decode, self._policies = inbox, decode, policies
         self._meter, self._limits = meter, limits
+        # what is to be committed, in order, and until when
+        self._waiting: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self.credentials = Credentials()  # of sources that have none of their own
         self.own: Mapping[str, Credentials] = {}
         self.guesses = Guesses()
@@ -185,12 +189,21 @@ class Webhooks:
 
         What is given up here still waits, and may yet be committed: refused is not absent.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.call_later(self._limits.commit_within, _settle, future, Overloaded())
-        try:
-            return await future
-        finally:
-            deadline.cancel()
+        waiting, loop = self._waiting, asyncio.get_running_loop()
+        while waiting and waiting[0][1].done():
+            waiting.popleft()
+        at = loop.time() + self._limits.commit_within
+        waiting.append((at, future))
+        if self._alarm is None:
+            self._alarm = loop.call_at(at, self._give_up, loop)
+        return await future
+
+    def _give_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell those that have waited long enough; one alarm for all costs less than one each."""
+        waiting, now = self._waiting, loop.time()
+        while waiting and (waiting[0][1].done() or waiting[0][0] <= now):
+            _settle(waiting.popleft()[1], Overloaded())
+        self._alarm = loop.call_at(waiting[0][0], self._give_up, loop) if waiting else None
 
 
 def _check_text(*texts: str) -> None:
