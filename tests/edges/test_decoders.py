@@ -251,7 +251,6 @@ def test_the_memo_forgets_what_it_saw_once_when_that_is_much(
     assert len(memo._once) <= 100
 
 
-
 @pytest.mark.parametrize(
     "payload",
     [

@@ -24,6 +24,7 @@ from eventd.core.model import (
     Maintenance,
     Matcher,
     Silence,
+    Stormed,
 )
 
 
@@ -88,6 +89,9 @@ class ReasonView(Struct, frozen=True):
     at_least: int | None = None
     within_seconds: float | None = None
     elsewhere: tuple[str, ...] = ()
+    above: int | None = None  # new alerts a minute: a storm
+    names: tuple[tuple[str, int], ...] = ()  # who talks most in it, and how often
+    cis: tuple[tuple[str, int], ...] = ()
 
 
 class EntryView(Struct, frozen=True):
@@ -242,6 +246,9 @@ def reason_view(because: Because) -> ReasonView:
         at_least=getattr(because, "at_least", None),
         within_seconds=getattr(because, "within", None),
         elsewhere=getattr(because, "elsewhere", ()),
+        above=getattr(because, "limit", None),
+        names=getattr(because, "names", ()),
+        cis=getattr(because, "cis", ()),
     )
 
 
@@ -271,6 +278,10 @@ def entry_view(fact: Fact) -> EntryView:
         case IncidentResolved() | IncidentReopened() | IncidentClosed():
             kind = type(fact).__name__.removeprefix("Incident").lower()
             return EntryView(fact.at, kind, fact.actor or None, fact.text or fact.reason.value)
+        case FindingNoted(because=Stormed() as storm):
+            most = ", ".join(f"{name} ({count})" for name, count in storm.names)
+            text = f"{storm.count} new alerts by now, most of them {most}"
+            return EntryView(fact.at, "finding_noted", None, text)
         case FindingNoted():
             text = f"rule {fact.because.rule} holds too"
             return EntryView(fact.at, "finding_noted", None, text)
