@@ -141,9 +141,7 @@ class MqttSource:
                 continue
             since = monotonic()
             why = await self._outlive_connection()
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                # before Python 3.13 a group forgets a cancellation that meets an error
-                raise asyncio.CancelledError
+            _heed_cancellation()
             if self._stopping.is_set():
                 break
             failures = 0 if monotonic() - since > RETRY_MAX else min(failures + 1, 10)
@@ -188,6 +186,7 @@ class MqttSource:
                     group.create_task(session.watch(), name="mqtt-watch"),
                 )
                 await self._greet(client)
+                _heed_cancellation()
                 await self._stopping.wait()
                 await self._take_leave(client, session)
                 for guard in guards:
@@ -329,6 +328,17 @@ def _hand_over(library: paho.Client, session: Session) -> None:
             loop.call_soon_threadsafe(session.attach, sock)
 
     library.on_socket_open = on_socket_open
+
+
+def _heed_cancellation() -> None:
+    """Raise CancelledError where one was swallowed on the way here.
+
+    Before Python 3.13 a task group forgets a cancellation that meets an error of its own, and
+    before 3.12 `wait_for`, which aiomqtt uses, one that comes together with what it waited for.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _until_lost(client: Client) -> None:
