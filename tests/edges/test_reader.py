@@ -6,9 +6,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from tests.builders import at, event, group_rule, load
 from tests.edges.store_desk import alive
 
+from eventd.errors import Stopping
 from eventd.store.database import DATABASE
 from eventd.store.reader import Reader
 
@@ -49,3 +51,12 @@ async def test_many_alerts_are_looked_up_at_once(tmp_path: Path) -> None:
     assert {name: alert.name for name, alert in found.items()} == dict(
         zip(wanted, ["a4", "a0"], strict=True)
     )
+
+
+async def test_once_it_is_closed_it_says_that_eventd_stops(tmp_path: Path) -> None:
+    await lived(tmp_path, 1)
+    async with Reader(tmp_path) as reader:
+        assert await reader.open_by_priority() == {4: 1}
+
+    with pytest.raises(Stopping):
+        await reader.open_by_priority()

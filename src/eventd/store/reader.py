@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from eventd.core.model import Alert, AlertJoined, Fact, Incident, Maintenance, Silence
+from eventd.errors import Stopping
 from eventd.store.database import open_reader
 from eventd.store.queries import QUERIES
 from eventd.store.rows import (
@@ -31,7 +32,10 @@ MAX_REASONS = 10_000  # of one incident
 
 
 class Reader:
-    """Questions to the tables. Every answer is one consistent state of them."""
+    """Questions to the tables. Every answer is one consistent state of them.
+
+    Once it is closed, each raises Stopping.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Use as `async with`."""
@@ -39,11 +43,13 @@ class Reader:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._closed = True  # where the daemon ends for a fault, requests are still under way
         self._threads.shutdown(wait=True)
         for db in self._opened:
             db.close()
@@ -136,9 +142,13 @@ class Reader:
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         loop = asyncio.get_running_loop()
+        if self._closed:
+            raise Stopping
         return await loop.run_in_executor(self._threads, lambda: work(self._connection()))
 
     def _connection(self) -> sqlite3.Connection:
+        if self._closed:
+            raise Stopping
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None:
             db = self._local.db = open_reader(self._directory)

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from eventd.answers import not_let_in
+from eventd.answers import not_let_in, unavailable
 from eventd.clock import monotonic, wall
 from eventd.credentials import Credentials, Guesses
-from eventd.errors import EventdError
+from eventd.errors import EventdError, Stopping
 from eventd.runtime import Runtime
 
 PROBE_WITHIN = 5.0  # s a probe may take to travel inbox → runtime → writer → back
@@ -61,8 +61,12 @@ class Health:
         if not self._credentials.allows(request.headers, wall()):
             wrong = self._guesses.wrong(request.remote or "", self._credentials, monotonic())
             return not_let_in(wrong)
+        try:
+            page = await self._page()
+        except Stopping:
+            return unavailable("eventd is stopping")
         return web.Response(
-            body=await self._page(),
+            body=page,
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
