@@ -29,10 +29,13 @@ def run(config: Path | None, listen: str, state: Path | None, rules: Path | None
             click.echo(f"eventd: {problem}", err=True)
         sys.exit(2)
     log.configure(loaded.file.log.level, loaded.file.log.format)
+    errors: list[BaseException] = []
     try:
         app.run(loaded, environment)
     except* (StoreError, OSError) as group:
-        for one in flat(group):
+        errors += flat(group)
+    if errors:  # not in the clause above: it would wrap the exit in a group with a traceback
+        for one in errors:
             click.echo(f"eventd: {one}", err=True)
         sys.exit(1)
 

@@ -105,11 +105,15 @@ def open_writer(directory: Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as e:
         raise StoreError(f"{path}: cannot be opened: {e}") from e
     try:
-        _prepare(db)
+        _prepare(db, path)
+        # A crash may have left a commit whose sync failed, whole only in memory: write it anew.
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         _migrate(db, path)
         with transaction(db):
             db.execute(QUERIES["put_meta"], ("version", __version__))
-    except sqlite3.Error as e:
+        # SQLite syncs the directory where it makes a file, and goes on where that fails
+        sync_directory(directory)
+    except (sqlite3.Error, OSError) as e:
         db.close()
         raise explain(e, path) from e
     except StoreError:
@@ -160,9 +164,11 @@ def sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def _prepare(db: sqlite3.Connection) -> None:
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    db.execute("PRAGMA journal_mode = WAL")
+    (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":  # SQLite raises nothing where the disk failed it
+        raise StoreBroken(f"{path}: cannot be switched to WAL: the mode is {mode}")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 0")
     db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
