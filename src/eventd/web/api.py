@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -34,6 +35,7 @@ from eventd.web.openapi import Route, document
 
 MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
 COMMIT_WITHIN = 10.0  # s a command is waited for
+FRESH_WITHIN = 5.0  # s rows are waited for; below the 10 s of most clients
 
 _NUMBER = re.compile(r"[0-9]{1,4}")  # str.isdigit also takes what int does not
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -148,14 +150,14 @@ class Api:
         filters, after, limit = _query(request, ("state", "priority", "service", "rule"))
         if "priority" in filters:
             filters["priority"] = _priority(str(filters["priority"]))
-        await self._runtime.submit((), flush=True)
+        await self._fresh()
         found = await self._reader.incidents(filters, after, limit + 1)
         return _page([views.incident_view(one) for one in found], limit, lambda one: one.id)
 
     async def incident(self, request: web.Request) -> web.Response:
         """GET /incidents/{id}."""
         name = request.match_info["id"]
-        await self._runtime.submit((), flush=True)
+        await self._fresh()
         found = await self._reader.incident(name)
         if found is None:
             return _missing(f"no incident {name}")
@@ -175,14 +177,14 @@ class Api:
             if severity is None:
                 raise BadRequest("severity", f"{filters['severity']!r} is no severity")
             filters["severity"] = int(severity)
-        await self._runtime.submit((), flush=True)
+        await self._fresh()
         found = await self._reader.alerts(filters, after, limit + 1)
         views_of = [views.alert_view(one) for one in found]
         return _page(views_of, limit, lambda one: one.fingerprint)
 
     async def alert(self, request: web.Request) -> web.Response:
         """GET /alerts/{fingerprint}."""
-        await self._runtime.submit((), flush=True)
+        await self._fresh()
         found = await self._reader.alert(request.match_info["fingerprint"])
         if found is None:
             return _missing(f"no alert {request.match_info['fingerprint']}")
@@ -264,6 +266,14 @@ class Api:
         if rejected is not None:
             raise _Rejected(rejected)
         return outcome.facts
+
+    async def _fresh(self) -> None:
+        """Bring the rows up to date. On a disk that is full or hangs they are shown as they are."""
+        if self._runtime.blocked_since is not None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FRESH_WITHIN):
+                await self._runtime.submit((), flush=True)
 
     # -- the frame ------------------------------------------------------------------------------
 
