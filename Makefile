@@ -55,7 +55,7 @@ broker:
 	@tools/debian-packages mosquitto
 
 peers:
-	@tools/debian-packages mosquitto prometheus prometheus-alertmanager
+	@tools/debian-packages mosquitto prometheus prometheus-alertmanager gcc libc6-dev
 
 lock:  ## pin anew from pyproject.toml, as far as the locks in place allow (UPGRADE=1: to the newest); needs uv
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra build -o requirements.lock pyproject.toml

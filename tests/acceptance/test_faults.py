@@ -1,0 +1,130 @@
+"""A disk that is slow, fails, or is full, under the real process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventd.store.snapshots import snapshot_paths
+from tests.acceptance.daemon import Daemon, get, post, until
+from tests.acceptance.faults import Faults, Sender, check, fail_each
+
+NTH = (1, 2, 3, 4, 5, 6, 8, 12, 20, 40, 80, 160)  # the first dozens are of the start
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "eventd", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)  # where a test failed it is in use
+
+
+def test_nothing_is_acknowledged_before_its_fsync_returns(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    daemon.start(env=faults.env)
+    faults.plan("fsync -wal 1 delay 2000")
+    sender = Sender(daemon.port, "slow")
+
+    sender.start()
+    until(lambda: sender.answers, 20.0, "an answer")
+    sender.stopping.set()
+    sender.join(30)
+
+    (returned,) = faults.hits()
+    first = sender.answers[0]
+    assert first.came >= returned.at
+    assert first.came - first.sent >= 2.0
+    assert daemon.stop() == 0
+    check(daemon, [one.id for one in sender.answers])
+
+
+@pytest.mark.parametrize("call", ["fsync", "write"])
+def test_a_failed_call_is_the_last_of_the_process_and_loses_nothing(
+    tmp_path: Path, call: str
+) -> None:
+    report = fail_each(tmp_path, [(call, nth) for nth in NTH])
+
+    assert report.acknowledged > 0
+    print(report)
+
+
+def test_a_full_disk_is_waited_out(small_disk: Path) -> None:
+    daemon = Daemon(
+        small_disk.parent,
+        config={"state": str(small_disk / "state"), "limits": {"commit_within": "1s"}},
+    )
+    daemon.state = small_disk / "state"
+    daemon.start()
+    assert post(f"{daemon.url}/v1/events", {"id": "a", "name": "a"})[0] == 202
+    before = daemon.api("alerts")["items"]
+    ballast = small_disk / "ballast"
+    _fill(ballast)
+
+    refused = _refusal(f"{daemon.url}/v1/events", b'{"id": "no", "name": "no"}')
+    ready, _ = get(f"{daemon.url}/-/ready")
+    alerts = daemon.api("alerts")["items"]
+    alive, _ = get(f"{daemon.url}/-/healthy")
+    ballast.unlink()
+    began = time.monotonic()
+    until(lambda: post(f"{daemon.url}/v1/events", {"id": "b", "name": "b"})[0] == 202, 10.0, "room")
+
+    assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (503, True)
+    assert (ready, alive, alerts) == (503, 200, before)
+    assert time.monotonic() - began <= 10.0
+    assert get(f"{daemon.url}/-/ready")[0] == 200
+    assert daemon.stop() == 0
+    check(daemon, ["a", "b"])
+    assert "Traceback" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 4096])
+def test_a_damaged_newest_snapshot_gives_way_to_the_older(tmp_path: Path, damage: bytes) -> None:
+    daemon = Daemon(tmp_path)
+    before: list[dict[str, Any]] = []
+    for name in ("a", "b"):
+        daemon.start()
+        assert post(f"{daemon.url}/v1/events", {"id": name, "name": name})[0] == 202
+        before = daemon.api("alerts")["items"]
+        assert daemon.stop() == 0
+    newest, _ = snapshot_paths(daemon.state)
+    newest.write_bytes(damage)
+
+    took = daemon.start()
+
+    assert took <= 30.0
+    assert daemon.api("alerts")["items"] == before
+    assert f"{newest.name}" in daemon.tail()
+    assert daemon.stop() == 0
+    check(daemon, ["a", "b"])
+
+
+def _fill(ballast: Path) -> None:
+    """Leave no byte."""
+    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    try:
+        while os.write(fd, b"\0" * 4096):
+            pass
+    except OSError:
+        os.close(fd)
+
+
+def _refusal(url: str, body: bytes) -> urllib.error.HTTPError:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20.0)
+    return refused.value
