@@ -1,10 +1,12 @@
 # The handful of commands; .ci/run calls the same. Each does its own set-up, which costs nothing once done.
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench kill simulate mutants setup setup-dev lock clean broker peers
+.PHONY: run test lint bench kill faults simulate mutants setup setup-dev lock clean broker peers
 
 PY := .venv/bin/python
 ROUNDS ?= 200
+CRASHES ?= 20
+UPTO ?= 200
 SEEDS ?= 10000
 UV ?= uv
 COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
@@ -29,8 +31,12 @@ lint: setup-dev  ## format, lint, types, architecture
 bench: setup-dev peers  ## one JSON line a figure
 	$(PY) -m bench.run $(FIGURES)
 
-kill: setup-dev broker  ## kill -9 under load, ROUNDS times
+kill: setup-dev peers  ## kill -9 under load, ROUNDS times, and CRASHES times at each named place
 	$(PY) -m tests.acceptance.kill --rounds $(ROUNDS)
+	$(PY) -m tests.acceptance.crashpoints --rounds $(CRASHES)
+
+faults: setup-dev peers  ## the first UPTO fsyncs, then writes of a real process, each failing once
+	$(PY) -m tests.acceptance.faults --upto $(UPTO)
 
 simulate: setup-dev  ## the daemon on a simulated machine that fails: SEEDS seeds
 	$(PY) -m tests.simulation --seeds $(SEEDS)
