@@ -1,7 +1,7 @@
 # The handful of commands; .ci/run calls the same. Each does its own set-up, which costs nothing once done.
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench kill faults simulate mutants setup setup-dev lock clean broker peers
+.PHONY: run test lint bench kill faults simulate mutants setup setup-dev lock clean peers
 
 PY := .venv/bin/python
 ROUNDS ?= 200
@@ -56,9 +56,6 @@ setup-dev: .venv/installed-dev  ## the same, and what tests and lint need
 .venv/installed-dev: requirements-dev.lock requirements.lock pyproject.toml tools/venv
 	@tools/venv requirements-dev.lock
 	@touch $@ .venv/installed
-
-broker:
-	@tools/debian-packages mosquitto
 
 peers:
 	@tools/debian-packages mosquitto prometheus prometheus-alertmanager gcc libc6-dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -371,3 +372,16 @@ def test_only_so_many_payloads_are_remembered() -> None:
     assert recent.place("a", bodies[0], 9_999, 0) is None
     assert recent.place("a", bodies[1], 9_999, 0) == 1
     assert recent.place("b", bodies[1], 9_999, 0) is None
+
+
+async def test_what_a_crash_left_in_the_log_is_written_anew_at_start(tmp_path: Path) -> None:
+    crashed, without_log = tmp_path / "crashed", tmp_path / "without log"
+    async with SqliteStore.open(tmp_path / "state") as store:
+        await store.commit(batch(step(0, at(0), event("a"))))
+        shutil.copytree(tmp_path / "state", crashed)
+
+    async with SqliteStore.open(crashed):
+        without_log.mkdir()
+        shutil.copy(crashed / DATABASE, without_log)
+
+    assert [row.seq for row in iter_journal(without_log)] == [0]
