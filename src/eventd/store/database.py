@@ -166,8 +166,9 @@ def sync_directory(directory: Path) -> None:
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":  # SQLite raises nothing where the disk failed it
+    # to the end: an error after the row of the answer would go unseen
+    [(mode,)] = db.execute("PRAGMA journal_mode = WAL").fetchall()
+    if mode != "wal":  # nor does SQLite always raise where the disk failed it
         raise StoreBroken(f"{path}: cannot be switched to WAL: the mode is {mode}")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 0")
