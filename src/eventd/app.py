@@ -7,7 +7,7 @@ import gc
 import signal
 import ssl
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from eventd.core.model import (
     Started,
 )
 from eventd.credentials import Bearer, Credentials, Guesses, digest_of
-from eventd.errors import ConfigError, DecodeError, Poisoned
+from eventd.errors import ConfigError, DecodeError, Poisoned, Stopping
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
 from eventd.files import read as read_yaml
@@ -303,14 +303,16 @@ class _Daemon:
                 for problem in error.problems:
                     _log.error("rules.rejected", problem=problem)
             else:
-                await self._runtime.submit((rules,))
+                with suppress(Stopping):  # what ends the daemon is told by who ends it
+                    await self._runtime.submit((rules,))
             notifier.ready()
 
     async def _feed(self, notifier: Notifier, environment: Environment) -> None:
         """Twice as often as asked for; a probe that does not come back feeds nothing."""
         if not environment.watchdog_usec:
             return
-        await feed(notifier, lambda: self._runtime.submit(()), environment.watchdog_usec / 2e6)
+        with suppress(Stopping):
+            await feed(notifier, lambda: self._runtime.submit(()), environment.watchdog_usec / 2e6)
 
 
 def _broker(config: BrokerConfig) -> Broker:
