@@ -127,4 +127,5 @@ def _refusal(url: str, body: bytes) -> urllib.error.HTTPError:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=20.0)
+    refused.value.close()
     return refused.value
