@@ -91,7 +91,7 @@ async def test_a_power_cut_may_take_what_was_never_synced(tmp_path: Path) -> Non
     assert 0 < lost < 8
 
 
-def _carelessly(db: sqlite3.Connection) -> None:
+def _carelessly(db: sqlite3.Connection, _path: Path) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = OFF")
 
