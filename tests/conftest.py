@@ -1,8 +1,26 @@
-"""For every test: hypothesis plays the same examples on every machine."""
+"""For every test: hypothesis plays the same examples on every machine; a disk that is soon full."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("eventd", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("eventd")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "eventd", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)  # where a test failed it is in use

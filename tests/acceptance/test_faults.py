@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +16,6 @@ from tests.acceptance.daemon import Daemon, get, post, until
 from tests.acceptance.faults import Faults, Sender, check, fail_each
 
 NTH = (1, 3, 8, 40)  # the first dozens are of the start
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "eventd", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)  # where a test failed it is in use
 
 
 def test_nothing_is_acknowledged_before_its_fsync_returns(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -41,18 +40,6 @@ async def hold():
 
 asyncio.run(hold())
 """
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "eventd", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 async def test_what_was_committed_is_there_in_order(tmp_path: Path) -> None:
