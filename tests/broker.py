@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +13,10 @@ from pathlib import Path
 import pytest
 from paho.mqtt import publish
 
+from tests.acceptance.daemon import PATIENCE, free_port
+
 PROFILE = Path(__file__).parents[1] / "config" / "mosquitto" / "eventd.conf"
 _OURS = ("listener", "persistence_location", "log_dest", "pid_file", "user")
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def mosquitto_or_skip() -> str:
@@ -94,5 +88,5 @@ class Mosquitto:
     def _end(self, how: str) -> None:
         if self._process is not None:
             getattr(self._process, how)()
-            self._process.communicate(timeout=10)
+            self._process.communicate(timeout=PATIENCE)
             self._process = None

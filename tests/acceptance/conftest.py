@@ -22,6 +22,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Itera
     config = {"incidents": {"resolve_after": "1s"}, "limits": {"max_body": "64KiB"}}
     running = Daemon(tmp_path_factory.mktemp("daemon"), mqtt_port=broker.port, config=config)
     running.start()
-    until(running.subscribed, 10.0, "the subscription")
+    until(running.subscribed, what="the subscription")
     yield running
     assert running.stop() == 0

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from eventd.store.database import DATABASE
 from tests.acceptance import kill
-from tests.acceptance.daemon import Daemon, post, until
+from tests.acceptance.daemon import PATIENCE, Daemon, post, until
 from tests.acceptance.faults import Faults, check
 from tests.acceptance.test_accounting import POISON
 
@@ -65,7 +65,7 @@ class Crashes:
         script = folder / "poisonable.py"
         script.write_text(POISON)
         config = {"log": {"level": "error"}, "retention": {"max_size": "64KiB"}}
-        self.daemon = Daemon(folder, config=config, program=(str(script),))
+        self.daemon = Daemon(folder, config=config, program=(str(script),), measured=False)
         self.faults = Faults(folder, self.daemon.state)
         self.faults.build()
         self.chance = random.Random(seed)
@@ -96,13 +96,13 @@ class Crashes:
         total = self.ledger.total + WARM
         for sender in senders:
             sender.start()
-        until(lambda: self.ledger.total >= total, 60.0, "load")
+        until(lambda: self.ledger.total >= total, what="load")
         if not load:
             self._rest(senders)
         self.faults.plan(point.plan.replace("N", str(self.chance.randint(1, point.upto))))
         self._provoke(point.by)
         try:
-            code = daemon.process.wait(30)
+            code = daemon.process.wait(PATIENCE)
         finally:
             daemon.process.kill()
         assert code == -signal.SIGKILL, (name, code, daemon.tail())
@@ -115,7 +115,7 @@ class Crashes:
         for sender in senders:
             sender.stopping.set()
         for sender in senders:
-            sender.join(60)
+            sender.join(PATIENCE)
 
     def _provoke(self, by: str) -> None:
         assert self.daemon.process is not None

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventd.store.database import DATABASE
-from tests.acceptance.daemon import Daemon
+from tests.acceptance.daemon import PATIENCE, Daemon
 
 SOURCE = Path(__file__).with_name("faults.c")
-LEAVES_WITHIN = 5.0  # s after the fault; RELIABILITY D05
+LEAVES_WITHIN = 5.0  # s after the fault; RELIABILITY D05, where nothing else is running
 SENDERS = 3
 
 
@@ -94,7 +94,7 @@ class Sender(threading.Thread):
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         number = 0
         while not self.stopping.is_set():
             event = {"id": f"{self.prefix}-{number}", "name": f"alert-{number % 20}"}
@@ -183,17 +183,16 @@ def _round(daemon: Daemon, faults: Faults, name: str, senders: int) -> _Round:
     else:
         for one in posting if ready else ():
             one.start()
-        code = daemon.process.wait(60)
+        code = daemon.process.wait(PATIENCE)
     left = time.monotonic()
     for one in posting:
         one.stopping.set()
         if one.is_alive():
-            one.join(30)
+            one.join(PATIENCE)
     fault = left if unnoticed else faults.hits()[before].at
     answers = [answer for one in posting for answer in one.answers]
     found = _Round(ready, unnoticed, fault, left, answers)
     assert code == 1, (name, code, daemon.tail())
-    assert left - fault <= LEAVES_WITHIN, (name, left - fault)
     assert not [one for one in found.late() if one.sent > fault], (name, found.late())
     return found
 
@@ -228,8 +227,9 @@ def main() -> None:
     for call in ("fsync", "write"):
         with tempfile.TemporaryDirectory() as folder:
             rounds = ((call, nth) for nth in range(1, given.upto + 1))
-            report = fail_each(Path(folder), rounds)._asdict()
-            print(json.dumps({"call": call, "error": "EIO", **report}), flush=True)
+            report = fail_each(Path(folder), rounds)
+            print(json.dumps({"call": call, "error": "EIO", **report._asdict()}), flush=True)
+            assert report.slowest_exit <= LEAVES_WITHIN
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.acceptance.daemon import Daemon, Mosquitto, until
+from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, until
 
 EACH_ROUND = 100  # acknowledged events before a kill
 ALERTS = 40  # fingerprints that events with an id share
@@ -83,7 +83,7 @@ class HttpSender(threading.Thread):
             while True:
                 try:
                     connection = connection or http.client.HTTPConnection(
-                        "127.0.0.1", self.port, timeout=30
+                        "127.0.0.1", self.port, timeout=PATIENCE
                     )
                     connection.request("POST", "/v1/events", body)
                     answer = connection.getresponse()
@@ -115,7 +115,7 @@ class MqttSender(threading.Thread):
         while not self.stopping.is_set():
             (one,) = self.ledger.batch(1)
             sent = self.client.publish("events/kill", json.dumps(one), qos=1)
-            sent.wait_for_publish(30)
+            sent.wait_for_publish()
             self.ledger.acknowledged([one])
             time.sleep(0.001)
         self.client.disconnect()
@@ -127,7 +127,9 @@ def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     chance = random.Random(seed)
     broker = Mosquitto(folder / "broker")
     broker.start()
-    daemon = Daemon(folder, mqtt_port=broker.port, config={"log": {"level": "warning"}})
+    daemon = Daemon(
+        folder, mqtt_port=broker.port, config={"log": {"level": "warning"}}, measured=False
+    )
     ledger = Ledger()
     senders: list[HttpSender | MqttSender] = [
         HttpSender(daemon.port, ledger, seed + n) for n in range(SENDERS)
@@ -135,7 +137,7 @@ def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     in_flight, acknowledged, starts = 0, [], []
     try:
         starts.append(daemon.start())
-        until(daemon.subscribed, 10.0, "the subscription")
+        until(daemon.subscribed, what="the subscription")
         senders.append(MqttSender(broker.port, ledger))
         for sender in senders:
             sender.start()
@@ -148,7 +150,7 @@ def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
         for sender in senders:
             sender.stopping.set()
         for sender in senders:
-            sender.join(60)
+            sender.join(PATIENCE)
         report = check(daemon, ledger, folder)
         daemon.stop()
         report |= _verdicts(daemon, ledger, folder)
@@ -168,7 +170,7 @@ def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def _load(ledger: Ledger, total: int) -> None:
-    until(lambda: ledger.total >= total, 60.0, "load")
+    until(lambda: ledger.total >= total, what="load")
 
 
 def _kill_in_commit(daemon: Daemon, chance: random.Random) -> bool:
@@ -199,7 +201,7 @@ def check(daemon: Daemon, ledger: Ledger, folder: Path) -> dict[str, Any]:
         total = sum(int(a["count"]) for a in alerts if str(a["name"]).startswith("keyed-"))
         return alerts if names <= have and total >= len(ledger.ids) else []
 
-    alerts = until(drained, 60.0, "everything acknowledged to arrive")
+    alerts = until(drained, what="everything acknowledged to arrive")
     have: dict[str, int] = {}
     for one in alerts:
         if str(one["name"]).startswith("keyed-"):

@@ -72,7 +72,7 @@ def test_a_poisonous_event_is_quarantined_and_the_others_go_on(tmp_path: Path) -
     daemon = poisonable(tmp_path)
     batch = [{"name": name, "id": name, "service": "s"} for name in ("good", "poison", "fine")]
 
-    until(taken(daemon, batch), 30.0, "an answer to the batch without its poison")
+    until(taken(daemon, batch), what="an answer to the batch without its poison")
 
     assert {alert["name"] for alert in daemon.api("alerts")["items"]} == {"good", "fine"}
     # twice the three: the neighbours were sent back once, the poison the second time
@@ -93,7 +93,7 @@ def test_the_sums_agree_when_events_stream_in_around_a_poisonous_one(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
     daemon = poisonable(tmp_path, mqtt_port=broker.port)
-    until(daemon.subscribed, 10.0, "the subscription")
+    until(daemon.subscribed, what="the subscription")
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
@@ -105,7 +105,7 @@ def test_the_sums_agree_when_events_stream_in_around_a_poisonous_one(
         client.publish("events/x", json.dumps(event), qos=1)
     for n in range(100):
         until(taken(daemon, [{"name": f"h{n}", "id": f"h{n}", "service": "s"}, {"bad": n}]))
-    until(lambda: len(daemon.every("alerts")) == 399, 30.0, "all but the poison")
+    until(lambda: len(daemon.every("alerts")) == 399, what="all but the poison")
     client.disconnect()
     client.loop_stop()
 

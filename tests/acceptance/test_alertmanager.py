@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.daemon import Daemon, free_port, get, post, until
+from tests.acceptance.daemon import PATIENCE, Daemon, free_port, get, post, until
 
 CONFIG = """
 route:
@@ -48,10 +48,10 @@ def alertmanager(tmp_path: Path, eventd: Daemon) -> Iterator[str]:
         except OSError:
             return False
 
-    until(is_ready, 30.0)
+    until(is_ready)
     yield url
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -87,11 +87,11 @@ def the_incident(eventd: Daemon) -> dict[str, Any]:
 def test_it_fires_groups_repeats_and_resolves(alertmanager: str, eventd: Daemon) -> None:
     fire(alertmanager, "web1:9100", "web2:9100")
 
-    until(lambda: the_incident(eventd)["alert_count"] == 2, 30.0, "both in one incident")
+    until(lambda: the_incident(eventd)["alert_count"] == 2, what="both in one incident")
     opened = the_incident(eventd)
-    until(lambda: eventd.metrics().get(DUPLICATES, 0) >= 2, 30.0, "repeats")
+    until(lambda: eventd.metrics().get(DUPLICATES, 0) >= 2, what="repeats")
     fire(alertmanager, "web1:9100", "web2:9100", ends_in=-1.0)
-    until(lambda: the_incident(eventd)["state"] == "resolved", 30.0, "the incident to resolve")
+    until(lambda: the_incident(eventd)["state"] == "resolved", what="the incident to resolve")
     resolved = the_incident(eventd)
 
     assert (opened["state"], opened["title"]) == ("open", "shop: TargetDown on web1")

@@ -53,7 +53,7 @@ def test_an_incident_resolves_when_its_alerts_stay_clear(daemon: Daemon) -> None
     send(daemon, event("Down", service="heals"))
     send(daemon, event("Down", service="heals", status="cleared"))
 
-    until(lambda: incident_of(daemon, "heals")["state"] == "resolved", 10.0)
+    until(lambda: incident_of(daemon, "heals")["state"] == "resolved")
 
     send(daemon, event("Down", service="heals", severity="major"))
     assert incident_of(daemon, "heals")["state"] == "open"

@@ -11,7 +11,6 @@ def test_a_crash_at_any_named_place_loses_and_doubles_nothing(tmp_path: Path) ->
     crashes = crashpoints.crash(tmp_path, rounds=1, seed=7)
 
     assert crashes.rounds == len(crashpoints.POINTS)
-    assert max(crashes.starts) <= 30.0
     print(crashes.ledger.total, max(crashes.starts))
 
 

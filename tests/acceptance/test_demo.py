@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.daemon import free_port, get
+from tests.acceptance.daemon import PATIENCE, free_port, get
 
 COMMAND = [sys.executable, "-m", "eventd", "demo"]
 
@@ -20,7 +20,7 @@ def played(**env: str) -> dict[str, Any]:
         [*COMMAND, "--exit", "--json", "--speed", "40", "--listen", f"127.0.0.1:{free_port()}"],
         capture_output=True,
         check=True,
-        timeout=90,
+        timeout=2 * PATIENCE,
         env={**os.environ, **env},
     )
     summary: dict[str, Any] = json.loads(done.stdout)
@@ -67,5 +67,5 @@ def test_it_stays_up_until_ctrl_c_and_everything_is_still_there(tmp_path: Path) 
         process.send_signal(signal.SIGINT)
         said = process.stdout.read()
         process.stdout.close()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
         assert "is kept in" in said

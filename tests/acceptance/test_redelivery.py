@@ -14,7 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from eventd import app, backtest
 from eventd.core.model import Delivery
 from eventd.recording import Line
-from tests.acceptance.daemon import Daemon, Mosquitto, post, until
+from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
+
 
 T0 = datetime(2026, 1, 5, 14, 0, tzinfo=UTC)
 OURS = "service=redelivered"
@@ -38,7 +39,7 @@ def publish(port: int, payloads: list[bytes]) -> None:
     client.loop_start()
     sent = [client.publish("events/again", payload, qos=1) for payload in payloads]
     for one in sent:
-        one.wait_for_publish(30)
+        one.wait_for_publish(PATIENCE)
     client.disconnect()
     client.loop_stop()
 
@@ -62,7 +63,7 @@ def test_a_thousand_deliveries_with_ids_three_times_over_are_as_once(
         for one in over_http:
             assert post(f"{daemon.url}/v1/events", one)[0] == 202
         publish(broker.port, over_mqtt)
-        until(partial(came, daemon, 500 * number), 30.0, "all of it")
+        until(partial(came, daemon, 500 * number), what="all of it")
         rounds.append(beliefs(daemon))
 
     assert rounds[0] == rounds[1] == rounds[2]
@@ -107,7 +108,7 @@ def test_the_sums_agree_with_good_bad_and_repeated_events_over_mqtt(
     payloads = [one, one, b"nonsense", b"", b'[{"name":"a"},{"nme":"b"}]', b"\xff\xfe"]
 
     publish(broker.port, payloads)
-    until(lambda: received(daemon) >= before + 7, 30.0, "all of it to be counted")
+    until(lambda: received(daemon) >= before + 7, what="all of it to be counted")
 
     total = daemon.accounts()
     assert total["duplicate"] >= 1

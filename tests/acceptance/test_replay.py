@@ -20,9 +20,9 @@ from eventd import app, backtest, recording
 from eventd.core.engine import Engine
 from eventd.core.snapshot import Restored
 from eventd.store.rows import decode_incident
-from tests.acceptance.daemon import Daemon, Mosquitto, post, until
+from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
 
-LIVE_FOR = 8.0  # s; `python -m tests.acceptance.test_replay` takes ten minutes
+LIVE_FOR = 4.0  # s; `python -m tests.acceptance.test_replay` takes ten minutes
 SHARED = Path(__file__).parents[3] / "shared" / "bench" / "correlation"
 
 
@@ -54,7 +54,7 @@ def live(folder: Path, seconds: float) -> tuple[Daemon, int]:
         client.loop_start()
         while not stop.is_set():
             payload = b"nonsense" if chance.random() < 0.02 else json.dumps(_event(chance))
-            client.publish("events/x", payload, qos=1).wait_for_publish(10)
+            client.publish("events/x", payload, qos=1).wait_for_publish(PATIENCE)
             sent[0] += 1
             time.sleep(0.002)
         client.disconnect()
@@ -66,8 +66,8 @@ def live(folder: Path, seconds: float) -> tuple[Daemon, int]:
     time.sleep(seconds)
     stop.set()
     for thread in threads:
-        thread.join(30)
-    until(lambda: daemon.metrics()["eventd_events_waiting"] == 0, 30.0)
+        thread.join(PATIENCE)
+    until(lambda: daemon.metrics()["eventd_events_waiting"] == 0)
     assert daemon.stop() == 0
     broker.stop()
     return daemon, sent[0]

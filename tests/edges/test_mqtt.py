@@ -8,7 +8,8 @@ import aiomqtt
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from tests.broker import Mosquitto, free_port
+from tests.acceptance.daemon import free_port
+from tests.broker import Mosquitto
 from tests.edges.mqtt_desk import (
     COMMITTED,
     PLANT,
@@ -275,7 +276,7 @@ async def test_a_stop_does_not_wait_for_a_broker_that_is_not_there() -> None:
     desk = Desk()
     source = MqttSource(yard(free_port()), desk.inbox, decode, desk.meter)
 
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
         group.create_task(source.run())
         await asyncio.sleep(0.05)
         source.stop()
@@ -296,7 +297,7 @@ async def test_a_stop_does_not_wait_for_a_broker_that_never_answers() -> None:
     desk = Desk()
     broker = yard(server.sockets[0].getsockname()[1])
     source = MqttSource(broker, desk.inbox, decode, desk.meter)
-    async with server, asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with server, asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
         group.create_task(source.run())
         await asked.wait()
         source.stop()

@@ -14,8 +14,9 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from structlog.testing import capture_logs
-from tests.broker import Mosquitto, free_port
-from tests.edges.mqtt_desk import PLANT, Desk, decode, words, yard
+from tests.acceptance.daemon import free_port
+from tests.broker import Mosquitto
+from tests.edges.mqtt_desk import PLANT, WITHIN, Desk, decode, words, yard
 
 from eventd.core.model import Refused, SourcePolicy
 from eventd.sources.mqtt import MqttSource, Topics, _library_of
@@ -213,7 +214,7 @@ async def test_bytes_that_are_no_mqtt_end_the_connection_and_it_is_made_anew(
     nonsense: bytes,
 ) -> None:
     serve, desk = Server(WELCOME[4] + nonsense), Desk()
-    async with serve.listening() as port, asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with serve.listening() as port, asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
         source = MqttSource(yard(port, 4), desk.inbox, decode, desk.meter)
         group.create_task(source.run())
         await serve.calls.acquire()
@@ -247,7 +248,7 @@ def test_a_wrong_filter_is_refused_before_anything_is_connected(name: str) -> No
 async def _two_tries(desk: Desk, source: MqttSource) -> list[str]:
     """Why each of the first two connections failed."""
     with capture_logs() as logs:
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
             group.create_task(source.run())
             while sum(x["event"] == "mqtt.lost" for x in logs) < 2:
                 await asyncio.sleep(0.01)
