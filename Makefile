@@ -7,6 +7,7 @@ PY := .venv/bin/python
 ROUNDS ?= 200
 CRASHES ?= 20
 UPTO ?= 200
+JOBS ?= 3
 SEEDS ?= 10000
 UV ?= uv
 COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
@@ -15,9 +16,9 @@ run: setup  ## the demo: a bank's bad afternoon at a real daemon, until Ctrl-C
 	@tools/debian-packages mosquitto || echo "Going on without a broker: the demo plays HTTP only."
 	@.venv/bin/eventd demo
 
-test: setup-dev peers  ## every test, with coverage: the core whole, the rest 95 %
+test: setup-dev peers  ## every test, JOBS at once, with coverage: the core whole, the rest 95 %
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest
+	$(PY) -m coverage run -m pytest -n $(JOBS) --dist loadgroup
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered --include='src/eventd/core/*' --fail-under=100
 	$(PY) -m coverage report --skip-covered

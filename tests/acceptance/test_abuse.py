@@ -27,6 +27,7 @@ from tests.acceptance.abuse import (
 )
 from tests.acceptance.daemon import Daemon, get, post, until
 
+pytestmark = pytest.mark.xdist_group("abuse")  # the last test looks at what the others did
 
 GROWTH = 16.0  # MiB a request may cost
 MEBI = 1 << 20

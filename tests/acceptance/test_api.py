@@ -17,6 +17,8 @@ from click.testing import CliRunner
 from eventd.cli import main
 from tests.acceptance.daemon import Daemon, get, post, until
 
+pytestmark = pytest.mark.xdist_group("api")  # one daemon for all
+
 
 def event(name: str, **more: object) -> dict[str, object]:
     return {"name": name, "severity": "critical", "service": "shop", "ci": "web1", **more}

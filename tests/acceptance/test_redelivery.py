@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import paho.mqtt.client as mqtt
+import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from eventd import app, backtest
@@ -16,6 +17,7 @@ from eventd.core.model import Delivery
 from eventd.recording import Line
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
 
+pytestmark = pytest.mark.xdist_group("redelivery")  # one daemon for all
 
 T0 = datetime(2026, 1, 5, 14, 0, tzinfo=UTC)
 OURS = "service=redelivered"

@@ -145,6 +145,7 @@ if SHARED.is_dir():
         subprocess.run(turn, check=True, capture_output=True)
         return out / "events.jsonl.gz"
 
+    @pytest.mark.xdist_group("day")
     def test_a_day_replays_alike_under_two_hash_seeds(day: Path, tmp_path: Path) -> None:
         texts = []
         for seed in ("0", "1"):
@@ -156,6 +157,7 @@ if SHARED.is_dir():
         assert texts[0] == texts[1]
         assert len(texts[0].splitlines()) > 10_000
 
+    @pytest.mark.xdist_group("day")
     def test_a_day_replays_alike_across_fifty_restarts(day: Path) -> None:
         lines = list(recording.read(day))
         whole = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
