@@ -91,10 +91,17 @@ def test_a_body_of_100_mb_is_refused_whether_it_is_declared_or_comes_in_chunks(
     assert memory(target, "VmHWM") - before <= GROWTH
 
 
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """200 KB that are 200 MB when inflated."""
+    return gzip.compress(bytes(200 * MEBI))
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip"])
-def test_a_bomb_is_refused_before_it_is_inflated(target: Daemon, encoding: str) -> None:
+def test_a_bomb_is_refused_before_it_is_inflated(
+    target: Daemon, bomb: bytes, encoding: str
+) -> None:
     """D35."""
-    bomb = gzip.compress(bytes(200 * MEBI))
     before = memory(target)
     forget_most(target)
 

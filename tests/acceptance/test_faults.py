@@ -55,7 +55,7 @@ def test_a_full_disk_is_waited_out(small_disk: Path) -> None:
     )
     daemon.state = small_disk / "state"
     daemon.start()
-    assert post(f"{daemon.url}/v1/events", {"id": "a", "name": "a"})[0] == 202
+    until(lambda: post(f"{daemon.url}/v1/events", {"id": "a", "name": "a"})[0] == 202)
     before = daemon.api("alerts")["items"]
     ballast = small_disk / "ballast"
     _fill(ballast)

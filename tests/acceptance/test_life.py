@@ -148,7 +148,7 @@ def test_the_supervisor_is_told_and_the_watchdog_fed(tmp_path: Path) -> None:
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(path)
-        listener.settimeout(20.0)
+        listener.settimeout(PATIENCE)
         daemon = Daemon(tmp_path)
         daemon.start(env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"})
         said = [listener.recv(4096).decode() for _ in range(4)]

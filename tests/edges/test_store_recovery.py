@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tests.acceptance.daemon import unmeasured
 from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import alive, killed, query, wrong
 
@@ -103,7 +104,10 @@ async def test_kill_9_in_the_middle_loses_nothing_acknowledged(tmp_path: Path, s
     chance = random.Random(seed)
     for _ in range(3):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITE, tmp_path / "state"], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITE, tmp_path / "state"],
+            env=unmeasured(),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert writer.stdout is not None
         acked += [writer.stdout.readline().strip() for _ in range(chance.randrange(50, 400))]
