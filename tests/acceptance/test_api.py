@@ -51,6 +51,19 @@ def test_an_event_becomes_an_incident_that_says_why(daemon: Daemon) -> None:
     assert daemon.api(f"alerts/{fingerprint}")["incident"] == found["id"]
 
 
+@pytest.mark.parametrize("header", ["Idempotency-Key", "webhook-id", "X-GitHub-Delivery"])
+def test_a_senders_own_key_makes_a_delivery_count_once(daemon: Daemon, header: str) -> None:
+    """DESIGN 7, strong keys: also of equal payloads, which are decoded once."""
+    url, body = f"{daemon.url}/v1/events", event("Keyed", service=header)
+    keys = ("k1", "k1", "k2", "k2", "k1", "k3")
+
+    said = [json.loads(post(url, body, {header: f"{header} {key}"})[1]) for key in keys]
+
+    assert [one["duplicates"] for one in said] == [0, 1, 0, 1, 1, 0]
+    (alert,) = daemon.api(f"alerts?service={header}")["items"]
+    assert alert["count"] == 3
+
+
 def test_an_incident_resolves_when_its_alerts_stay_clear(daemon: Daemon) -> None:
     send(daemon, event("Down", service="heals"))
     send(daemon, event("Down", service="heals", status="cleared"))

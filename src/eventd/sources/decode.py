@@ -15,7 +15,7 @@ from xxhash import xxh3_128_digest
 
 from eventd.core.model import Delivery
 from eventd.errors import DecodeError
-from eventd.sources.decoded import Decoded
+from eventd.sources.decoded import KEY_HEADERS, Decoded
 from eventd.sources.decoders import alertmanager, native
 
 DECODERS: dict[str, Callable[[Delivery], Decoded]] = {
@@ -83,8 +83,7 @@ class Memo:
             xxh3_128_digest(delivery.payload),
         )
         if headers := delivery.headers:
-            own = headers.get("idempotency-key") or headers.get("webhook-id")
-            key = (*key, own, headers.get("content-type"))
+            key = (*key, *map(headers.get, KEY_HEADERS), headers.get("content-type"))
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)

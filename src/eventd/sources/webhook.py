@@ -19,9 +19,9 @@ from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopping
 from eventd.inbox import Inbox, Outcome, Submission
 from eventd.intake import body_of, unpacked
-from eventd.sources.decoded import Decoded
+from eventd.sources.decoded import KEY_HEADERS, Decoded
 
-KEPT_HEADERS = ("content-type", "idempotency-key", "webhook-id", "user-agent")
+KEPT_HEADERS = ("content-type", "user-agent", *KEY_HEADERS)
 MAX_HEADER = 256  # characters kept of a header; a key may have one less
 MAX_UNREADABLE = 64 << 10  # bytes kept of what cannot be read: junk shall not fill the disk
 MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery

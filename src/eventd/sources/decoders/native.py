@@ -26,6 +26,7 @@ from eventd.core.labels import (
 from eventd.core.model import Arrival, Delivery, Event, Severity, Status, Window
 from eventd.errors import DecodeError
 from eventd.sources.decoded import (
+    KEY_HEADERS,
     MAX_EVENTS,
     MAX_LABELS,
     MAX_VALUE,
@@ -36,8 +37,7 @@ from eventd.sources.decoded import (
 )
 from eventd.sources.elements import elements_of, lines_of
 
-KEY_HEADERS = ("idempotency-key", "webhook-id")  # the sender's own key for a whole delivery
-MAX_KEY = 255  # characters of such a key
+MAX_KEY = 255  # characters of a delivery's own key
 MAX_INT = 1 << 63
 MAX_LINKS = 16
 
