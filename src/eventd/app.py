@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import signal
 import ssl
 from collections.abc import Iterator
@@ -17,23 +18,24 @@ from aiohttp import web
 
 from eventd import __version__, metrics, recording
 from eventd.admission import command_from
-from eventd.clock import SystemClock
+from eventd.clock import SystemClock, monotonic
 from eventd.config import BrokerConfig, Config, Environment, default_rules, policy_of
 from eventd.core.model import (
     QUARANTINED,
     Delivery,
+    Denied,
     Event,
     Input,
     LoadRules,
     Refused,
     Started,
 )
-from eventd.credentials import Bearer, Credentials, Guesses, digest_of
+from eventd.credentials import GUESSES_WITHIN, Bearer, Credentials, Guesses, digest_of
 from eventd.errors import ConfigError, DecodeError, Poisoned, Stopping
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
 from eventd.files import read as read_yaml
-from eventd.inbox import Inbox
+from eventd.inbox import Inbox, Submission
 from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
 from eventd.runtime import Batch, Runtime
@@ -188,6 +190,7 @@ class _Daemon:
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._decode = Memo()
+        self._guesses = Guesses(meter, self._denied)
         self._brokers = [
             MqttSource(_broker(b), self._inbox, self._decode, meter) for b in config.brokers
         ]
@@ -210,6 +213,7 @@ class _Daemon:
             door = await self._http()
             mqtt = [group.create_task(one.run(), name="mqtt") for one in self._brokers]
             reloads = group.create_task(self._reloads(notifier), name="reload")
+            audit = group.create_task(self._settle(), name="audit")
             watchdog = group.create_task(self._feed(notifier, environment), name="watchdog")
             gc.collect()
             gc.freeze()
@@ -226,6 +230,8 @@ class _Daemon:
                 await asyncio.wait(mqtt)
             reloads.cancel()
             watchdog.cancel()
+            audit.cancel()
+            self._guesses.settle(math.inf)
             self._inbox.close()
 
     def observe(self, batch: Batch) -> None:
@@ -248,15 +254,24 @@ class _Daemon:
         """Told of events that were taken before a restart in place, and have to come again."""
         self._meter.refused(source, "restart", events)
 
+    def _denied(self, denied: Denied) -> None:
+        """Have it written down; nobody waits for that."""
+        with suppress(Stopping):  # in a restart in place
+            self._inbox.put(Submission((denied,), lambda _: None))
+
+    async def _settle(self) -> None:
+        while True:
+            await asyncio.sleep(GUESSES_WITHIN)
+            self._guesses.settle(monotonic())
+
     async def _http(self) -> Door:
         file = self._config.file
         tokens = tuple(digest_of(token.reveal()) for token in self._config.tokens)
         credentials = Credentials((Bearer(tokens),) if tokens else ())
-        guesses = Guesses()
         limits = Limits(file.limits.max_body, float(file.limits.commit_within))
         webhooks = Webhooks(self._inbox, self._decode, self._config.policies(), self._meter, limits)
         webhooks.credentials, webhooks.own = credentials, self._config.credentials
-        webhooks.guesses = guesses
+        webhooks.guesses = guesses = self._guesses
         app = web.Application(client_max_size=file.limits.max_body)
         app.add_routes(webhooks.routes())
         app.add_routes(Api(self._runtime, self._reader, credentials, guesses).routes())

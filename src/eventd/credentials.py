@@ -11,21 +11,21 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-import structlog
 from msgspec import Struct
+
+from eventd.core.model import Denied
 
 TOLERANCE = 300.0  # s a signature may be old or early: Standard Webhooks' own libraries
 MAX_SIGNATURES = 16  # of one request; two are for rotation
 MAX_GUESSES = 20  # wrong ones a peer may make in GUESSES_WITHIN before it is told to stop
 GUESSES_WITHIN = 60.0  # s
 MAX_PEERS = 4_096  # whose guesses are counted; beyond, the longest known is forgotten
-LOG_EVERY = 1.0  # s between lines about guessing: peers may be many
-
-_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+MAX_TOLD = 60  # rows of the audit in GUESSES_WITHIN, and one a source for all OTHERS: one a second
+OTHERS = "others"
 
 
 class Check(Protocol):
@@ -160,24 +160,64 @@ class Wrong(Struct, frozen=True):
     headers: dict[str, str]
 
 
+class Meter(Protocol):
+    """What is counted of guesses."""
+
+    def turned_away(self, source: str, reason: str) -> None:
+        """A request was refused before it was read."""
+        ...
+
+
 class Guesses:
     """Counts wrong guesses by peer, an IPv6 network of 64 bits being one, and says when to stop.
 
     What is right is let in all the same: a secret of 256 bits is not guessed, and a peer may be a
     proxy with many behind it. The table is bounded; the longest known peer makes room.
+
+    For the audit they are counted by source and peer: the first is told at once, what follows
+    once in GUESSES_WITHIN. The counts told sum up to all there were.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter, tell: Callable[[Denied], None] = lambda _: None) -> None:
         """Nobody has guessed yet."""
+        self._meter, self._tell = meter, tell
         self._peers: dict[str, tuple[int, float]] = {}  # how many, and since when
-        self._told = -LOG_EVERY
+        self._untold: dict[tuple[str, str], tuple[int, float]] = {}  # how many, and when last told
 
     def __len__(self) -> int:
         return len(self._peers)
 
-    def wrong(self, peer: str, credentials: Credentials, now: float) -> Wrong:
-        """Note one, at a monotonic time; what to answer."""
+    def settle(self, now: float) -> None:
+        """Tell what has waited for long enough; what has been told is forgotten."""
+        for key, (count, told) in list(self._untold.items()):
+            if now - told < GUESSES_WITHIN:
+                continue
+            if count:
+                self._tell(Denied(*key, count))
+                self._untold[key] = (0, now)
+            else:
+                del self._untold[key]
+
+    def wrong(self, source: str, peer: str, credentials: Credentials, now: float) -> Wrong:
+        """Note one at the door of `source`, at a monotonic time; what to answer."""
         peer = _network(peer)
+        self._note(source, peer, now)
+        answer = self._answer(peer, credentials, now)
+        self._meter.turned_away(source, answer.reason)
+        return answer
+
+    def _note(self, source: str, peer: str, now: float) -> None:
+        key = (source, peer)
+        if key not in self._untold and len(self._untold) >= MAX_TOLD:
+            key = (source, OTHERS)
+        if key in self._untold:
+            count, told = self._untold[key]
+            self._untold[key] = (count + 1, told)
+        else:
+            self._tell(Denied(*key, 1))
+            self._untold[key] = (0, now)
+
+    def _answer(self, peer: str, credentials: Credentials, now: float) -> Wrong:
         count, since = self._peers.get(peer, (0, now))
         if now - since >= GUESSES_WITHIN:
             count, since = 0, now
@@ -187,9 +227,6 @@ class Guesses:
         if count < MAX_GUESSES:
             headers = {"WWW-Authenticate": credentials.challenge}
             return Wrong(401, "unauthorized", "the right credentials are needed", headers)
-        if count == MAX_GUESSES and now - self._told >= LOG_EVERY:
-            self._told = now
-            _log.warning("admission.guessing", peer=peer, guesses=count)
         wait = max(1, round(since + GUESSES_WITHIN - now))
         why = f"{MAX_GUESSES} wrong guesses in {GUESSES_WITHIN:g} s are enough"
         return Wrong(429, "guessing", why, {"Retry-After": str(wait)})

@@ -10,6 +10,7 @@ import structlog
 
 from eventd.clock import monotonic
 from eventd.core.model import (
+    AccessDenied,
     Fact,
     IncidentAcknowledged,
     IncidentClosed,
@@ -111,6 +112,7 @@ _NAMES: dict[type[Fact], str] = {
 
 LOGGED = frozenset(
     {
+        AccessDenied,
         IncidentOpened,
         IncidentUpdated,
         IncidentAcknowledged,
@@ -124,7 +126,7 @@ LOGGED = frozenset(
 
 
 def log_facts(facts: Iterable[Fact]) -> None:
-    """One INFO line for each fact a person acts on; nothing for events."""
+    """One line for each fact a person acts on; nothing for events."""
     log = structlog.get_logger()
     for fact in facts:
         match fact:
@@ -159,6 +161,8 @@ def log_facts(facts: Iterable[Fact]) -> None:
                 log.info("silence.ended", silence=fact.silence, actor=fact.actor)
             case RulesLoaded():
                 log.info("rules.loaded", version=fact.version, rules=fact.rules, kept=fact.kept)
+            case AccessDenied():
+                log.warning("access.denied", source=fact.source, peer=fact.peer, count=fact.count)
             case RuleSwitchedOff():
                 log.error("rule.switched_off", rule=fact.rule, error=fact.error)
             case _:

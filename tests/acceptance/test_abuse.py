@@ -389,6 +389,7 @@ def test_what_sql_would_read_is_a_text_like_any_other(target: Daemon) -> None:
         "incidents": ("state", "priority", "service", "rule", "after", "limit", "x'--"),
         "alerts": ("status", "severity", "service", "ci", "name", "source", "incident", "after"),
         "silences": ("after", "limit"),
+        "audit": ("after", "limit"),
         "maintenance": ("after", "limit"),
         "rules": ("limit",),
     }

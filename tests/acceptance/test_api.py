@@ -75,6 +75,7 @@ def test_an_incident_resolves_when_its_alerts_stay_clear(daemon: Daemon) -> None
 
 
 def test_operators_act_over_the_api(daemon: Daemon) -> None:
+    """I17: one row of the audit for each act, none for what was refused or came again."""
     send(daemon, event("Down", service="acted"))
     base = f"{daemon.url}/api/v1/incidents/{incident_of(daemon, 'acted')['id']}"
 
@@ -100,6 +101,11 @@ def test_operators_act_over_the_api(daemon: Daemon) -> None:
     detail = daemon.api(base.removeprefix(f"{daemon.url}/api/v1/"))
     kinds = [entry["kind"] for entry in detail["timeline"]]
     assert kinds == ["opened", "acknowledged", "commented", "resolved", "reopened", "closed"]
+    did = [one for one in daemon.every("audit") if one["subject"] == detail["id"]]
+    assert [(one["kind"], one["actor"]) for one in reversed(did)] == [
+        ("acknowledged", "ann"), ("commented", "bob"), ("resolved", "api"), ("reopened", "api"),
+        ("closed", "api"),
+    ]  # fmt: skip
 
 
 def test_a_silence_keeps_its_alerts_from_opening_anything(daemon: Daemon) -> None:
@@ -117,6 +123,10 @@ def test_a_silence_keeps_its_alerts_from_opening_anything(daemon: Daemon) -> Non
     with urllib.request.urlopen(request) as done:
         assert done.status == 204
     assert incident_of(daemon, "hushed")["state"] == "open"
+    did = [one for one in daemon.every("audit") if one["subject"] == silence["id"]]
+    assert [(one["kind"], one["text"]) for one in did] == [
+        ("silence_ended", ""), ("silence_added", "known"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -159,8 +169,18 @@ def test_lists_have_filters_and_pages(daemon: Daemon) -> None:
 
     assert (len(first["items"]), len(rest["items"]), rest["next"]) == (3, 2, None)
     assert daemon.api("incidents?state=open&priority=P3&limit=2")["next"] is not None
+    newest = daemon.api("audit?limit=1")
+    assert newest["items"] + daemon.api(f"audit?after={newest['next']}")["items"] == daemon.every(
+        "audit"
+    )
     assert daemon.api("rules")["items"][0]["name"] == "by-service"
-    for query in ("alerts?severity=loud", "alerts?limit=0", "alerts?x=1", "incidents?priority=9"):
+    for query in (
+        "alerts?severity=loud",
+        "alerts?limit=0",
+        "alerts?x=1",
+        "incidents?priority=9",
+        "audit?after=x",
+    ):
         status, body = get(f"{daemon.url}/api/v1/{query}")
         assert (status, "field" in json.loads(body)) == (400, True)
     assert get(f"{daemon.url}/api/v1/incidents/nope")[0] == 404

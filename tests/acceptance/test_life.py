@@ -15,6 +15,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from eventd.cli import main
+from eventd.cli.client import Client
 from tests.acceptance.daemon import PATIENCE, Daemon, get, post, until
 
 ROOT = Path(__file__).parents[2]
@@ -120,12 +121,19 @@ def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
 
 
 def test_a_token_opens_the_door_and_nothing_else_does(tmp_path: Path) -> None:
+    """D54, I17: who was not let in is written down, and stays so."""
     token = "0123456789abcdef0123456789abcdef"
     (tmp_path / "token").write_text(token)
     (tmp_path / "token").chmod(0o600)
     daemon = Daemon(tmp_path, config={"token_file": "token"})
     daemon.start()
     good = {"Authorization": f"Bearer {token}"}
+
+    def audit() -> list[tuple[str, int]]:
+        rows = Client(daemon.url, token).call("GET", "/api/v1/audit")["items"]
+        denied = [one for one in rows if one["kind"] == "access_denied"]
+        assert {one["peer"] for one in denied} == {"127.0.0.1"}
+        return [(one["subject"], one["count"]) for one in denied]
 
     answers = [
         post(f"{daemon.url}/v1/events", {"name": "a"})[0],
@@ -138,10 +146,18 @@ def test_a_token_opens_the_door_and_nothing_else_does(tmp_path: Path) -> None:
         main, ["incidents", "--url", daemon.url, "--token-file", str(tmp_path / "token")]
     )
 
+    at_once = audit()
+    assert daemon.stop() == 0
+    daemon.start()
+    at_last = audit()
+
     assert answers == [401, 401, 202, 401, 401]
     assert listed.exit_code == 0
+    assert at_once == [("metrics", 1), ("api", 1), ("events", 1)]
+    assert at_last == [("events", 1), *at_once]
     assert daemon.stop() == 0
     assert token not in daemon.log.read_text()
+    assert daemon.log.read_text().count('"access.denied"') == len(at_last)
 
 
 def test_the_supervisor_is_told_and_the_watchdog_fed(tmp_path: Path) -> None:

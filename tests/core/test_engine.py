@@ -28,10 +28,12 @@ from tests.builders import (
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
+    AccessDenied,
     AlertFired,
     AlertJoined,
     AlertUnmatched,
     CapHit,
+    Denied,
     EventNoted,
     EventRefused,
     IncidentOpened,
@@ -104,6 +106,12 @@ def test_what_was_refused_is_a_fact() -> None:
     facts = last([(at(0), Refused("zabbix", "decode", "no JSON", 3))])
 
     assert facts == [EventRefused(at(0), "zabbix", "decode")]
+
+
+def test_who_was_not_let_in_is_a_fact_and_nothing_else() -> None:
+    facts = last([(at(0), Denied("api", "192.0.2.1", 3))])
+
+    assert facts == [AccessDenied(at(0), "api", "192.0.2.1", 3)]
 
 
 @pytest.mark.parametrize("status", [Status.INFO, Status.HEARTBEAT, Status.CHANGE])

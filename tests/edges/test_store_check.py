@@ -57,7 +57,7 @@ async def test_a_good_store_has_every_promise_kept_and_figures_beside(tmp_path: 
 
     assert all(one.ok for one in found)
     assert [one.invariant for one in found] == [
-        "I1", "I2", "I13", "I3", "I2", "I3", "I3", "I3", "I3", "I6", "I7", "I7",
+        "I1", "I2", "I13", "I3", "I2", "I3", "I3", "I3", "I3", "I17", "I6", "I7", "I7",
     ]  # fmt: skip
     assert found[0].detail == "6 rows, 7 inputs, 3 ids asked for"
     assert found[3].detail == "6 rows from the beginning"
@@ -80,6 +80,8 @@ async def test_the_older_snapshot_is_where_the_replay_starts(tmp_path: Path) -> 
         ("UPDATE journal SET digest = 1 WHERE seq = 4", "I3", "row 4 was decided otherwise"),
         ("DELETE FROM incident WHERE id = 'INC-000002'", "I3", "INC-000002: is missing"),
         ("DELETE FROM timeline WHERE kind = 'commented'", "I3", "INC-000001"),
+        ("DELETE FROM audit WHERE id = 1", "I17", "row 0"),
+        ("INSERT INTO audit SELECT 99, seq, at, body FROM audit WHERE id = 1", "I17", "row 0"),
         ("UPDATE timeline SET actor = 'bob' WHERE kind = 'commented'", "I3", "INC-000001"),
         ("DELETE FROM timeline WHERE kind = 'opened'", "I7", "2 stands where 1 was due"),
         ("UPDATE timeline SET kind = 'reopened' WHERE n = 2", "I7", "reopened while open"),

@@ -47,6 +47,7 @@ async def test_a_store_of_the_first_schema_is_brought_up_to_date(tmp_path: Path)
         (fact,) = await reader.joined("INC-000001")
     assert fact.fingerprint == event("a").fingerprint
     assert query(tmp_path, "PRAGMA user_version") == [(SCHEMA,)]
+    assert query(tmp_path, "SELECT * FROM audit") == []  # it begins here
     assert wrong(tmp_path) == []
 
 
@@ -57,9 +58,10 @@ async def _one_incident(state: Path) -> None:
 
 
 def _back_to_schema_1(state: Path) -> None:
-    """Undo schema/002.sql: what a daemon of that age would have left."""
+    """Undo what followed schema/001.sql: what a daemon of that age would have left."""
     with closing(sqlite3.connect(state / DATABASE)) as db:
         db.executescript(
+            "DROP TABLE audit; DELETE FROM meta WHERE key = 'audited_from';"
             "DROP TABLE ledger_of; DROP TABLE ledger_filed;"
             "CREATE INDEX ledger_by_incident ON ledger (incident, id);"
             "PRAGMA user_version = 1;"

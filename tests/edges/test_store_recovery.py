@@ -90,8 +90,8 @@ async def busy(state: Path) -> None:
 
 
 def tables(state: Path) -> dict[str, list[tuple[object, ...]]]:
-    names = ("incident", "timeline", "ledger", "alert", "silence", "maintenance")
-    orders = ("id", "incident, n", "incident, seq", "fingerprint", "id", "id")
+    names = ("incident", "timeline", "ledger", "alert", "silence", "maintenance", "audit")
+    orders = ("id", "incident, n", "incident, seq", "fingerprint", "id", "id", "id")
     return {
         name: query(state, f"SELECT * FROM {name} ORDER BY {order}")
         for name, order in zip(names, orders, strict=True)
@@ -187,6 +187,7 @@ async def test_the_tables_follow_a_replay_that_goes_another_way(tmp_path: Path) 
     assert query(tmp_path, "SELECT id, rule FROM incident") == [("INC-000001", "by-source")]
     assert query(tmp_path, "SELECT DISTINCT incident FROM alert") == [("INC-000001",)]
     assert query(tmp_path, "SELECT id, ended_by FROM silence") == [("SIL-000001", "ann")]
+    assert query(tmp_path, "SELECT seq FROM audit") == [(0,), (4,), (5,), (6,)]
     assert wrong(tmp_path) == []
 
 

@@ -93,6 +93,7 @@ async def test_closed_incidents_go_with_their_reasons_open_ones_stay(tmp_path: P
         named = query(tmp_path, f"SELECT DISTINCT incident FROM {table} ORDER BY incident")
         assert named == [("INC-000002",), ("INC-000003",)]
     assert query(tmp_path, "SELECT id FROM silence") == [("SIL-000002",)]
+    assert query(tmp_path, "SELECT seq FROM audit") == []
     assert wrong(tmp_path) == []
 
 

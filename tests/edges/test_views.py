@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.builders import at
 
 from eventd.core.model import Counted, FindingNoted, Stormed
-from eventd.web.views import entry_view, reason_view
+from eventd.web.views import act_view, entry_view, reason_view
 
 
 def test_a_timeline_says_how_a_storm_goes_on_and_who_talks_most() -> None:
@@ -23,3 +24,8 @@ def test_a_timeline_says_which_rule_holds_too() -> None:
     entry = entry_view(FindingNoted(at(60), "INC-000001", because))
 
     assert entry.text == "rule many holds too"
+
+
+def test_a_fact_that_nobody_caused_is_no_entry_of_an_audit() -> None:
+    with pytest.raises(ValueError, match="FindingNoted"):
+        act_view(1, FindingNoted(at(60), "INC-000001", Counted("many", {}, 5, 3, 60.0)))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from eventd.core.dedup import Outcome, Record
 from eventd.core.incidents import Rejected
 from eventd.core.model import (
+    AccessDenied,
     AddSilence,
     Alert,
     AlertChanged,
@@ -23,6 +24,7 @@ from eventd.core.model import (
     Command,
     CommandRejected,
     Counted,
+    Denied,
     EndSilence,
     Event,
     EventDuplicate,
@@ -57,7 +59,7 @@ from eventd.core.storms import CHECK_EVERY, Storm, reason, urgent
 from eventd.core.storms import finding as storm_finding
 from eventd.errors import RuleError
 
-Other = Refused | Tick | Started | LoadRules | Command
+Other = Refused | Denied | Tick | Started | LoadRules | Command
 
 
 class Engine:
@@ -439,6 +441,8 @@ class Engine:
                 pass
             case Refused():
                 facts.append(EventRefused(now, item.source, item.reason))
+            case Denied():
+                facts.append(AccessDenied(now, item.source, item.peer, item.count))
             case LoadRules():
                 kept = self.rules.load(item.version, item.rules, self.settings.max_groups)
                 facts.append(RulesLoaded(now, item.version, len(item.rules), kept))

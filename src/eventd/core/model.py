@@ -217,6 +217,14 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag="refused"):
     index: int | None = None  # position in the delivery; None for the whole of it
 
 
+class Denied(Struct, frozen=True, array_like=True, tag="denied"):
+    """Somebody was not let in: no event and no command, but to be known afterwards."""
+
+    source: str  # whose door it was: a source, "api", "metrics", or "other" where it has no name
+    peer: str  # address, or network of 64 bits; "others" where they are too many to be told apart
+    count: int  # how many times since the last one of the same source and peer
+
+
 class Tick(Struct, frozen=True, array_like=True, tag="tick"):
     """Time passed and nothing else; journaled exactly when it produced facts."""
 
@@ -320,6 +328,7 @@ Command = Acknowledge | Comment | Resolve | Close | Reopen | AddSilence | EndSil
 Input = (
     Event
     | Refused
+    | Denied
     | Tick
     | Started
     | LoadRules
@@ -411,6 +420,15 @@ class EventRefused(Struct, frozen=True, gc=False, array_like=True, tag="event_re
     at: datetime
     source: str
     reason: str
+
+
+class AccessDenied(Struct, frozen=True, array_like=True, tag="access_denied"):
+    """Somebody was not let in, `count` times."""
+
+    at: datetime
+    source: str
+    peer: str
+    count: int
 
 
 class AlertFired(Struct, frozen=True, gc=False, array_like=True, tag="fired"):
@@ -630,6 +648,7 @@ Fact = (
     EventDuplicate
     | EventNoted
     | EventRefused
+    | AccessDenied
     | AlertFired
     | AlertRepeated
     | AlertChanged

@@ -71,7 +71,7 @@ class Webhooks:
         self._alarm: asyncio.TimerHandle | None = None
         self.credentials = Credentials()  # of sources that have none of their own
         self.own: Mapping[str, Credentials] = {}
-        self.guesses = Guesses()
+        self.guesses = Guesses(meter)
 
     def routes(self) -> list[web.RouteDef]:
         """For the application."""
@@ -113,9 +113,8 @@ class Webhooks:
     def _not_let_in(
         self, request: web.Request, source: str, credentials: Credentials
     ) -> web.Response:
-        wrong = self.guesses.wrong(request.remote or "", credentials, monotonic())
-        self._meter.turned_away(source, wrong.reason)
-        return not_let_in(wrong)
+        peer = request.remote or ""
+        return not_let_in(self.guesses.wrong(source, peer, credentials, monotonic()))
 
     @staticmethod
     def _delivery(request: web.Request, policy: SourcePolicy, payload: bytes) -> Delivery:

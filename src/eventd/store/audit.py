@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -228,6 +229,17 @@ def _alerts(audit: Audit) -> Finding:
     wrong += [f"{name}: the replay does not know it" for name in rows if name not in touched]
     said = "alerts are counted as the replay counts them"
     return said, wrong, f"{len(rows) + behind} rows may lag" if behind else "all rows equal"
+
+
+def acts(audit: Audit) -> Finding:
+    """Who did what: one row of the audit each."""
+    [(since,)] = audit.reader.db.execute(QUERIES["audited_from"])
+    since = max(since, audit.base)
+    told = [row for row in audit.told.rows.audit if row[0] >= since]
+    rows = audit.reader.db.execute(QUERIES["audit_from"], (since,)).fetchall()
+    differs = (Counter(told) - Counter(rows)) + (Counter(rows) - Counter(told))
+    wrong = sorted(f"row {seq!r}" for seq, *_ in differs)
+    return "who did what is written down once", wrong, f"{len(rows)} acts"
 
 
 def _ahead(row: Alert, alert: Alert) -> bool:

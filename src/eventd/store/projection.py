@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from eventd.core.model import (
+    AccessDenied,
     AlertJoined,
     AlertSuppressed,
     AlertUnmatched,
@@ -20,6 +21,7 @@ from eventd.core.model import (
     IncidentUpdated,
     MaintenanceAnnounced,
     MaintenanceEnded,
+    RulesLoaded,
     SilenceAdded,
     SilenceEnded,
 )
@@ -61,6 +63,22 @@ _PROJECTED = frozenset(
     }
 )
 
+# Somebody did it, or was not let in.
+_ACTS = frozenset(
+    {
+        IncidentAcknowledged,
+        IncidentCommented,
+        IncidentResolved,
+        IncidentReopened,
+        IncidentClosed,
+        SilenceAdded,
+        SilenceEnded,
+        RulesLoaded,
+        AccessDenied,
+    }
+)
+_TAKEN_UP = _PROJECTED | _ACTS
+
 NOWHERE = ""  # the ledger's incident for alerts that are in none
 
 
@@ -78,12 +96,16 @@ class Projection:
         self.ended_silences: list[SqlRow] = []
         self.maintenance: list[SqlRow] = []
         self.ended_maintenance: list[SqlRow] = []
+        self.audit: list[SqlRow] = []
 
     def add(self, seq: int, facts: Iterable[Fact]) -> None:
         """Take up one step. Most facts of a busy daemon (repeats) mean nothing here."""
         for fact in facts:
-            if type(fact) in _PROJECTED:
+            kind = type(fact)
+            if kind in _PROJECTED:
                 self._add(seq, fact)
+            if kind in _ACTS and getattr(fact, "actor", True):  # "" is eventd itself
+                self.audit.append((seq, micros(fact.at), encode(fact)))
 
     def _add(self, seq: int, fact: Fact) -> None:
         match fact:
@@ -145,6 +167,6 @@ def project(steps: Sequence[Step]) -> Projection:
     projection = Projection()
     for step in steps:
         facts = step.facts
-        if len(facts) != 1 or type(facts[0]) in _PROJECTED:
+        if len(facts) != 1 or type(facts[0]) in _TAKEN_UP:
             projection.add(step.seq, facts)
     return projection

@@ -86,6 +86,10 @@ INSERT INTO maintenance (id, seq, starts_at, ends_at, body) VALUES (?, ?, ?, ?, 
 -- Over, or replaced.
 UPDATE maintenance SET ended_at = ?, ended_seq = ? WHERE id = ? AND ended_at IS NULL
 
+-- name: add_audit
+-- Who did what, or was not let in.
+INSERT INTO audit (seq, at, body) VALUES (?, ?, ?)
+
 -- name: add_quarantine
 -- An input the core raised on.
 INSERT INTO quarantine (key, seq, now, traceback, input, delivery) VALUES (?, ?, ?, ?, ?, ?)
@@ -110,6 +114,10 @@ FROM journal AS j
 LEFT JOIN delivery AS d ON d.seq = j.seq
 LEFT JOIN delivery AS p ON p.seq = d.same_as
 WHERE j.seq >= ? ORDER BY j.seq LIMIT ?
+
+-- name: page_of_audit
+-- A page of who did what, newest first, before an id.
+SELECT id, body FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?
 
 -- name: skipped
 -- Journaled inputs that are never stepped again.
@@ -192,6 +200,10 @@ DELETE FROM maintenance WHERE seq >= ?
 -- name: unend_maintenance
 -- Rewriting: windows ended from a journal position on.
 UPDATE maintenance SET ended_at = NULL, ended_seq = NULL WHERE ended_seq >= ?
+
+-- name: unwrite_audit
+-- Rewriting: who did what from a journal position on.
+DELETE FROM audit WHERE seq >= ?
 
 -- name: unwrite_alerts
 -- Rewriting: all of them; the engine's are put in their place.
@@ -279,6 +291,10 @@ DELETE FROM silence WHERE ended_at < ? AND ended_seq < ?
 DELETE FROM maintenance WHERE ended_at < ? AND ended_seq < ?
    AND id <> (SELECT id FROM maintenance ORDER BY rowid DESC LIMIT 1)
 
+-- name: trim_audit
+-- Retention: who did what, a bite of it, before a journal position.
+DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT 64) AND at < ? AND seq < ?
+
 -- name: whole_journal
 -- For `check`.
 SELECT seq, inputs, now, body FROM journal ORDER BY seq
@@ -294,6 +310,14 @@ SELECT incident, seq, at, kind, actor, body FROM timeline WHERE seq >= ? ORDER B
 -- name: ledger_from
 -- For `check`: reasons from a journal position on.
 SELECT incident, body FROM ledger WHERE last_seq >= ? ORDER BY id
+
+-- name: audit_from
+-- For `check`: who did what from a journal position on.
+SELECT seq, at, body FROM audit WHERE seq >= ? ORDER BY id
+
+-- name: audited_from
+-- For `check`: the journal position from which on it is written down.
+SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'audited_from'
 
 -- name: misfiled_ledger
 -- For `check`: incidents whose reasons would not be found, or that name what is not there.

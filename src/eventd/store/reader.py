@@ -123,6 +123,13 @@ class Reader:
         )
         return [(decode_maintenance(body), bool(on)) for body, on in rows]
 
+    async def audit(self, before: int, limit: int) -> list[tuple[int, Fact]]:
+        """Who did what, and who was not let in, newest first, with the id of each."""
+        rows = await self._run(
+            lambda db: db.execute(QUERIES["page_of_audit"], (before, limit)).fetchall()
+        )
+        return [(number, decode_fact(body)) for number, body in rows]
+
     async def open_by_priority(self) -> dict[int, int]:
         """How many incidents of each priority are not closed."""
         rows = await self._run(

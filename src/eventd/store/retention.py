@@ -72,7 +72,8 @@ class Retention:
                     db.execute(QUERIES[name], (names,))
                 return True
             ended = _deleted(db, "trim_silences", before, floor)
-            return bool(ended + _deleted(db, "trim_maintenance", before, floor))
+            ended += _deleted(db, "trim_maintenance", before, floor)
+            return bool(ended + _deleted(db, "trim_audit", before, floor))
 
     def _floor(self) -> int:
         """Position of the older snapshot; the beginning where there are not two."""

@@ -137,6 +137,7 @@ class Tables:
             db.executemany(QUERIES["end_silence"], rows.ended_silences)
         if rows.ended_maintenance:
             db.executemany(QUERIES["end_maintenance"], rows.ended_maintenance)
+        insert(db, "add_audit", rows.audit)
         insert(db, "put_incident", [incident_row(one) for one in incidents])
 
     def _find_ledger(self) -> None:
@@ -184,6 +185,7 @@ class Tables:
             "unend_silences",
             "unwrite_maintenance",
             "unend_maintenance",
+            "unwrite_audit",
         ):
             db.execute(QUERIES[name], (seq,))
         for row, body in db.execute(QUERIES["straddling_ledger"], (seq,)).fetchall():

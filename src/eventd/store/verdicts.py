@@ -17,7 +17,7 @@ from eventd.core.engine import Engine
 from eventd.core.model import Fact, Tick
 from eventd.core.snapshot import Restored
 from eventd.errors import EventdError, Poisoned, StoreError
-from eventd.store.audit import Audit, Scan, Told, compare, lifecycles
+from eventd.store.audit import Audit, Scan, Told, acts, compare, lifecycles
 from eventd.store.database import open_reader
 from eventd.store.journal import JournalReader, Row, Saved
 
@@ -60,6 +60,7 @@ def verdicts(directory: Path, replayed: Replayed, acked: Iterable[str] = ()) -> 
             found += [
                 _verdict("I2", "a strong key counts once", told.twice, told.size(base.name)),
                 *(_verdict("I3", says, wrong, good) for says, wrong, good in compare(audit)),
+                _verdict("I17", *acts(audit)),
             ]
         found += [_verdict(*one) for one in lifecycles(reader)]
         return found

@@ -38,6 +38,8 @@ COMMIT_WITHIN = 10.0  # s a command is waited for
 FRESH_WITHIN = 5.0  # s rows are waited for; below the 10 s of most clients
 
 _NUMBER = re.compile(r"[0-9]{1,4}")  # str.isdigit also takes what int does not
+_ID = re.compile(r"[0-9]{1,18}")  # of a row
+_NEWEST = 1 << 62  # beyond any id
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -79,6 +81,10 @@ class Reader(Protocol):
         ...
 
     async def maintenance(self, after: str, limit: int) -> list[tuple[Maintenance, bool]]:
+        """Newest first."""
+        ...
+
+    async def audit(self, before: int, limit: int) -> list[tuple[int, Fact]]:
         """Newest first."""
         ...
 
@@ -139,6 +145,8 @@ class Api:
                   body=Act, status=204),
             Route("GET", f"{base}/maintenance", "Maintenance windows, newest first",
                   self.maintenance, views.MaintenanceView, paging, many=True),
+            Route("GET", f"{base}/audit", "Who did what, and who was not let in, newest first",
+                  self.audit, views.ActView, paging, many=True),
             Route("GET", f"{base}/rules", "Rules in force, in order", self.rules,
                   views.RuleView, many=True),
         )  # fmt: skip
@@ -203,6 +211,15 @@ class Api:
         found = await self._reader.maintenance(after, limit + 1)
         rows = [views.maintenance_view(window, active=on) for window, on in found]
         return _page(rows, limit, lambda one: one.id)
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """GET /audit."""
+        _, after, limit = _query(request, ())
+        if after and not _ID.fullmatch(after):
+            raise BadRequest("after", f"expected what `next` was, got {after[:40]!r}")
+        found = await self._reader.audit(int(after) if after else _NEWEST, limit + 1)
+        rows = [views.act_view(number, fact) for number, fact in found]
+        return _page(rows, limit, lambda one: str(one.id))
 
     async def rules(self, request: web.Request) -> web.Response:
         """GET /rules."""
@@ -285,7 +302,8 @@ class Api:
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def guarded(request: web.Request) -> web.Response:
             if not self._credentials.allows(request.headers, wall()):
-                wrong = self._guesses.wrong(request.remote or "", self._credentials, monotonic())
+                peer = request.remote or ""
+                wrong = self._guesses.wrong("api", peer, self._credentials, monotonic())
                 return not_let_in(wrong)
             try:
                 return await handler(request)

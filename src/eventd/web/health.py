@@ -59,7 +59,8 @@ class Health:
     async def metrics(self, request: web.Request) -> web.Response:
         """The text page."""
         if not self._credentials.allows(request.headers, wall()):
-            wrong = self._guesses.wrong(request.remote or "", self._credentials, monotonic())
+            peer = request.remote or ""
+            wrong = self._guesses.wrong("metrics", peer, self._credentials, monotonic())
             return not_let_in(wrong)
         try:
             page = await self._page()

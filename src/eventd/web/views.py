@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 
 from eventd.core.labels import SEVERITY_NAMES
 from eventd.core.model import (
+    AccessDenied,
     Alert,
     AlertJoined,
     Because,
@@ -23,7 +24,10 @@ from eventd.core.model import (
     IncidentUpdated,
     Maintenance,
     Matcher,
+    RulesLoaded,
     Silence,
+    SilenceAdded,
+    SilenceEnded,
     Stormed,
 )
 
@@ -151,6 +155,19 @@ class MaintenanceView(Struct, frozen=True):
     ends_at: datetime
     cis: tuple[str, ...]
     services: tuple[str, ...]
+
+
+class ActView(Struct, frozen=True):
+    """What somebody did, or that somebody was not let in (`access_denied`)."""
+
+    id: int
+    at: datetime
+    kind: str
+    actor: str | None
+    subject: str  # id of an incident or silence; version of a rule set; whose door it was
+    text: str
+    peer: str | None = None  # address of who was not let in
+    count: int | None = None  # how many times, since the last row about them
 
 
 class RuleView(Struct, frozen=True):
@@ -285,6 +302,32 @@ def entry_view(fact: Fact) -> EntryView:
         case FindingNoted():
             text = f"rule {fact.because.rule} holds too"
             return EntryView(fact.at, "finding_noted", None, text)
+        case _:
+            raise ValueError(type(fact).__name__)
+
+
+def act_view(number: int, fact: Fact) -> ActView:
+    """A row of the audit, in a sentence."""
+    match fact:
+        case SilenceAdded(at, silence):
+            return ActView(number, at, "silence_added", silence.actor, silence.id, silence.comment)
+        case SilenceEnded():
+            return ActView(number, fact.at, "silence_ended", fact.actor, fact.silence, "")
+        case RulesLoaded():
+            text = f"{fact.rules} rules, {fact.kept} of them unchanged"
+            return ActView(number, fact.at, "rules_loaded", None, fact.version, text)
+        case AccessDenied(at, source, peer, count):
+            text = f"{peer} was not let in {count} times"
+            return ActView(number, at, "access_denied", None, source, text, peer, count)
+        case (
+            IncidentAcknowledged()
+            | IncidentCommented()
+            | IncidentResolved()
+            | IncidentReopened()
+            | IncidentClosed()
+        ):
+            entry = entry_view(fact)
+            return ActView(number, fact.at, entry.kind, entry.actor, fact.incident, entry.text)
         case _:
             raise ValueError(type(fact).__name__)
 
