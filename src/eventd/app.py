@@ -15,11 +15,12 @@ from pathlib import Path
 import structlog
 import uvloop
 from aiohttp import web
+from msgspec.structs import replace
 
 from eventd import __version__, metrics, recording
 from eventd.admission import command_from
 from eventd.clock import SystemClock, monotonic
-from eventd.config import BrokerConfig, Config, Environment, default_rules, policy_of
+from eventd.config import Config, Environment, Mqtt, default_rules, policy_of
 from eventd.core.model import (
     QUARANTINED,
     Delivery,
@@ -30,12 +31,13 @@ from eventd.core.model import (
     Refused,
     Started,
 )
-from eventd.credentials import GUESSES_WITHIN, Bearer, Credentials, Guesses, digest_of
+from eventd.credentials import GUESSES_WITHIN, Guesses
 from eventd.errors import ConfigError, DecodeError, Poisoned, Stopping
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
 from eventd.files import read as read_yaml
 from eventd.inbox import Inbox, Submission
+from eventd.keyring import Secrets
 from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
 from eventd.runtime import Batch, Runtime
@@ -73,6 +75,8 @@ def run(config: Config, environment: Environment) -> None:
         except* Poisoned as group:
             for error in group.exceptions:
                 _log.error("input.quarantined", traceback=str(error))
+            with suppress(ConfigError):  # those in force then are as good
+                config = replace(config, secrets=config.secrets_now())
         else:
             return
 
@@ -175,6 +179,8 @@ class _Daemon:
         meter: metrics.Meter,
     ) -> None:
         self._config, self._reader, self._meter = config, reader, meter
+        self._secrets = config.secrets
+        self._tls = config.secrets.tls
         self._store = store
         self._clock = SystemClock(recovered.now)
         self._inbox = Inbox(config.file.limits.inbox, meter.received)
@@ -192,7 +198,8 @@ class _Daemon:
         self._decode = Memo()
         self._guesses = Guesses(meter, self._denied)
         self._brokers = [
-            MqttSource(_broker(b), self._inbox, self._decode, meter) for b in config.brokers
+            MqttSource(_broker(config, one), self._inbox, self._decode, meter)
+            for one in config.file.sources.mqtt
         ]
         self._watch()
 
@@ -210,6 +217,7 @@ class _Daemon:
                 await self._runtime.submit((rules,))
             self._meter.rules.set(len(rules.rules))
             self._meter.reloaded.set(1)
+            self._meter.unlocked.set(1)
             door = await self._http()
             mqtt = [group.create_task(one.run(), name="mqtt") for one in self._brokers]
             reloads = group.create_task(self._reloads(notifier), name="reload")
@@ -266,16 +274,15 @@ class _Daemon:
 
     async def _http(self) -> Door:
         file = self._config.file
-        tokens = tuple(digest_of(token.reveal()) for token in self._config.tokens)
-        credentials = Credentials((Bearer(tokens),) if tokens else ())
+        secrets = self._secrets
         limits = Limits(file.limits.max_body, float(file.limits.commit_within))
         webhooks = Webhooks(self._inbox, self._decode, self._config.policies(), self._meter, limits)
-        webhooks.credentials, webhooks.own = credentials, self._config.credentials
+        webhooks.credentials, webhooks.own = secrets.api, secrets.sources
         webhooks.guesses = guesses = self._guesses
         app = web.Application(client_max_size=file.limits.max_body)
         app.add_routes(webhooks.routes())
-        app.add_routes(Api(self._runtime, self._reader, credentials, guesses).routes())
-        app.add_routes(Health(self._runtime, self._page, credentials, guesses).routes())
+        app.add_routes(Api(self._runtime, self._reader, secrets.api, guesses).routes())
+        app.add_routes(Health(self._runtime, self._page, secrets.metrics, guesses).routes())
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=HTTP_STOP_WITHIN)
         await runner.setup()
         room = max(MIN_CONNECTIONS, descriptors() - OWN_DESCRIPTORS)
@@ -283,8 +290,15 @@ class _Daemon:
         door = Door(runner, Bounds(most, min(file.limits.connections_per_peer, most)), self._meter)
         self._meter.watch(self._meter.connections, lambda: len(door))
         self._meter.connections_limit.set(most)
-        await door.listen(self._config.host, self._config.port, _tls(self._config))
+        if secrets.tls is not None:
+            secrets.tls.sni_callback = self._present
+        await door.listen(self._config.host, self._config.port, secrets.tls)
         return door
+
+    def _present(self, tls: ssl.SSLObject, _name: str, _first: ssl.SSLContext) -> None:
+        """Show the newest certificate: asked for every connection, also one that names no host."""
+        if self._tls is not None:
+            tls.context = self._tls
 
     async def _page(self) -> bytes:
         found = await self._reader.open_by_priority()
@@ -306,11 +320,17 @@ class _Daemon:
         meter.watch(meter.drift, self._clock.drift)
 
     async def _reloads(self, notifier: Notifier) -> None:
-        """SIGHUP: the whole new rule set, or the old one."""
+        """SIGHUP: all new secrets, or the old ones; the whole new rule set, or the old one."""
         while True:
             await self._reload.wait()
             self._reload.clear()
             notifier.reloading()
+            try:
+                self._take_up(await asyncio.to_thread(self._config.secrets_now))
+            except ConfigError as error:
+                self._meter.unlocked.set(0)
+                for problem in error.problems:
+                    _log.error("secrets.rejected", problem=problem)
             try:
                 rules = await asyncio.to_thread(load_rules, self._config.rules)
             except ConfigError as error:
@@ -322,6 +342,19 @@ class _Daemon:
                     await self._runtime.submit((rules,))
             notifier.ready()
 
+    def _take_up(self, new: Secrets) -> None:
+        """What is asked for and shown from now on, all at once: nothing here waits."""
+        old = self._secrets
+        old.api.become(new.api)
+        old.metrics.become(new.metrics)
+        for name, credentials in old.sources.items():
+            credentials.become(new.sources[name])
+        for broker, file in zip(self._brokers, self._config.file.sources.mqtt, strict=True):
+            broker.renew(new.passwords[file.name].reveal())
+        self._tls = new.tls
+        self._meter.unlocked.set(1)
+        _log.info("secrets.loaded")
+
     async def _feed(self, notifier: Notifier, environment: Environment) -> None:
         """Twice as often as asked for; a probe that does not come back feeds nothing."""
         if not environment.watchdog_usec:
@@ -330,8 +363,7 @@ class _Daemon:
             await feed(notifier, lambda: self._runtime.submit(()), environment.watchdog_usec / 2e6)
 
 
-def _broker(config: BrokerConfig) -> Broker:
-    file = config.file
+def _broker(config: Config, file: Mqtt) -> Broker:
     return Broker(
         name=file.name,
         host=file.host,
@@ -339,21 +371,11 @@ def _broker(config: BrokerConfig) -> Broker:
         version=5 if file.version == "5" else 4,
         client_id=file.client_id or f"eventd-{file.name}",
         username=file.username,
-        password=config.password.reveal(),
+        password=config.secrets.passwords[file.name].reveal(),
         tls=file.tls,
-        ca_file=file.ca_file,
+        ca_file=str(config.folder / file.ca_file) if file.ca_file else "",
         keepalive=int(file.keepalive),
         session_expiry=int(file.session_expiry),
         topics=tuple((t.filter, policy_of(t.source or file.name, t)) for t in file.topics),
         will_topic=file.status_topic,
     )
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    if config.file.tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    context.load_cert_chain(config.file.tls.certificate, config.file.tls.key)
-    return context

@@ -14,10 +14,9 @@ from msgspec import Meta, Struct
 from eventd.complaints import Shape, likely, shown
 from eventd.core.model import Settings, SourcePolicy
 from eventd.core.rules.rule import Span, parse_span
-from eventd.credentials import Credentials
 from eventd.errors import ConfigError
 from eventd.files import SPAN_HINT, Document, Secret, convert, parse_yaml, read
-from eventd.keyring import CredentialFiles, Keyring
+from eventd.keyring import CredentialFiles, Keyring, Secrets
 
 MAX_FILE = 1 << 20  # bytes
 MIN_SESSION = 24 * 3600.0  # s; DESIGN §7: a broker must keep the session through a bad night
@@ -147,6 +146,7 @@ class File(Struct, frozen=True, forbid_unknown_fields=True):
     behind_proxy: bool = False
     tls: Tls | None = None
     token_file: str = ""
+    metrics_token_file: str = ""
     state: str = ""
     rules: str = ""
     limits: Limits = Limits()
@@ -188,13 +188,6 @@ class Environment(Struct, frozen=True):
         return base / "eventd"
 
 
-class BrokerConfig(Struct, frozen=True):
-    """A broker, its secret read."""
-
-    file: Mqtt
-    password: Secret
-
-
 class Config(Struct, frozen=True):
     """Everything the daemon needs to know, checked."""
 
@@ -203,9 +196,17 @@ class Config(Struct, frozen=True):
     port: int
     state: Path
     rules: Path
-    tokens: tuple[Secret, ...]
-    brokers: tuple[BrokerConfig, ...]
-    credentials: dict[str, Credentials] = {}  # of the sources that have their own, by name
+    secrets: Secrets
+    folder: Path = Path()  # where relative names of secrets begin
+    credentials: str = ""  # systemd's directory of them, "" where there is none
+
+    def secrets_now(self) -> Secrets:
+        """What the files of secrets say by now. Raises ConfigError with every problem."""
+        problems: list[str] = []
+        found = _secrets(self.file, Keyring(self.folder, self.credentials, problems))
+        if problems:
+            raise ConfigError(problems)
+        return found
 
     def settings(self) -> Settings:
         """What the engine is told at its start."""
@@ -220,8 +221,7 @@ class Config(Struct, frozen=True):
 
     def policies(self) -> dict[str, SourcePolicy]:
         """What is known of the sources behind HTTP, by name."""
-        named = {"events": self.file.sources.events, **self.file.sources.webhooks}
-        return {name: policy_of(name, source) for name, source in named.items()}
+        return {name: policy_of(name, source) for name, source in _named(self.file).items()}
 
 
 def policy_of(name: str, source: Source | Topic) -> SourcePolicy:
@@ -259,15 +259,10 @@ def load(
     where = listen or file.listen
     host, port = _address(where, "--listen" if listen else "", document, problems)
     folder = path.parent if path else Path()
-    keyring = Keyring(folder, environment.credentials_directory, problems)
-    tokens = keyring.tokens(file.token_file) if file.token_file else ()
+    credentials = environment.credentials_directory
     _check_sources(document, file, problems)
-    _check_door(document, file, host, tokens, problems)
-    credentials = _credentials(document, file, keyring, problems)
-    brokers = tuple(
-        BrokerConfig(one, keyring.read(one.password_file) if one.password_file else Secret(""))
-        for one in file.sources.mqtt
-    )
+    _check_door(document, file, host, problems)
+    secrets = _secrets(file, Keyring(folder, credentials, problems))
     if problems:
         raise ConfigError(problems)
     return Config(
@@ -276,8 +271,8 @@ def load(
         port=port,
         state=state or (folder / file.state if file.state else environment.default_state()),
         rules=rules or (folder / file.rules if file.rules else default_rules()),
-        tokens=tokens,
-        brokers=brokers,
+        secrets=secrets,
+        folder=folder,
         credentials=credentials,
     )
 
@@ -320,41 +315,45 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _check_door(
-    document: Document, file: File, host: str, tokens: tuple[Secret, ...], problems: list[str]
-) -> None:
+def _check_door(document: Document, file: File, host: str, problems: list[str]) -> None:
     if is_loopback(host):
         return
-    missing = []
-    if not tokens:
-        missing.append("token_file")
+    missing = [name for name in ("token_file", "metrics_token_file") if not getattr(file, name)]
     if file.tls is None and not file.behind_proxy:
         missing.append("tls or behind_proxy: true")
     if missing:
+        *most, last = missing
+        needed = f"{', '.join(most)} and {last}" if most else last
         problems.append(
             document.complain(
                 "listen",
-                f"{host} can be reached from other machines, which needs {' and '.join(missing)}",
+                f"{host} can be reached from other machines, which needs {needed}",
                 "or listen on 127.0.0.1",
             )
         )
 
 
-def _credentials(
-    document: Document, file: File, keyring: Keyring, problems: list[str]
-) -> dict[str, Credentials]:
-    found = {}
-    wanted = [("events", "sources.events", file.sources.events)]
-    wanted += [(n, f"sources.webhooks.{n}", one) for n, one in file.sources.webhooks.items()]
-    for name, path, source in wanted:
-        if source.credentials is None:
-            continue
-        found[name] = keyring.credentials(source.credentials)
-        if source.credentials == CredentialFiles():
-            message = "expected a way to show who one is, got none"
-            hint = f"one or more of {', '.join(CredentialFiles.__struct_fields__)}"
-            problems.append(document.complain(f"{path}.credentials", message, hint))
-    return found
+def _named(file: File) -> dict[str, Source]:
+    """The sources behind HTTP."""
+    return {"events": file.sources.events, **file.sources.webhooks}
+
+
+def _secrets(file: File, keyring: Keyring) -> Secrets:
+    api = keyring.tokens(file.token_file)
+    return Secrets(
+        api=api,
+        metrics=keyring.tokens(file.metrics_token_file) if file.metrics_token_file else api,
+        sources={
+            name: keyring.credentials(source.credentials)
+            for name, source in _named(file).items()
+            if source.credentials is not None
+        },
+        passwords={
+            one.name: keyring.read(one.password_file) if one.password_file else Secret("")
+            for one in file.sources.mqtt
+        },
+        tls=keyring.tls(file.tls.certificate, file.tls.key) if file.tls is not None else None,
+    )
 
 
 def _check_sources(document: Document, file: File, problems: list[str]) -> None:
@@ -379,6 +378,10 @@ def _check_sources(document: Document, file: File, problems: list[str]) -> None:
                     document.complain(f"{inner}.filter", wrong, "such as plant/+/alarm")
                 )
     for path, source in named:
+        if isinstance(source, Source) and source.credentials == CredentialFiles():
+            message = "expected a way to show who one is, got none"
+            hint = f"one or more of {', '.join(CredentialFiles.__struct_fields__)}"
+            problems.append(document.complain(f"{path}.credentials", message, hint))
         if source.decoder not in DECODERS:
             message = f"no decoder is called {shown(source.decoder)}"
             hint = likely(source.decoder, list(DECODERS))

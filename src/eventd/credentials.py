@@ -130,6 +130,11 @@ class Credentials:
         self._of_body = tuple(one for one in checks if one.signs)
         self.challenge = ", ".join(one.challenge for one in checks)
 
+    def become(self, other: Credentials) -> None:
+        """Ask for what the other does, from the next request on."""
+        self._of_headers, self._of_body = other._of_headers, other._of_body
+        self.challenge = other.challenge
+
     @property
     def opens(self) -> bool:
         """Nothing has to be shown."""

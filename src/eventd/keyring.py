@@ -1,8 +1,9 @@
-"""Secrets from files and systemd credentials, made into what opens a door."""
+"""Secrets from files and systemd credentials, made into what opens a door, or shows whose it is."""
 
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -47,6 +48,16 @@ class CredentialFiles(Struct, frozen=True, forbid_unknown_fields=True):
     github: str = ""
 
 
+class Secrets(Struct, frozen=True):
+    """What files of secrets say; read again at a SIGHUP, all of them or none."""
+
+    api: Credentials  # and sources that have none of their own
+    metrics: Credentials
+    sources: dict[str, Credentials]  # those that have their own, by name
+    passwords: dict[str, Secret]  # at brokers, by their name; "" where there is none
+    tls: ssl.SSLContext | None  # to listen with
+
+
 class Keyring:
     """Reads secrets; what is wrong with one is noted in `problems`."""
 
@@ -62,16 +73,34 @@ class Keyring:
             self._problems += error.problems
             return Secret("")
 
-    def tokens(self, name: str) -> tuple[Secret, ...]:
-        """The tokens of the whole daemon."""
-
-        def token(text: str) -> Secret:
-            if len(text) < MIN_TOKEN:
-                raise ValueError(text)
-            return Secret(text)
-
+    def tokens(self, name: str) -> Credentials:
+        """What asks for a token of the file; "" asks for nothing."""
+        if not name:
+            return Credentials()
         what = f"token, or two while rotating, of at least {MIN_TOKEN} characters, one a line"
-        return self._each(name, token, f"expected one {what}")
+        return Credentials((Bearer(self._each(name, _token, f"expected one {what}")),))
+
+    def tls(self, certificate: str, key: str) -> ssl.SSLContext | None:
+        """What listens with a certificate chain and its key, both PEM; None where they will not do.
+
+        TLS 1.2 and 1.3, ciphers with forward secrecy and authenticated encryption only.
+        """
+        before = len(self._problems)
+        self.read(key)
+        if len(self._problems) > before:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+        try:
+            # with a password OpenSSL does not ask for one at the terminal
+            context.load_cert_chain(self._path(certificate), self._path(key), password="")
+        except OSError as error:
+            why = error.strerror or str(error)
+            expected = f"expected a certificate chain in PEM that goes with {key}"
+            self._problems.append(f"{certificate}: {expected}: {why}")
+            return None
+        return context
 
     def credentials(self, files: CredentialFiles) -> Credentials:
         """What a source asks for."""
@@ -119,6 +148,12 @@ class Keyring:
 
 def _expected(what: str) -> str:
     return f"expected {what}, one a line, two while rotating"
+
+
+def _token(text: str) -> bytes:
+    if len(text) < MIN_TOKEN:
+        raise ValueError(text)
+    return digest_of(text)
 
 
 def _digest(text: str) -> bytes:

@@ -118,6 +118,7 @@ class Meter:
         self._cut_off = counter("http_connections_cut", "Connections closed on peers.", "reason")
         self.rules = gauge("rules_loaded", "Rules in force.")
         self.reloaded = gauge("rules_last_load_success", "1 where the last load succeeded.")
+        self.unlocked = gauge("secrets_last_load_success", "1 where the last load succeeded.")
         self.commits = Histogram(
             "eventd_commit_duration_seconds",
             "Time of a commit.",

@@ -117,10 +117,10 @@ def _processor_time(daemon: Daemon) -> float:
 @pytest.mark.parametrize(
     ("configured", "missing"),
     [
-        ({}, "token_file and tls or behind_proxy: true"),
-        ({"behind_proxy": True}, "token_file"),
+        ({}, "token_file, metrics_token_file and tls or behind_proxy: true"),
+        ({"behind_proxy": True}, "token_file and metrics_token_file"),
         ({"behind_proxy": True, "sources": {"events": {"credentials": {"github": "key"}}}},
-         "token_file"),
+         "token_file and metrics_token_file"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])

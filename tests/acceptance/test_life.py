@@ -107,7 +107,7 @@ def test_a_door_to_other_machines_without_credentials_stays_shut(tmp_path: Path)
     refused = run("run", "--listen", "0.0.0.0:0", "--state", str(tmp_path))
 
     assert refused.returncode == 2
-    assert "which needs token_file and tls or behind_proxy: true" in refused.stderr
+    assert "which needs token_file, metrics_token_file and tls or" in refused.stderr
 
 
 def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:

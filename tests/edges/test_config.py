@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.builders import T0
+from tests.certificates import certificate
 
-from eventd.config import Environment, File, load
+from eventd.config import Config, Environment, File, load
 from eventd.errors import ConfigError
 
 SHOWN = Path(__file__).parents[2] / "config" / "eventd.yaml"
@@ -21,8 +23,8 @@ WRONG = [
     ("listen: here", '1: listen: expected HOST:PORT, got "here" (such as 127.0.0.1:9095)'),
     (
         "listen: 0.0.0.0:9095",
-        "1: listen: 0.0.0.0 can be reached from other machines, which needs token_file and tls or "
-        "behind_proxy: true (or listen on 127.0.0.1)",
+        "1: listen: 0.0.0.0 can be reached from other machines, which needs token_file, "
+        "metrics_token_file and tls or behind_proxy: true (or listen on 127.0.0.1)",
     ),
     (
         "log:\n  level: loud",
@@ -133,6 +135,12 @@ def secret(folder: Path, name: str, text: str, mode: int = 0o600) -> Path:
     return path
 
 
+def opened(config: Config) -> list[bool]:
+    """Whether TOKEN opens the API, and whether it does read backwards."""
+    shown = ({"Authorization": f"Bearer {token}"} for token in (TOKEN, TOKEN[::-1]))
+    return [config.secrets.api.allows(headers, T0) for headers in shown]
+
+
 @pytest.mark.parametrize(("text", "says"), WRONG)
 def test_a_wrong_configuration_is_answered_with_file_line_expectation_and_hint(
     tmp_path: Path, text: str, says: str
@@ -230,12 +238,12 @@ def test_every_problem_that_can_be_told_is_told_at_once(tmp_path: Path) -> None:
 
     assert caught.value.problems == [
         f'{file}:1: listen: expected HOST:PORT, got "here" (such as 127.0.0.1:9095)',
-        f"{tmp_path}/absent: cannot be read: No such file or directory",
         f'{file}:5: sources.mqtt[0].topics[0].filter: + stands for one whole level, not so in "a+" '
         "(such as plant/+/alarm)",
         f'{file}:6: sources.mqtt[1].name: two brokers are called "a" (rename one)',
         f'{file}:5: sources.mqtt[0].topics[0].decoder: no decoder is called "natif" '
         "(did you mean 'native'?)",
+        f"{tmp_path}/absent: cannot be read: No such file or directory",
         f"{tmp_path}/gone: cannot be read: No such file or directory",
     ]
 
@@ -264,7 +272,8 @@ def test_a_door_to_other_machines_needs_a_token_and_tls(tmp_path: Path, host: st
     secret(tmp_path, "token", TOKEN)
     missing = []
 
-    for more in ("", "behind_proxy: true\n", "token_file: token\n"):
+    tokens = "token_file: token\nmetrics_token_file: token\n"
+    for more in ("", "behind_proxy: true\n", "token_file: token\n", tokens):
         file = written(tmp_path, f"listen: '{host}:9095'\n{more}")
         with pytest.raises(ConfigError) as caught:
             load(file, Environment())
@@ -272,21 +281,27 @@ def test_a_door_to_other_machines_needs_a_token_and_tls(tmp_path: Path, host: st
         missing.append(problem.partition("which needs ")[2].partition(" (")[0])
 
     assert missing == [
-        "token_file and tls or behind_proxy: true",
-        "token_file",
+        "token_file, metrics_token_file and tls or behind_proxy: true",
+        "token_file and metrics_token_file",
+        "metrics_token_file and tls or behind_proxy: true",
         "tls or behind_proxy: true",
     ]
 
 
-@pytest.mark.parametrize("more", ["behind_proxy: true", "tls: {certificate: c, key: k}"])
-def test_with_both_the_door_opens(tmp_path: Path, more: str) -> None:
+@pytest.mark.parametrize(
+    "more", ["behind_proxy: true", "tls: {certificate: cert.pem, key: key.pem}"]
+)
+def test_with_all_of_it_the_door_opens(tmp_path: Path, more: str) -> None:
     secret(tmp_path, "token", f"{TOKEN}\n")
-    file = written(tmp_path, f"listen: '[::]:9095'\n{more}\ntoken_file: token\nstate: here\n")
+    certificate(tmp_path)
+    tokens = "token_file: token\nmetrics_token_file: token"
+    file = written(tmp_path, f"listen: '[::]:9095'\n{more}\n{tokens}\nstate: here\n")
 
     config = load(file, Environment())
 
     assert (config.host, config.port, config.state) == ("::", 9095, tmp_path / "here")
-    assert [token.reveal() for token in config.tokens] == [TOKEN]
+    assert opened(config) == [True, False]
+    assert (config.secrets.tls is None) == more.startswith("behind")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "[::1]", "localhost"])
@@ -297,7 +312,7 @@ def test_loopback_stands_open(tmp_path: Path, host: str) -> None:
 def test_two_tokens_are_for_rotation_and_short_ones_are_refused(tmp_path: Path) -> None:
     file = written(tmp_path, "token_file: token")
     secret(tmp_path, "token", f"{TOKEN}\n{TOKEN[::-1]}\n")
-    both = load(file, Environment()).tokens
+    both = load(file, Environment())
     refused = []
 
     for text in ("short", f"{TOKEN}\nshort", f"{TOKEN} {TOKEN} {TOKEN}", ""):
@@ -306,7 +321,7 @@ def test_two_tokens_are_for_rotation_and_short_ones_are_refused(tmp_path: Path) 
             load(file, Environment())
         refused += caught.value.problems
 
-    assert [one.reveal() for one in both] == [TOKEN, TOKEN[::-1]]
+    assert opened(both) == [True, True]
     wanted = "expected one token, or two while rotating, of at least 32 characters, one a line"
     assert refused == [f"token: {wanted}"] * 4
 
@@ -325,8 +340,8 @@ def test_secrets_come_from_systemd_credentials_where_there_are_any(tmp_path: Pat
 
     config = load(file, Environment(credentials_directory=str(credentials)))
 
-    assert [token.reveal() for token in config.tokens] == [TOKEN]
-    assert config.brokers[0].password.reveal() == "beside the file"
+    assert opened(config) == [True, False]
+    assert config.secrets.passwords["a"].reveal() == "beside the file"
 
 
 def test_no_secret_stands_in_what_is_printed_of_a_configuration(tmp_path: Path) -> None:

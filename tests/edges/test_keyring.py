@@ -41,7 +41,7 @@ def test_each_way_in_is_read_from_a_file_of_one_or_two_lines(
     tmp_path: Path, credentials: str, secrets: tuple[str, ...], headers: dict[str, str]
 ) -> None:
     """D56: rotation has two live secrets."""
-    door = configured(tmp_path, credentials, *secrets).credentials["shop"]
+    door = configured(tmp_path, credentials, *secrets).secrets.sources["shop"]
 
     assert door.allows(headers, T0) or door.allows_signed(headers, BODY, T0)
     assert not door.allows({}, T0)
@@ -90,4 +90,4 @@ def test_a_secret_that_is_no_text_is_told(tmp_path: Path) -> None:
 def test_no_secret_stands_in_what_is_printed_of_credentials(tmp_path: Path) -> None:
     config = configured(tmp_path, "{bearer: s, github: s}", TOKEN)
 
-    assert TOKEN not in f"{config} {config!r} {config.credentials['shop'].__dict__}"
+    assert TOKEN not in f"{config} {config!r} {config.secrets.sources['shop'].__dict__}"

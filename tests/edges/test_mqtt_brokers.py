@@ -16,6 +16,7 @@ from paho.mqtt.properties import Properties
 from structlog.testing import capture_logs
 from tests.acceptance.daemon import free_port
 from tests.broker import Mosquitto
+from tests.certificates import certificate
 from tests.edges.mqtt_desk import PLANT, WITHIN, Desk, decode, words, yard
 
 from eventd.core.model import Refused, SourcePolicy
@@ -59,21 +60,6 @@ class Server:
         writer.transport.abort()
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for the loopback, signed by itself, and its key."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN=yard"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
-
-
 @pytest.mark.loops
 @both_versions
 async def test_over_tls_messages_are_bounded_complete_and_acknowledged(
@@ -107,12 +93,14 @@ async def test_a_broker_with_an_unknown_certificate_is_not_trusted(tmp_path: Pat
     lines = (f"listener {port} 127.0.0.1", f"certfile {cert}", f"keyfile {key}")
     desk = Desk()
     with Mosquitto(tmp_path, *lines, durable=False).running():
-        logs = await _two_tries(
-            desk, MqttSource(yard(port, tls=True), desk.inbox, decode, desk.meter)
-        )
+        unknown = MqttSource(yard(port, tls=True), desk.inbox, decode, desk.meter)
+        logs = await _two_tries(desk, unknown)
+        absent = yard(port, tls=True, ca_file="/absent.pem")
+        logs += await _two_tries(desk, MqttSource(absent, desk.inbox, decode, desk.meter))
     gc.collect()
 
     assert "certificate verify failed" in logs[0]
+    assert logs[2] == "/absent.pem: no certificates to trust: No such file or directory"
     assert desk.meter.ups == 0
 
 

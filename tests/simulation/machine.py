@@ -15,7 +15,6 @@ from pathlib import Path
 from eventd import app
 from eventd.config import (
     Alerts,
-    BrokerConfig,
     Config,
     Environment,
     File,
@@ -28,8 +27,10 @@ from eventd.config import (
     Topic,
 )
 from eventd.core.rules.rule import Span
+from eventd.credentials import Credentials
 from eventd.errors import Poisoned, StoreError
 from eventd.files import Secret
+from eventd.keyring import Secrets
 from eventd.metrics import Meter
 from eventd.store.sqlite import SqliteStore
 from tests.builders import group_rule, load, threshold_rule
@@ -94,8 +95,13 @@ class Machine:
             port=9095,
             state=self.disk.state,
             rules=Path(),
-            tokens=(),
-            brokers=tuple(BrokerConfig(one, Secret("")) for one in self.config.sources.mqtt),
+            secrets=Secrets(
+                Credentials(),
+                Credentials(),
+                sources={},
+                passwords={one.name: Secret("") for one in self.config.sources.mqtt},
+                tls=None,
+            ),
         )
         self.main = self.loop.create_task(
             app._serve(config, self.environment, self.meter), name="main"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ def run(config: Path | None, listen: str, state: Path | None, rules: Path | None
         for problem in error.problems:
             click.echo(f"eventd: {problem}", err=True)
         sys.exit(2)
+    os.umask(0o077)  # whatever it makes is for nobody else
     log.configure(loaded.file.log.level, loaded.file.log.format)
     errors: list[BaseException] = []
     try:

@@ -118,6 +118,10 @@ class MqttSource:
         self._topics = Topics(broker.topics, self._stray)
         self._stopping = asyncio.Event()
 
+    def renew(self, password: str) -> None:
+        """Use another one from the next connection on."""
+        self._broker = replace(self._broker, password=password)
+
     async def run(self) -> None:
         """Receive until `stop`."""
         async with asyncio.TaskGroup() as group:
@@ -221,9 +225,7 @@ class MqttSource:
             # the library notices a silent broker after two of its keep-alives
             keepalive=max(1, broker.keepalive * 2 // 3),
             properties=properties,
-            tls_context=ssl.create_default_context(cafile=broker.ca_file or None)
-            if broker.tls
-            else None,
+            tls_context=_trusting(broker.ca_file) if broker.tls else None,
             # a few acknowledgements must not wait for the answer to the ones before
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
@@ -296,6 +298,14 @@ class MqttSource:
             return delivery, decoded.events
         refused = (Refused(policy.name, "invalid", why, i) for i, why in decoded.rejected)
         return delivery, (*decoded.events, *refused)
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    """What checks the broker's certificate. Raise MqttError where the file will not do."""
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        raise MqttError(f"{ca_file}: no certificates to trust: {error.strerror or error}") from None
 
 
 def _library_of(client: Client) -> paho.Client:

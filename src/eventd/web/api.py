@@ -114,7 +114,7 @@ class Api:
         """For the application; the OpenAPI document is made of the same table."""
         return [
             web.route(one.method, one.path, self._guarded(one.handler)) for one in self.table
-        ] + [web.get("/api/v1/openapi.json", self._openapi)]
+        ] + [web.get("/api/v1/openapi.json", self._guarded(self._openapi))]
 
     def _table(self) -> tuple[Route, ...]:
         paging = ("limit", "after")
