@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Literal, TypeVar, get_args, get_origin
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
+from eventd.complaints import unreadable
 from eventd.core.labels import delivery_key
 from eventd.core.model import (
     Acknowledge,
@@ -29,7 +28,7 @@ from eventd.core.rules.rule import parse_span
 from eventd.core.rules.selectors import MAX_MATCHERS, check, parse_selector
 from eventd.errors import DecodeError, RuleError
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Struct)
 
 API = "/api/v1"
 ACTIONS = ("acknowledge", "comment", "resolve", "close", "reopen")
@@ -40,10 +39,6 @@ MAX_ACTOR = 128  # characters; as long as a label's name may be
 MAX_KEY = 255  # characters of an idempotency key
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-# The sentences of msgspec that name a field, and the one that names two types.
-_STRANGE = re.compile(r"Object contains unknown field `([^`]*)`")
-_ABSENT = re.compile(r"Object missing required field `([^`]*)`")
-_OTHER = re.compile(r"Expected (.*?)(?:, got (.*))?", re.DOTALL)
 
 
 class Act(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,30 +101,8 @@ def body_of(payload: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(payload.strip() or b"{}", type=kind)
     except _UNREADABLE as error:
-        quoted = payload[:60].decode("utf-8", "replace")
-        raise unreadable(error, kind, quoted) from None
-
-
-def unreadable(error: BaseException, kind: type, quoted: str) -> DecodeError:
-    """What was wrong with data that should have been a `kind`, for whoever sent it.
-
-    `quoted` stands for the value where msgspec does not name it.
-    """
-    message, _, path = str(error).rstrip("`").partition(" - at `$")
-    path = path.removeprefix(".")
-    if strange := _STRANGE.fullmatch(message):
-        return DecodeError(_join(path, strange[1]), quoted, "one of " + ", ".join(_names(kind)))
-    if absent := _ABSENT.fullmatch(message):
-        return DecodeError(_join(path, absent[1]), "nothing", "a value")
-    if message.startswith("Invalid enum value"):
-        words = " ".join(_words(kind, path.partition("[")[0].split(".")[-1]))
-        return DecodeError(path, message.removeprefix("Invalid enum value "), f"one of {words}")
-    if isinstance(error, msgspec.ValidationError) and (other := _OTHER.fullmatch(message)):
-        expected = other[1].replace("`", "")
-        return DecodeError(path, other[2].replace("`", "") if other[2] else quoted, expected)
-    if isinstance(error, RecursionError):
-        return DecodeError("", quoted, "JSON that is not nested so deeply")
-    return DecodeError("", quoted or "nothing", f"JSON ({message})")
+        names = " and ".join(one.encode_name for one in fields(kind))
+        raise unreadable(error, kind, payload, f"a JSON object with {names}") from None
 
 
 def _key(delivery: Delivery) -> bytes:
@@ -209,26 +182,3 @@ def _end(delivery: Delivery, body: Silencing) -> datetime:
         return delivery.received_at + seconds(parse_span(body.for_))
     except (ValueError, OverflowError):
         raise DecodeError("for", repr(body.for_), 'a duration such as "2h"') from None
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _names(kind: type) -> Iterator[str]:
-    return (one.encode_name for one in fields(kind))
-
-
-def _words(kind: type, name: str) -> Iterator[str]:
-    """The words a field may hold, in the order they are written down."""
-    for one in fields(kind):
-        if one.encode_name == name:
-            yield from _literals(one.type)
-
-
-def _literals(kind: object) -> Iterator[str]:
-    if get_origin(kind) is Literal:
-        yield from get_args(kind)
-    else:
-        for inner in get_args(kind):
-            yield from _literals(inner)

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from eventd.credentials import Wrong
+from eventd.errors import DecodeError
 
 RETRY_AFTER = (1, 5)  # s, jittered: refused senders must not come back together
 
@@ -30,6 +31,14 @@ def problem(status: int, title: str, detail: str, **more: object) -> web.Respons
     except UnicodeEncodeError:  # it quotes what is no UTF-8
         body = json.dumps(said).encode()
     return web.Response(status=status, body=body, content_type="application/problem+json")
+
+
+def unreadable(title: str, error: DecodeError) -> web.Response:
+    """400 for what cannot be read: where, what is wrong there, and what to send instead."""
+    more: dict[str, object] = {"field": error.field} if error.field else {}
+    if error.offset is not None:
+        more["offset"] = error.offset
+    return problem(400, title, str(error), expected=error.expected, **more)
 
 
 def unavailable(detail: str) -> web.Response:

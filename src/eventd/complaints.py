@@ -1,19 +1,29 @@
-"""What msgspec says of an operator's file, in an operator's words."""
+"""What msgspec says of an operator's file or a sender's JSON, in their words."""
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from types import UnionType
 from typing import Annotated, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
+from eventd.errors import DecodeError
+
 Hook = Callable[[type, object], object]
+UTF8_STEP = 64 << 10  # bytes decoded at a time
 SHOWN = 60  # characters of a wrong value
 
+# What was meant where msgspec says only that it is not.
+_SHAPES = {
+    "Invalid RFC3339 encoded datetime": "a time such as 2026-01-05T14:00:00Z",
+    "Number out of range": "a number smaller than 2^63",
+}
 _NOUNS = {
     "str": "a text",
     "int": "a whole number",
@@ -23,6 +33,7 @@ _NOUNS = {
     "object": "a mapping",
     "null": "nothing",
 }
+_IN_JSON = {**_NOUNS, "object": "an object", "null": "null"}
 # msgspec's sentences (0.22); the first letter is small where a rule's error carries them.
 _UNKNOWN = re.compile(r"[Oo]bject contains unknown field `([^`]*)`")
 _MISSING = re.compile(r"[Oo]bject missing required field `([^`]*)`")
@@ -30,7 +41,9 @@ _ENUM = re.compile(r"[Ii]nvalid enum value ")
 _BOUND = re.compile(r"[Ee]xpected `(int|float)` (<=|>=|<|>) (\S+)")
 _LENGTH = re.compile(r"[Ee]xpected `(str|array)` of length (<=|>=) (\d+)")
 _PATTERN = re.compile(r"[Ee]xpected `str` matching regex ")
-_TYPE = re.compile(r"[Ee]xpected `([a-z |]+)`, got `[a-z]+`")
+_TYPE = re.compile(r"[Ee]xpected `([a-z |]+)`, got `([a-z]+)`")
+_MALFORMED = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)")
+_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")  # of a surrogate pair
 _STEP = re.compile(r"\[(?P<index>\d+|\.\.\.)\]|(?P<key>[^.\[\]]+)")
 
 
@@ -70,6 +83,83 @@ def complaint(sentence: str, where: str, data: object, shape: Shape) -> Complain
     message, hint = _expected(sentence, place.data, place.kind)
     own = next((shape.hints[one] for one in _flat(place.kind) if one in shape.hints), "")
     return Complaint(place.path, message, hint or own)
+
+
+def unreadable(error: BaseException, kind: object, payload: bytes, whole: str) -> DecodeError:
+    """What is wrong with a sender's JSON that is no `kind`; `whole` says what to send instead."""
+    value, offset = _no_json(payload)
+    if value:
+        return DecodeError("", value, whole, offset)
+    sentence, _, where = str(error).partition(" - at `")
+    where = where.rstrip("`").removeprefix("key` in `").removeprefix("$").removeprefix(".")
+    place = _follow(where, None, Shape(kind, lambda _, value: value))
+    if unknown := _UNKNOWN.fullmatch(sentence):
+        names = ", ".join(one.encode_name for one in _fields(place.kind))
+        return DecodeError(_joined(where, unknown[1]), "another field", f"one of {names}")
+    if missing := _MISSING.fullmatch(sentence):
+        return DecodeError(_joined(where, missing[1]), "nothing", "a value" if where else whole)
+    value, expected = _instead(sentence, place.kind)
+    return DecodeError(where, value, expected if where else whole)
+
+
+def _instead(sentence: str, kind: object) -> tuple[str, str]:
+    """What a value is, and what was expected."""
+    if _ENUM.match(sentence):
+        return _ENUM.sub("", sentence), f"one of {' '.join(_words(kind))}"
+    if length := _LENGTH.match(sentence):
+        noun, unit = _IN_JSON[length[1]], "characters" if length[1] == "str" else "entries"
+        if length[2] == "<=":
+            return "more", f"{noun} of at most {length[3]} {unit}"
+        return "less", f"{noun} of at least {length[3]} {unit}"
+    if other := _TYPE.fullmatch(sentence):
+        nouns = " or ".join(_IN_JSON.get(name, name) for name in other[1].split(" | "))
+        return _IN_JSON.get(other[2], other[2]), nouns
+    return sentence[:1].lower() + sentence[1:], _SHAPES.get(sentence, "another value")
+
+
+def _no_json(payload: bytes) -> tuple[str, int | None]:
+    """What it is instead of JSON, and the byte from which on; "" where it is JSON."""
+    try:
+        _check_utf8(payload)
+        msgspec.json.decode(payload, type=msgspec.Raw)
+    except UnicodeDecodeError as error:
+        return f"text that is not UTF-8 (byte {error.start})", error.start
+    except RecursionError:
+        return "JSON that is nested too deeply", None
+    except msgspec.DecodeError as error:
+        if malformed := _MALFORMED.fullmatch(str(error)):
+            return f"malformed JSON: {malformed[1]} (byte {malformed[2]})", int(malformed[2])
+        if half := _HALF.search(payload):
+            return f"half of a surrogate pair (byte {half.start()})", half.start()
+        end = len(payload.rstrip())
+        return f"JSON that is cut short (byte {end})" if end else "nothing", end
+    return "", None
+
+
+def _check_utf8(payload: bytes) -> None:
+    """Raise UnicodeDecodeError where it is not; the whole as text may be four times as large."""
+    at = 0
+    while at < len(payload):
+        end = at + UTF8_STEP
+        try:
+            _, read = codecs.utf_8_decode(payload[at:end], "strict", end >= len(payload))
+        except UnicodeDecodeError as error:
+            error.start += at
+            raise
+        at += read
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _words(kind: object) -> Iterator[str]:
+    """What may be said where there is a choice."""
+    for one in _flat(kind):
+        if get_origin(one) is Literal:
+            yield from get_args(one)
+        elif isinstance(one, type) and issubclass(one, Enum):
+            yield from (str(word.value) for word in one)
 
 
 def likely(word: str, known: list[str]) -> str:

@@ -31,12 +31,13 @@ class DecodeError(InputError):
     """A delivery, or one event of it, cannot be read.
 
     `field` is the path in the payload ("" for the whole), `value` a short quotation of what
-    stood there, `expected` what should have.
+    stood there, `expected` what should have; `offset` is the byte where it stopped being JSON.
     """
 
-    def __init__(self, field: str, value: str, expected: str) -> None:
+    def __init__(self, field: str, value: str, expected: str, offset: int | None = None) -> None:
         """Quote at most 80 characters of the value."""
         self.field, self.value, self.expected = field, value[:80], expected
+        self.offset = offset
         where = f"{field}: " if field else ""
         super().__init__(f"{where}expected {expected}, got {self.value}")
 

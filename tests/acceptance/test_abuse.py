@@ -131,23 +131,89 @@ def test_a_header_of_too_many_bytes_or_fields_is_refused_and_ends_the_connection
     assert answer.statuses == [status]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"", b" ", b"{", b"[", b"]", b'{"name":"a"', b'{"name":"a"}}', b'{"name":"a"}x', b"nul",
-        b'\xef\xbb\xbf{"name":"a"}', b'{"name":"a",}', b"{'name':'a'}", b'{name:"a"}', b'"a"', b"1",
-        b'{"name":"a"/**/}', b'{"name":"\t"}', b'{"name":"\\x"}', b'{"name":"a"}\x00', b"\x00",
-        '{"name":"a"}'.encode("utf-16"), b'{"name":01}', b"[1,]", b"true", b'{"a":"b":"c"}', b"--1",
+# What is no JSON, after the files n_*.json of JSONTestSuite (Nicolas Seriot).
+NO_JSON = {
+    "structure": [
+        b"", b" ", b"[", b"]", b"{", b"}", b"[1", b"[1]x", b"[1]]", b"[][]", b"{}}", b"{]", b"[}",
+        b"[,", b"{,", b"nul", b"tru", b"fals", b"nulll", b"TRUE", b"True", b"undefined", b"1]",
+        b"[\x0c]", b"[\x00]", b"123\x00", b"\xef\xbb\xbf", b'\xef\xbb\xbf{"name":"a"}',
+        b"a\xc3\xa5", b"\xc3\xa5", b"[\xe2\x81\xa0]", b"\xe2\x81\xa0", b"<.>", b"[<null>]", b"*",
+        b"2@", b"[\\n]", b"'", b'"', b'{"a":"b"}#{}', b'{"a":"b"}#', b'{"a":', b'{"a":true} "x"',
+        b"{}[]", b"[1]\n,", b"{}/", b"{}//",
+        '{"name":"a"}'.encode("utf-16"), '{"name":"a"}'.encode("utf-32"),
     ],
-)  # fmt: skip
-def test_what_is_no_json_or_no_event_is_answered_400_with_the_reason(
+    "array": [
+        b"[1 true]", b"[a\xe5]", b'["": 1]', b'[""],', b"[,1]", b"[1,,2]", b'["x",,]', b'["x"]]',
+        b"[1,]", b'["x"', b"[x", b"[3[4]]", b"[\xff]", b"[1:2]", b"[,]", b"[-]", b'[   , ""]',
+        b'["a",\n4\n,1,', b"[1,\n1\n,1", b'["a\\f"\x0c]', b"[*]", b'["', b"[1,,]", b"[{}",
+        b"[false, nul", b'["a" "b"]',
+    ],
+    "number": [
+        b"[-01]", b"[-1.0.]", b"[-2.]", b"[-NaN]", b"[.-1]", b"[.2e-3]", b"[0.1.2]", b"[0.3e+]",
+        b"[0.3e]", b"[0.e1]", b"[0E+]", b"[0e]", b"[1.0e-]", b"[1 000.0]", b"[1eE2]", b"[2.e+3]",
+        b"[9.e+]", b"[Inf]", b"[NaN]", b"[\xef\xbc\x91]", b"[1+2]", b"[0x1]", b"[Infinity]",
+        b"[-Infinity]", b"[++1234]", b"[+1]", b"[- 1]", b"[-012]", b"[-foo]", b"[1ea]",
+        b"[1e\xe5]", b"[1.]", b"[.123]", b"[012]", b"[1_000]", b"--1", b'{"name":01}',
+        b'{"value":1.2.3}', b'{"value":0x1F}', b'{"value":1e}',
+    ],
+    "object": [
+        b'["x", truth]', b'{"x", null}', b'{"x"::"b"}', b'{"a":"a" 123}', b"{key: 'value'}",
+        b'{"a" b}', b'{:"b"}', b'{"a" "b"}', b'{"a":"b":"c"}', b"{1:1}", b"{9999E9999:1}",
+        b"{null:null,null:null}", b'{"id":0,,,,,}', b"{'a':0}", b'{"id":0,}', b'{"a":"b"}/**/',
+        b'{"a":"b"}/**//', b'{"a":/**/"b"}', b'{"a":"b",,"c":"d"}', b'{a: "b"}', b'{"a":"a',
+        b'{ "foo" : "bar", "a" }', b'{"a":"b"}x', b'{"\xb9":"0",}', b'{"name":"a",\n}',
+        b'{\n"name":"a"', b'{[: "x"}\n', b'{"\\x":1}',
+    ],
+    "string": [
+        b'["\\uD800\\"]', b'["\\uD800\\u"]', b'["\\uD800\\u1"]', b'["\\uD800\\u1x"]',
+        b'["\\u00A"]', b'["\\x00"]', b'["\\\\\\"]', b'["\\\t"]', b'["\\\xf0\x9f\x8c\x80"]',
+        b'["\\"]', b'["\\a"]', b'["\\uqqqq"]', b'["\\\xe5"]', b'[\\u0020"asd"]', b"[\\n]",
+        b'"\\"', b"['single']", b"abc", b'["a\x00a"]', b'["new\nline"]', b'["\t"]', b'"\\UA66D"',
+        b'""x', b'{"name":"\t"}', b'{"name":"\x00"}', b'{"name":"\\ud800"}',
+        b'{"name":"\\udc00"}', b'{"name":"\xff"}', b'{"name":"\xed\xa0\x80"}',
+    ],
+}  # fmt: skip
+DOORS = [
+    (HEAD, "an event such as"),
+    (ALERTS, "an Alertmanager webhook"),
+    (HEAD.replace(b"/v1/events", b"/api/v1/silences"), "a JSON object with matchers"),
+]
+
+
+@pytest.mark.parametrize("kind", NO_JSON)
+@pytest.mark.parametrize(("head", "expected"), DOORS, ids=["events", "alertmanager", "api"])
+def test_what_is_no_json_is_answered_400_with_the_place_and_what_to_send(
+    target: Daemon, kind: str, head: bytes, expected: str
+) -> None:
+    """D41."""
+    wrong = []
+    for body in NO_JSON[kind]:
+        answer = talk(target, request(body, head=head))
+        problem = refused(answer)
+        told = f"{problem['detail']}"
+        good = (
+            answer.statuses == [400]
+            and f"{problem['expected']}".startswith(expected)
+            and isinstance(problem.get("offset"), int)
+            and told.startswith(f"expected {problem['expected']}, got ")
+            and (f"(byte {problem['offset']})" in told or problem["offset"] == 0)
+        )
+        if not good:
+            wrong.append((body, problem))
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("body", [b'"a"', b"1", b"true", b"null", b"[1]", b"[[]]", b'["a"]', b"{}"])
+def test_json_that_is_no_event_is_answered_400_with_what_to_send(
     target: Daemon, body: bytes
 ) -> None:
     """D41."""
-    answer = talk(target, request(body))
+    for head, expected in DOORS:
+        problem = refused(talk(target, request(body, head=head)))
 
-    assert answer.statuses == [400]
-    assert refused(answer)
+        assert problem["status"] == 400
+        assert "rejected" in problem or "field" in problem or expected in str(problem["expected"])
 
 
 @pytest.mark.parametrize("depth", [1_000, 10_000, 1_000_000])

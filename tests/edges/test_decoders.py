@@ -156,6 +156,56 @@ def test_the_senders_own_key_for_a_delivery_is_strong() -> None:
         decode(delivery([{"name": "a"}], headers={"webhook-id": "k" * 256}))
 
 
+EVENT = 'an event such as {"name": "DiskFull"}, an array of them, or one a line'
+WEBHOOK = 'an Alertmanager webhook, version 4: {"alerts": [...]}'
+
+
+@pytest.mark.parametrize(
+    ("decoder", "payload", "says", "offset"),
+    [
+        ("native", b' \n{"name":"a",}',
+         f"expected {EVENT}, got malformed JSON: trailing comma in object (byte 14)", 14),
+        ("native", b'{"name":"a"', f"expected {EVENT}, got JSON that is cut short (byte 11)", 11),
+        ("native", b'{"name":"\xc3\xa4\xff"}',
+         f"expected {EVENT}, got text that is not UTF-8 (byte 11)", 11),
+        ("native", b'{"name":"' + b"\xc3\xa4" * 40_000 + b'\xc3"}',
+         f"expected {EVENT}, got text that is not UTF-8 (byte 80009)", 80_009),
+        ("native", b'{"name":"\\ud800"}',
+         f"expected {EVENT}, got half of a surrogate pair (byte 9)", 9),
+        ("native", b"[" * 100_000, f"expected {EVENT}, got JSON that is nested too deeply", None),
+        ("native", b"", f"expected {EVENT}, got nothing", 0),
+        ("native", b"1", f"expected {EVENT}, got a whole number", None),
+        ("native", b"{}", f"name: expected {EVENT}, got nothing", None),
+        ("native", b'{"name":1}', "name: expected a text, got a whole number", None),
+        ("native", b'{"name":""}', "name: expected a text of at least 1 characters, got less",
+         None),
+        ("native", b'{"name":"a","links":1}',
+         "links: expected an object or a list, got a whole number", None),
+        ("native", b'{"name":"a","status":"x"}',
+         "status: expected one of firing cleared info heartbeat change, got 'x'", None),
+        ("native", b'{"name":"a","window":{"x":1}}',
+         "window.x: expected one of starts_at, ends_at, cis, services, got another field", None),
+        ("native", b'{"name":"a","window":{}}', "window.starts_at: expected a value, got nothing",
+         None),
+        ("native", b'{"name":"a","labels":{"b":"' + b"c" * 5_000 + b'"}}',
+         "labels[...]: expected a text of at most 4096 characters, got more", None),
+        ("native", b'{"name":"a","occurred_at":"now"}', "occurred_at: expected a time such as "
+         "2026-01-05T14:00:00Z, got invalid RFC3339 encoded datetime", None),
+        ("alertmanager", b'{"alerts":[}',
+         f"expected {WEBHOOK}, got malformed JSON: invalid character (byte 11)", 11),
+        ("alertmanager", b"{}", f"alerts: expected {WEBHOOK}, got nothing", None),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_with_its_place_and_what_to_send_instead(
+    decoder: str, payload: bytes, says: str, offset: int | None
+) -> None:
+    """D41."""
+    with pytest.raises(DecodeError) as caught:
+        decode(delivery(payload, decoder))
+
+    assert (str(caught.value), caught.value.offset) == (says, offset)
+
+
 def test_a_delivery_of_too_many_events_is_refused() -> None:
     with pytest.raises(DecodeError, match="at most 10000"):
         decode(delivery([{"name": "a"}] * 10_001))

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
-from eventd.answers import Problem, not_let_in, problem, unavailable
+from eventd.answers import Problem, not_let_in, problem, unavailable, unreadable
 from eventd.clock import monotonic, wall
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
 from eventd.credentials import Credentials, Guesses
@@ -142,12 +142,12 @@ class Webhooks:
 
     async def _submit(self, delivery: Delivery) -> web.Response:
         meter, source = self._meter, delivery.source
-        unreadable: DecodeError | None = None
+        wrong: DecodeError | None = None
         rejected: tuple[tuple[int, str], ...] = ()
         try:
             decoded = self._decode(delivery)
         except DecodeError as error:
-            unreadable = error
+            wrong = error
             inputs: tuple[Input, ...] = (Refused(source, "decode", str(error)),)
             if len(delivery.payload) > MAX_UNREADABLE:
                 delivery = replace(delivery, payload=b"")
@@ -172,11 +172,8 @@ class Webhooks:
             outcome = await self._committed(future)
         except EventdError as error:
             return unavailable(str(error) or "eventd is stopping")
-        if unreadable is not None:
-            where = {"field": unreadable.field} if unreadable.field else {}
-            return problem(
-                400, "unreadable", str(unreadable), expected=unreadable.expected, **where
-            )
+        if wrong is not None:
+            return unreadable("unreadable", wrong)
         good = outcome.accepted - len(rejected)
         if rejected and not good:
             rows = [{"index": index, "error": error} for index, error in rejected]

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from eventd.admission import ACTIONS, MAX_COMMAND, Act, Silencing, command_from
-from eventd.answers import Problem, not_let_in, problem, unavailable
+from eventd.answers import Problem, not_let_in, problem, unavailable, unreadable
 from eventd.clock import monotonic, wall
 from eventd.core.labels import severity_of
 from eventd.core.model import (
@@ -312,9 +312,7 @@ class Api:
             except BadRequest as error:
                 return problem(400, "bad query", str(error), field=error.field)
             except DecodeError as error:
-                return problem(
-                    400, "bad request", str(error), field=error.field, expected=error.expected
-                )
+                return unreadable("bad request", error)
             except _Rejected as error:
                 status = 404 if error.fact.missing else 409
                 return problem(status, "cannot be applied", error.fact.error)

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from eventd.complaints import unreadable
 from eventd.core.labels import (
     canonical_ci,
     delivery_key,
@@ -39,6 +40,7 @@ CI_LABELS = ("instance", "host", "hostname", "node", "pod", "device")
 SERVICE_LABELS = ("service", "app", "application", "job")
 SUMMARIES = ("summary", "title", "message", "description")
 MAX_TIME = 64  # characters read of a time; RFC 3339 with nanoseconds has 35
+WHOLE = 'an Alertmanager webhook, version 4: {"alerts": [...]}'
 ABSENT = "0001-01-01"  # Go's zero time
 
 
@@ -97,8 +99,7 @@ def _apart(payload: bytes, rejected: list[tuple[int, str]]) -> tuple[list[tuple[
         body = _lenient.decode(payload)
         parts = elements_of(_array(body.alerts))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        quoted = payload[:80].decode("utf-8", "replace")
-        raise DecodeError("", quoted, f"an Alertmanager webhook, version 4 ({error})") from None
+        raise unreadable(error, _Lenient, payload, WHOLE) from None
     good: list[tuple[int, _Alert]] = []
     for index, raw in enumerate(parts):
         try:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from eventd.complaints import unreadable
 from eventd.core.labels import (
     canonical_ci,
     delivery_key,
@@ -37,6 +38,7 @@ from eventd.sources.decoded import (
 )
 from eventd.sources.elements import elements_of, lines_of
 
+WHOLE = 'an event such as {"name": "DiskFull"}, an array of them, or one a line'
 MAX_KEY = 255  # characters of a delivery's own key
 MAX_INT = 1 << 63
 MAX_LINKS = 16
@@ -111,7 +113,7 @@ def _read(payload: bytes) -> _Native:
     try:
         return _one.decode(payload)
     except _UNREADABLE as error:
-        raise _unreadable(payload.strip(b" \t\r\n"), error) from None
+        raise unreadable(error, _Native, payload, WHOLE) from None
 
 
 def _parsed(
@@ -119,18 +121,18 @@ def _parsed(
 ) -> list[tuple[int, _Native]]:
     stripped = payload.strip(b" \t\r\n")
     if not stripped:
-        raise DecodeError("", "nothing", "a JSON object, an array, or one object a line")
+        raise DecodeError("", "nothing", WHOLE, 0)
     if stripped.startswith(b"\xef\xbb\xbf"):
-        raise DecodeError("", "a byte order mark", "JSON in UTF-8 without one")
+        raise DecodeError("", "a byte order mark", f"{WHOLE}, without one", 0)
     if stripped.startswith(b"["):
         try:
             found = list(enumerate(_many.decode(stripped)))
         except _UNREADABLE:
-            found = _apart(_split_array(stripped), rejected)
+            found = _apart(_split_array(payload), rejected)
         return _bounded(found, len(rejected))
     if b"\n" in stripped and (b"ndjson" in content_type.encode() or _is_lines(stripped)):
         return _apart(lines_of(stripped), rejected)
-    return [(0, _read(stripped))]
+    return [(0, _read(payload))]
 
 
 def _is_lines(payload: bytes) -> bool:
@@ -144,9 +146,9 @@ def _is_lines(payload: bytes) -> bool:
 
 def _split_array(payload: bytes) -> list[bytes]:
     try:
-        return elements_of(payload)
+        return elements_of(payload.strip())
     except _UNREADABLE as error:
-        raise _unreadable(payload, error) from None
+        raise unreadable(error, list[_Native], payload, WHOLE) from None
 
 
 def _apart(parts: list[bytes], rejected: list[tuple[int, str]]) -> list[tuple[int, _Native]]:
@@ -164,12 +166,6 @@ def _bounded(found: list[tuple[int, _Native]], bad: int) -> list[tuple[int, _Nat
     if len(found) + bad > MAX_EVENTS:
         raise DecodeError("", f"{len(found) + bad} events", f"at most {MAX_EVENTS} a delivery")
     return found
-
-
-def _unreadable(payload: bytes, error: BaseException) -> DecodeError:
-    message, _, path = _sentence(error).partition(" - at `$.")
-    quoted = payload[:60].decode("utf-8", "replace")
-    return DecodeError(path.rstrip("`"), quoted, f"a native event ({message})")
 
 
 def _sentence(error: BaseException) -> str:
