@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from eventd.cli import main
 from eventd.cli.client import Client
 from tests.acceptance.daemon import PATIENCE, Daemon, get, post, until
 
+NOBODY, ME = 65534, os.geteuid()
 ROOT = Path(__file__).parents[2]
 RULE = "rules:\n  - {name: NAME, by: [service], within: 1m, group: {match: 'service!=\"\"'}}\n"
 
@@ -34,6 +38,7 @@ def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_second_instance_on_the_same_state_is_refused(tmp_path: Path) -> None:
+    """D12: the lock goes with kill -9."""
     first = Daemon(tmp_path)
     first.start()
 
@@ -42,7 +47,50 @@ def test_a_second_instance_on_the_same_state_is_refused(tmp_path: Path) -> None:
     assert second.returncode == 1
     assert "in use by another eventd" in second.stderr
     assert get(f"{first.url}/-/ready")[0] == 200
+    first.kill()
+    first.start()
     assert first.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "name", "why"),
+    [
+        (NOBODY, 0o500, "state", "Permission denied"),
+        (ME, 0o777, "state", "Operation not permitted"),
+        (ME, 0o755, "state/there/is/none", "Permission denied"),
+    ],
+    ids=["read-only", "somebody else's", "missing"],
+)
+def test_a_state_directory_that_cannot_be_used_is_told_at_once(
+    owner: int, mode: int, name: str, why: str
+) -> None:
+    """D14: with its path and the reason, and without waiting for anything."""
+    if os.geteuid():
+        pytest.skip("takes root to be somebody else")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        state = Path(folder, "state")
+        state.mkdir()
+        os.chown(state, owner, owner)
+        state.chmod(mode)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-m", "eventd", "run", "--state", Path(folder, name)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            user=NOBODY,
+            cwd=folder,
+            env={"PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert str(state) in line
+    assert why in line
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 3.0
 
 
 def test_what_was_seen_is_there_after_a_stop_and_a_kill(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,43 @@ async def test_a_torn_newest_means_the_older_one(tmp_path: Path, damage: bytes) 
     assert [position_of(path) for path in snapshot_paths(tmp_path)] == [4, 2]
     assert (tmp_path / "snapshot.bad").read_bytes() == damage
     assert wrong(tmp_path) == []
+
+
+class Bomb:
+    """Runs when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.mark,)
+
+    def frames(self) -> Iterator[bytes]:
+        """As a snapshot whose sums are right."""
+        yield pickle.dumps(self)
+
+
+@pytest.mark.parametrize("form", ["bare", "behind the magic", "in a frame"])
+async def test_a_pickle_in_the_place_of_a_snapshot_is_not_loaded(tmp_path: Path, form: str) -> None:
+    """D62: it is set aside, and the older one counts."""
+    state, bomb = tmp_path / "state", Bomb(tmp_path / "went-off")
+    pickle.loads(pickle.dumps(bomb))
+    assert bomb.mark.exists()
+    bomb.mark.unlink()
+    await lived_twice(state)
+    newest, older = snapshot_paths(state)
+    if form == "in a frame":
+        written(state, 3, bomb)  # type: ignore[arg-type] # it looks like one
+    else:
+        newest.write_bytes(MAGIC * (form != "bare") + pickle.dumps(bomb))
+
+    async with alive(state) as life:
+        assert life.recovered.start == older.name
+        assert [one.name for one in life.runtime.engine.alerts()] == ["a", "b"]
+
+    assert not bomb.mark.exists()
+    assert (state / "snapshot.bad").exists()
+    assert wrong(state) == []
 
 
 async def test_both_torn_means_the_whole_journal(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""What a supervisor is told: nothing, once anything between the loop and the disk hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.edges.store_desk import Life, alive
+
+from eventd.systemd import Notifier, feed
+
+EVERY = 0.02  # s; a unit's watchdog is fed each 15
+HUNG = 0.3  # s a part hangs
+
+
+@contextmanager
+def supervisor(folder: Path) -> Iterator[tuple[Notifier, socket.socket]]:
+    """Listens where systemd would."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(folder / "notify"))
+        listener.setblocking(False)
+        yield Notifier(str(folder / "notify")), listener
+
+
+def heard(listener: socket.socket) -> int:
+    """How often the watchdog was fed since the last time."""
+    count = 0
+    while True:
+        try:
+            count += listener.recv(100) == b"WATCHDOG=1"
+        except BlockingIOError:
+            return count
+
+
+@asynccontextmanager
+async def watched(folder: Path) -> AsyncIterator[tuple[Life, socket.socket]]:
+    """A daemon's inside that feeds it, as the daemon does."""
+    with supervisor(folder) as (notifier, listener):
+        async with alive(folder / "state") as life, asyncio.TaskGroup() as group:
+            feeder = group.create_task(feed(notifier, lambda: life.runtime.submit(()), EVERY))
+            yield life, listener
+            feeder.cancel()
+
+
+async def fed(listener: socket.socket) -> None:
+    async with asyncio.timeout(20):
+        while not heard(listener):
+            await asyncio.sleep(EVERY)
+
+
+@pytest.mark.parametrize("part", ["loop", "writer"])
+async def test_the_watchdog_is_not_fed_while_a_part_hangs(tmp_path: Path, part: str) -> None:
+    """D69: and is again afterwards."""
+    release = threading.Event()
+
+    def hold() -> None:
+        release.wait()
+
+    async with watched(tmp_path) as (life, listener):
+        await fed(listener)
+        if part == "writer":
+            life.store._writer.post(hold)
+        await asyncio.sleep(2 * EVERY)  # a probe may be on its way
+        heard(listener)
+        if part == "writer":
+            await asyncio.sleep(HUNG)
+        else:
+            time.sleep(HUNG)
+        hungry = heard(listener)
+        release.set()
+        await fed(listener)
+
+    assert hungry == 0
