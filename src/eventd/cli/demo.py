@@ -123,7 +123,7 @@ def _broker(scratch: Path, console: Console) -> Iterator[int | None]:
     folder.mkdir()
     conf = folder / "mosquitto.conf"
     conf.write_text(_BROKER.format(port=port, folder=folder, user=folder.owner()))
-    process = subprocess.Popen([binary, "-c", str(conf)], stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen([binary, "-c", str(conf)], stderr=subprocess.DEVNULL)  # noqa: S603 - our own
     try:
         yield port
     finally:
@@ -151,7 +151,7 @@ def _daemon(
     command = [sys.executable, "-m", "eventd", "run", "--config", str(path)]
     with (scratch / "eventd.log").open("wb") as log:
         # a session of its own: Ctrl-C is ours to handle, then we tell it
-        process = subprocess.Popen(command, stderr=log, start_new_session=True)  # noqa: S603
+        process = subprocess.Popen(command, stderr=log, start_new_session=True)  # noqa: S603 - our own
     try:
         yield
     finally:

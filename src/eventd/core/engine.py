@@ -467,8 +467,7 @@ class Engine:
                 case AddSilence():
                     self._add_silence(command, now, facts)
                 case EndSilence():
-                    if command.silence not in self.suppressions.silences:
-                        raise Rejected(missing=True, error=f"no silence {command.silence}")  # noqa: TRY301
+                    self._known(command.silence)
                     self._end_silence(command.silence, command.actor, now, facts)
                 case _:
                     facts += self.incident_table.command(command, now)
@@ -477,6 +476,10 @@ class Engine:
             return
         if command.key and self.table.keys.add(command.key, now, self.settings):
             facts.append(CapHit(now, "keys"))
+
+    def _known(self, silence: str) -> None:
+        if silence not in self.suppressions.silences:
+            raise Rejected(missing=True, error=f"no silence {silence}")
 
     def _add_silence(self, command: AddSilence, now: datetime, facts: list[Fact]) -> None:
         if command.ends_at <= now:
