@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import ssl
 import stat
@@ -297,11 +298,14 @@ def test_no_secret_is_to_be_seen_anywhere_and_what_is_kept_is_for_its_owner(
                 heard.append(ask(daemon, path, body={"nonsense": 1}, **shown))
     resources = ("alerts", "incidents", "audit", "rules", "silences", "openapi.json")
     heard += [ask(daemon, f"/api/v1/{name}", API) for name in resources]
+    heard += [ask(daemon, path, BEARER) for path in ("/api/v1/alerts", "/metrics")]
     heard.append(ask(daemon, "/metrics", METRICS))
     process = [Path(f"/proc/{daemon.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
     modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in daemon.state.iterdir()}
 
     assert {status for status, _ in heard} >= {200, 202, 400, 401, 404, 429}
+    refused = re.findall(r'refused_total{reason="(?:un|guess)\w+",source="(\w+)"}', heard[-1][1])
+    assert set(refused) == {"api", "metrics", "bearer", "basic", "standard", "github", "other"}
     assert daemon.stop() == 0
 
     modes |= {one.name: stat.S_IMODE(one.stat().st_mode) for one in daemon.state.iterdir()}

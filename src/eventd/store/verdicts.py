@@ -27,6 +27,9 @@ Replayed = Callable[
 ]
 
 
+SHOWN = 5  # offenders
+
+
 class Verdict(Struct, frozen=True):
     """One invariant of RELIABILITY and whether it holds."""
 
@@ -141,5 +144,6 @@ def _same(told: list[bytes], kept: list[bytes]) -> bool:
 
 
 def _verdict(invariant: str, says: str, wrong: list[str], good: str) -> Verdict:
-    shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")  # noqa: PLR2004
+    more = len(wrong) - SHOWN
+    shown = "; ".join(wrong[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
     return Verdict(invariant, says, not wrong, shown if wrong else good)

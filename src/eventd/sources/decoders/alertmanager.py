@@ -52,20 +52,20 @@ class _Alert(Struct, gc=False):
     labels: dict[LabelName, LabelValue]
     annotations: dict[str, str] = {}
     startsAt: str = ""  # noqa: N815 - the sender's names
-    endsAt: str = ""  # noqa: N815
-    generatorURL: str = ""  # noqa: N815
+    endsAt: str = ""  # noqa: N815 - as above
+    generatorURL: str = ""  # noqa: N815 - as above
     fingerprint: str = ""
 
 
 class _Webhook(Struct, gc=False):
     alerts: list[_Alert]
     version: str = "4"
-    truncatedAlerts: Count = 0  # noqa: N815
+    truncatedAlerts: Count = 0  # noqa: N815 - the sender's name
 
 
 class _Lenient(Struct, gc=False):
     alerts: msgspec.Raw
-    truncatedAlerts: Count = 0  # noqa: N815
+    truncatedAlerts: Count = 0  # noqa: N815 - the sender's name
 
 
 _whole = msgspec.json.Decoder(_Webhook)
