@@ -57,11 +57,26 @@ async def _one_incident(state: Path) -> None:
         await life.submit(at(1), event("a"))
 
 
-def _back_to_schema_1(state: Path) -> None:
-    """Undo what followed schema/001.sql: what a daemon of that age would have left."""
+async def test_a_store_without_an_audit_is_checked_as_it_is(tmp_path: Path) -> None:
+    await _one_incident(tmp_path)
+    _back_to_schema_2(tmp_path)
+
+    assert wrong(tmp_path) == []
+
+
+def _back_to_schema_2(state: Path) -> None:
+    """Undo schema/003.sql: what a daemon of that age would have left."""
     with closing(sqlite3.connect(state / DATABASE)) as db:
         db.executescript(
-            "DROP TABLE audit; DELETE FROM meta WHERE key = 'audited_from';"
+            "DROP TABLE audit; DELETE FROM meta WHERE key = 'audited_from';PRAGMA user_version = 2;"
+        )
+
+
+def _back_to_schema_1(state: Path) -> None:
+    """And schema/002.sql."""
+    _back_to_schema_2(state)
+    with closing(sqlite3.connect(state / DATABASE)) as db:
+        db.executescript(
             "DROP TABLE ledger_of; DROP TABLE ledger_filed;"
             "CREATE INDEX ledger_by_incident ON ledger (incident, id);"
             "PRAGMA user_version = 1;"

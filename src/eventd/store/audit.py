@@ -25,6 +25,7 @@ from eventd.store.queries import QUERIES
 from eventd.store.rows import decode_entries, decode_inputs, moment
 
 HOUR = timedelta(hours=1)  # the grain in which delivery keys are forgotten
+ACTS = "who did what is written down once"
 Finding = tuple[str, list[str], str]  # sentence, what is wrong, figures
 
 # What may follow what in a timeline. Closed is final.
@@ -233,13 +234,15 @@ def _alerts(audit: Audit) -> Finding:
 
 def acts(audit: Audit) -> Finding:
     """Who did what: one row of the audit each."""
-    [(since,)] = audit.reader.db.execute(QUERIES["audited_from"])
-    since = max(since, audit.base)
+    begun = audit.reader.db.execute(QUERIES["audited_from"]).fetchone()
+    if begun is None:
+        return ACTS, [], "an older eventd wrote this store, and no audit"
+    since = max(begun[0], audit.base)
     told = [row for row in audit.told.rows.audit if row[0] >= since]
     rows = audit.reader.db.execute(QUERIES["audit_from"], (since,)).fetchall()
     differs = (Counter(told) - Counter(rows)) + (Counter(rows) - Counter(told))
     wrong = sorted(f"row {seq!r}" for seq, *_ in differs)
-    return "who did what is written down once", wrong, f"{len(rows)} acts"
+    return ACTS, wrong, f"{len(rows)} acts"
 
 
 def _ahead(row: Alert, alert: Alert) -> bool:
