@@ -67,8 +67,11 @@ shared = _Texts().__getitem__  # the same text, stored once
 
 
 def shared_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """The same labels, their texts stored once: alerts share most of theirs."""
-    return dict(zip(map(shared, labels), map(shared, labels.values()), strict=True))
+    """The same labels, their values stored once: alerts share most of theirs.
+
+    Their names are read with msgspec, which keeps those of up to 32 characters itself.
+    """
+    return dict(zip(labels, map(shared, labels.values()), strict=True))
 
 
 def severity_of(word: str) -> Severity | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from eventd.core.model import Event
+from eventd.errors import DecodeError
 
 MAX_EVENTS = 10_000  # a delivery; RELIABILITY §6
 MAX_LABELS = 64
@@ -17,8 +19,9 @@ KEY_HEADERS = ("idempotency-key", "webhook-id", "x-github-delivery")
 MISSED_REPEATS = 2.5  # intervals without a repeat before a promise is broken: two may be lost
 
 
-LabelName = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 LabelValue = Annotated[str, Meta(max_length=MAX_VALUE)]
+# The type has no limits for names: msgspec keeps plain ones in a cache, and stores them once.
+Labels = dict[str, LabelValue]
 
 
 class Decoded(Struct, frozen=True, gc=False):
@@ -27,3 +30,14 @@ class Decoded(Struct, frozen=True, gc=False):
     events: tuple[Event, ...]
     rejected: tuple[tuple[int, str], ...] = ()
     truncated: int = 0  # alerts the sender left out and said so
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raise DecodeError where there are too many, or one of their names is empty or too long."""
+    if len(labels) > MAX_LABELS:
+        raise DecodeError("labels", str(len(labels)), f"at most {MAX_LABELS} labels")
+    # what is short enough all together need not be looked at one by one
+    if "" in labels or len("".join(labels)) > MAX_NAME:
+        for name in labels:
+            if not 1 <= len(name) <= MAX_NAME:
+                raise DecodeError("labels", name, f"a name of 1 to {MAX_NAME} characters")

@@ -26,12 +26,11 @@ from eventd.core.model import Delivery, Event, Severity, Status
 from eventd.errors import DecodeError
 from eventd.sources.decoded import (
     MAX_EVENTS,
-    MAX_LABELS,
     MAX_VALUE,
     MISSED_REPEATS,
     Decoded,
-    LabelName,
-    LabelValue,
+    Labels,
+    check_labels,
 )
 from eventd.sources.elements import elements_of
 
@@ -49,7 +48,7 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 class _Alert(Struct, gc=False):
     status: Literal["firing", "resolved"]
-    labels: dict[LabelName, LabelValue]
+    labels: Labels
     annotations: dict[str, str] = {}
     startsAt: str = ""  # noqa: N815 - the sender's names
     endsAt: str = ""  # noqa: N815 - as above
@@ -121,8 +120,7 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
     name = labels.pop("alertname", "")
     if not name:
         raise DecodeError("labels.alertname", "nothing", "the alert's name")
-    if len(labels) > MAX_LABELS:
-        raise DecodeError("labels", str(len(labels)), f"at most {MAX_LABELS} labels")
+    check_labels(labels)
     word = labels.pop("severity", "")
     source = delivery.source
     ci = ""

@@ -29,12 +29,11 @@ from eventd.errors import DecodeError
 from eventd.sources.decoded import (
     KEY_HEADERS,
     MAX_EVENTS,
-    MAX_LABELS,
     MAX_VALUE,
     MISSED_REPEATS,
     Decoded,
-    LabelName,
-    LabelValue,
+    Labels,
+    check_labels,
 )
 from eventd.sources.elements import elements_of, lines_of
 
@@ -63,7 +62,7 @@ class _Native(Struct, forbid_unknown_fields=True):
     ci: Short = ""
     service: Short = ""
     value: float | int | None = None
-    labels: dict[LabelName, LabelValue] = {}
+    labels: Labels = {}
     occurred_at: datetime | None = None
     id: Short = ""
     fingerprint: Short = ""
@@ -194,8 +193,7 @@ def _event(
         source = one.source or source
     elif one.source:
         labels["origin"] = one.source
-    if len(labels) > MAX_LABELS:
-        raise DecodeError("labels", str(len(labels)), f"at most {MAX_LABELS}")
+    check_labels(labels)
     ci = canonical_ci(one.ci) if one.ci else ""
     if one.fingerprint:
         fingerprint = fingerprint_from_id(source, one.fingerprint)
