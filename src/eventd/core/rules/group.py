@@ -17,8 +17,11 @@ class Spec(Kind, frozen=True, forbid_unknown_fields=True):
     """Nothing but what to match."""
 
 
+MAX_REASONS = 4_096  # made before and kept, so that a group's alerts share one
+
+
 class State:
-    """Remembers nothing: the incident table knows the session."""
+    """Remembers nothing that counts: the incident table knows the session."""
 
     repeats = False
     dropped = 0
@@ -27,6 +30,7 @@ class State:
         """`max_groups` is for kinds that remember."""
         self.rule, self.max_groups = rule, max_groups
         self._grouping = Grouping(rule.by)
+        self._reasons: dict[tuple[str, ...], Grouped] = {}
 
     def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
         """Holds at once."""
@@ -34,8 +38,12 @@ class State:
         values = self._grouping.of(alert)
         if values is None:
             return ()
-        group = self._grouping.named(values)
-        return (Finding(rule, group, (alert.fingerprint,), Grouped(rule.name, group)),)
+        because = self._reasons.get(values)
+        if because is None:
+            if len(self._reasons) >= MAX_REASONS:
+                self._reasons.clear()
+            because = self._reasons[values] = Grouped(rule.name, self._grouping.named(values))
+        return (Finding(rule, because.group, (alert.fingerprint,), because),)
 
     def dump(self) -> list[object]:
         """Nothing."""

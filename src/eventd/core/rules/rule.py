@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
+from itertools import repeat
+from operator import call
 from typing import Annotated, Protocol, TypeVar
 
 import msgspec
@@ -140,7 +142,7 @@ class Grouping:
 
     def of(self, alert: Alert) -> tuple[str, ...] | None:
         """The alert's values; None where it lacks one of them."""
-        values = tuple([read(alert) for read in self._readers])
+        values = tuple(map(call, self._readers, repeat(alert)))
         return values if all(values) else None
 
     def named(self, values: tuple[str, ...]) -> dict[str, str]:
