@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import copy
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from eventd.core.dedup import AlertTable, Record
 from eventd.core.incidents import IncidentRecord, IncidentTable
@@ -72,7 +72,7 @@ class State:
                 "rule_states": [
                     (name, row) for name, state in self.rules.states.items() for row in state.dump()
                 ],
-                "alerts": list(map(copy, self.table.records.values())),
+                "alerts": list(map(structs.replace, self.table.records.values())),
                 "cleared": list(self.table.cleared),
                 "keys": self.table.keys.dump(),
                 "incidents": [_copied(record) for record in self.incidents.records.values()],
