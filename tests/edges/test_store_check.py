@@ -41,13 +41,14 @@ def tamper(state: Path, sql: str, *values: object) -> None:
         db.execute(sql, values)
 
 
-def change(state: Path, table: str, decode: Callable[[bytes], Struct], **fields: object) -> None:
-    """Change a field of the first value of a table."""
-    ((body,),) = query(state, f"SELECT body FROM {table} ORDER BY rowid LIMIT 1")
+def change(
+    state: Path, table: str, where: str, decode: Callable[[bytes], Struct], **fields: object
+) -> None:
+    """Change a field of the value in the row that `where` names."""
+    ((body,),) = query(state, f"SELECT body FROM {table} WHERE {where}")
     assert isinstance(body, bytes)
     value = structs.replace(decode(body), **fields)
-    first = f"(SELECT MIN(rowid) FROM {table})"
-    tamper(state, f"UPDATE {table} SET body = ? WHERE rowid = {first}", encode(value))
+    tamper(state, f"UPDATE {table} SET body = ? WHERE {where}", encode(value))
 
 
 async def test_a_good_store_has_every_promise_kept_and_figures_beside(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ async def test_an_acknowledged_event_that_is_missing_is_named(tmp_path: Path) ->
 
 async def test_incidents_are_compared_as_a_whole(tmp_path: Path) -> None:
     state = await lived(tmp_path)
-    change(state, "incident", decode_incident, firing=7)
+    change(state, "incident", "id = 'INC-000001'", decode_incident, firing=7)
 
     assert [(one.says, one.detail) for one in wrong(state)] == [
         ("incidents are what the replay says", "INC-000001: differs"),
@@ -124,10 +125,10 @@ async def test_an_alert_row_may_lag_but_not_lead(tmp_path: Path) -> None:
     async with alive(state):
         pass
     assert query(state, "SELECT COUNT(*) FROM alert") == [(3,)]
-    change(state, "alert", decode_alert, count=0)
+    change(state, "alert", "name = 'a'", decode_alert, count=0)
     assert wrong(state) == []
 
-    change(state, "alert", decode_alert, count=2)
+    change(state, "alert", "name = 'a'", decode_alert, count=2)
 
     (broken,) = wrong(state)
     assert broken.detail == f"{event('a').fingerprint}: is ahead of the replay"

@@ -150,7 +150,7 @@ class JournalReader:
     # -- the tables, for rebuilding the engine and for `check` ---------------------------------
 
     def alerts(self) -> Iterator[Alert]:
-        """Every alert row, the longest known first."""
+        """Every alert row, the longest known first, to about a second."""
         return (decode_alert(body) for (body,) in self.db.execute(QUERIES["all_alerts"]))
 
     def incidents(self) -> Iterator[Incident]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 import msgspec
 from msgspec import structs
@@ -159,10 +160,15 @@ class Tables:
             self._ledger_filed = self._ledger_end
 
     def _put_alerts(self, alerts: Sequence[Alert], forgotten: Sequence[str]) -> None:
-        """Forgotten ones first: an alert may have fired again since."""
+        """Forgotten ones first: an alert may have fired again since.
+
+        The rest by fingerprint: SQLite finds its place in the index twice as fast in order.
+        """
         if forgotten:
             self.db.execute(QUERIES["forget_alerts"], (json_array(forgotten),))
-        insert(self.db, "put_alert", [alert_row(alert) for alert in alerts])
+        rows = [alert_row(alert) for alert in alerts]
+        rows.sort(key=itemgetter(0))
+        insert(self.db, "put_alert", rows)
 
     def _add_quarantine(self, poison: Quarantined, seq: int | None) -> None:
         item, delivery = poison.input, poison.delivery
