@@ -126,8 +126,9 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
     ci = ""
     for label in CI_LABELS:
         if label in labels:
-            ci = canonical_ci(labels[label])
-            if labels[label] == ci:
+            named = labels[label]
+            ci = canonical_ci(named)
+            if named == ci:
                 del labels[label]
             break
     service = ""
@@ -141,12 +142,7 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
         if label in annotations:
             summary = annotations[label][:MAX_VALUE]
             break
-    generator, runbook = alert.generatorURL, annotations.get("runbook_url", "")
-    # a link cut short leads nowhere, so a long one is left out
-    links = _links(
-        generator if len(generator) <= MAX_VALUE else "",
-        runbook if len(runbook) <= MAX_VALUE else "",
-    )
+    runbook = annotations.get("runbook_url", "")
     firing = alert.status == "firing"
     own = alert.fingerprint
     if own:
@@ -167,7 +163,7 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
         service=service,
         summary=summary,
         labels=labels,
-        links=links,
+        links=_links(alert.generatorURL[: MAX_VALUE + 1], runbook[: MAX_VALUE + 1]),
         expires_at=ends_at if firing else None,
         repeats_within=delivery.repeats_every * MISSED_REPEATS,
         quiet_for=delivery.quiet_for,
@@ -183,8 +179,11 @@ def _severity(word: str) -> Severity:
 
 @lru_cache(maxsize=1_024)
 def _links(generator: str, runbook: str) -> tuple[str, ...]:
-    """Those there are: all alerts of one rule share them."""
-    return tuple(link for link in (generator, runbook) if link)
+    """Those there are: all alerts of one rule share them.
+
+    A link cut short leads nowhere, so a long one is left out.
+    """
+    return tuple(link for link in (generator, runbook) if 0 < len(link) <= MAX_VALUE)
 
 
 @lru_cache(maxsize=16_384)
