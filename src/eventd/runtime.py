@@ -328,15 +328,16 @@ class Runtime:
         """
         dirty, seen, counted = self._dirty, self._seen, self._counted
         for fact in facts:
-            if type(fact) is AlertRepeated:  # by far the most
+            # the kinds a storm is made of come first, by type: `isinstance` is a call
+            if type(fact) is AlertRepeated:
                 dirty[fact.fingerprint] = None
-            elif isinstance(fact, EventDuplicate):
+            elif type(fact) is EventDuplicate:
                 seen[fact.fingerprint] = None
-            elif isinstance(fact, (AlertJoined, AlertCleared)):
+            elif type(fact) is AlertFired:
+                dirty[fact.alert.fingerprint] = None
+            elif type(fact) is AlertJoined or type(fact) is AlertCleared:
                 dirty[fact.fingerprint] = None
                 counted[fact.incident] = None
-            elif isinstance(fact, AlertFired):
-                dirty[fact.alert.fingerprint] = None
             elif isinstance(fact, _OF_ALERTS):
                 dirty[fact.fingerprint] = None
             elif isinstance(fact, IncidentOpened):

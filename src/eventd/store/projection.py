@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from eventd.core.model import (
@@ -91,7 +92,7 @@ class Projection:
     def __init__(self) -> None:
         """No rows."""
         self.timeline: list[tuple[str, int, int, str, str, bytes]] = []
-        self.ledger: dict[str, list[tuple[int, Fact]]] = {}
+        self.ledger: defaultdict[str, list[tuple[int, Fact]]] = defaultdict(list)
         self.silences: list[SqlRow] = []
         self.ended_silences: list[SqlRow] = []
         self.maintenance: list[SqlRow] = []
@@ -100,19 +101,19 @@ class Projection:
 
     def add(self, seq: int, facts: Iterable[Fact]) -> None:
         """Take up one step. Most facts of a busy daemon (repeats) mean nothing here."""
+        ledger = self.ledger
         for fact in facts:
-            kind = type(fact)
-            if kind in _PROJECTED:
+            if type(fact) is AlertJoined:  # most of the rest
+                ledger[fact.incident].append((seq, fact))
+            elif type(fact) in _TAKEN_UP:
                 self._add(seq, fact)
-            if kind in _ACTS and getattr(fact, "actor", True):  # "" is eventd itself
-                self.audit.append((seq, micros(fact.at), encode(fact)))
+                if type(fact) in _ACTS and getattr(fact, "actor", True):  # "" is eventd itself
+                    self.audit.append((seq, micros(fact.at), encode(fact)))
 
     def _add(self, seq: int, fact: Fact) -> None:
         match fact:
-            case AlertJoined():
-                self.ledger.setdefault(fact.incident, []).append((seq, fact))
             case AlertSuppressed() | AlertUnsuppressed() | AlertUnmatched():
-                self.ledger.setdefault(NOWHERE, []).append((seq, fact))
+                self.ledger[NOWHERE].append((seq, fact))
             case IncidentOpened():
                 self._happened(seq, fact.incident.id, fact, "")
             case IncidentUpdated() | FindingNoted():
