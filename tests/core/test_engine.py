@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -55,7 +55,7 @@ from eventd.core.snapshot import Restored, Snapshot
 class Raising(group.State):
     """A rule that raises when it is asked about an alert of the ci "bad"."""
 
-    def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
+    def observe(self, seen: Seen, now: datetime) -> tuple[Finding, ...]:
         if seen.alert.ci == "bad":
             raise ZeroDivisionError("bad")
         return super().observe(seen, now)

@@ -368,17 +368,17 @@ class Engine:
         now: datetime,
         facts: list[Fact],
     ) -> None:
+        fresh = seen.transition is Transition.FIRED
         for state in states:
             dropped = state.dropped
             try:
-                findings = tuple(state.observe(seen, now))
+                findings = state.observe(seen, now)
             except Exception as error:  # noqa: BLE001 - such a rule is switched off, others go on
                 self.rules.switch_off(state, repr(error))
                 facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
                 continue
             if state.dropped != dropped:
                 facts.append(CapHit(now, "groups"))
-            fresh = seen.transition is Transition.FIRED
             for finding in findings:
                 if len(finding.alerts) > 1 or record.incident or record.suppressed_by:
                     self._take(finding, seen.alert, now, facts, fresh=fresh)

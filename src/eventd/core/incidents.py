@@ -159,10 +159,14 @@ class IncidentTable:
         """
         key = (finding.rule.name, tuple(finding.group.values()))
         record = self.records.get(self._open.get(key, ""))
-        if record is not None and record.state is IncidentState.RESOLVED and not fresh:
-            self._close(record, now)
-            facts.append(IncidentClosed(now, record.id, EndReason.SUPERSEDED))
-            record = None
+        if record is not None and record.state is IncidentState.RESOLVED:
+            if fresh:
+                self._reopen(record, now)
+                facts.append(IncidentReopened(now, record.id, EndReason.FIRED))
+            else:
+                self._close(record, now)
+                facts.append(IncidentClosed(now, record.id, EndReason.SUPERSEDED))
+                record = None
         if record is None:
             record = self._new(finding, alert, now, settings)
             self._open[key] = record.id
@@ -171,9 +175,6 @@ class IncidentTable:
             self._judge(record, alert)
             facts.append(IncidentOpened(now, record.value(), finding.because))
         else:
-            if record.state is IncidentState.RESOLVED:
-                self._reopen(record, now)
-                facts.append(IncidentReopened(now, record.id, EndReason.FIRED))
             self._admit(record, alert, now)
             if (why := self._judge(record, alert)) is not None:
                 facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))

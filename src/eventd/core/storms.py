@@ -57,7 +57,8 @@ class Storms:
 
     def count(self, alert: Alert, now: datetime, limit: int) -> Storm | None:
         """Take a new alert into account; the storm it belongs to, if there is one."""
-        self._turn(now)
+        if now >= self._slice_ends:
+            self._turn(now)
         source = alert.source
         lately = self._lately.get(source)
         if lately is None:
@@ -75,7 +76,8 @@ class Storms:
 
     def check(self, source: str, now: datetime, limit: int) -> tuple[Storm, bool]:
         """The source's storm, and whether it is over. Raises KeyError where there is none."""
-        self._turn(now)
+        if now >= self._slice_ends:
+            self._turn(now)
         storm = self._storms[source]
         over = sum(self._lately.get(source, ())) * 2 < limit
         if over:
@@ -101,9 +103,7 @@ class Storms:
                 self._begin(slices[0])
 
     def _turn(self, now: datetime) -> None:
-        """Begin another slice when it is time; who said nothing for a minute is forgotten."""
-        if now < self._slice_ends:
-            return
+        """Begin another slice; who said nothing for a minute is forgotten."""
         before = self._slice
         self._begin(int(now.timestamp()) // SLICE)
         passed = min(self._slice - before, SLICES)

@@ -6,7 +6,6 @@ fires in that time joins the same incident.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from eventd.core.model import Grouped
@@ -32,7 +31,7 @@ class State:
         self._grouping = Grouping(rule.by)
         self._reasons: dict[tuple[str, ...], Grouped] = {}
 
-    def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
+    def observe(self, seen: Seen, now: datetime) -> tuple[Finding, ...]:
         """Holds at once."""
         rule, alert = self.rule, seen.alert
         values = self._grouping.of(alert)

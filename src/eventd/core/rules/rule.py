@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from itertools import repeat
@@ -116,7 +115,7 @@ class RuleState(Protocol):
         """Nothing seen yet; at most `max_groups` groups are remembered."""
         ...
 
-    def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
+    def observe(self, seen: Seen, now: datetime) -> tuple[Finding, ...]:
         """Whether the rule holds now. Asked only for alerts its selectors match.
 
         Asked about repeats only where `repeats` says so.

@@ -7,7 +7,6 @@ window is half-open: what was seen exactly `within` ago no longer counts.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -68,7 +67,7 @@ class State:
         self._groups: OrderedDict[Group, _Once | _Sightings] = OrderedDict()
         self._empty_at: datetime | None = None  # no group's window is empty before then
 
-    def observe(self, seen: Seen, now: datetime) -> Iterable[Finding]:
+    def observe(self, seen: Seen, now: datetime) -> tuple[Finding, ...]:
         """Holds for all in the window when the count is reached, then for each that keeps it so."""
         if seen.transition is Transition.CHANGED and not self.repeats:
             return ()
@@ -104,7 +103,7 @@ class State:
 
     def _again(
         self, key: Group, group: _Sightings, fingerprint: str, now: datetime
-    ) -> Iterable[Finding]:
+    ) -> tuple[Finding, ...]:
         self._see(group, now, fingerprint)
         self._shorten(group, now)
         if len(group.seen) < self._count:
