@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.builders import TICK, Feed, at, clear, engine_after, event, facts_of, group_rule, last
+from tests.builders import (
+    TICK,
+    Feed,
+    alert,
+    at,
+    clear,
+    engine_after,
+    event,
+    facts_of,
+    group_rule,
+    last,
+    rule,
+)
 
 from eventd.core.model import (
     AlertFired,
@@ -16,6 +28,8 @@ from eventd.core.model import (
     IncidentUpdated,
     Severity,
 )
+from eventd.core.rules.group import MAX_REASONS, State
+from eventd.core.rules.rule import Seen, Transition
 
 BECAUSE = Grouped("by-service", {"service": "shop"})
 
@@ -126,3 +140,15 @@ def test_a_reopened_incident_is_judged_anew() -> None:
         IncidentUpdated,
         AlertJoined,
     ]
+
+
+def test_alerts_of_a_group_share_its_reason_within_a_bound() -> None:
+    state = State(rule(group_rule()), 1)
+    first, again = (state.observe(Seen(alert(), Transition.FIRED), at(0))[0] for _ in range(2))
+
+    assert first.because is again.because
+    for n in range(MAX_REASONS):
+        state.observe(Seen(alert(service=f"s{n}"), Transition.FIRED), at(0))
+    (anew,) = state.observe(Seen(alert(), Transition.FIRED), at(0))
+    assert anew.because == first.because
+    assert anew.because is not first.because

@@ -76,8 +76,7 @@ class Storms:
 
     def check(self, source: str, now: datetime, limit: int) -> tuple[Storm, bool]:
         """The source's storm, and whether it is over. Raises KeyError where there is none."""
-        if now >= self._slice_ends:
-            self._turn(now)
+        self._turn(now)
         storm = self._storms[source]
         over = sum(self._lately.get(source, ())) * 2 < limit
         if over:
@@ -103,7 +102,7 @@ class Storms:
                 self._begin(slices[0])
 
     def _turn(self, now: datetime) -> None:
-        """Begin another slice; who said nothing for a minute is forgotten."""
+        """Begin the slice of `now`; who said nothing for a minute is forgotten."""
         before = self._slice
         self._begin(int(now.timestamp()) // SLICE)
         passed = min(self._slice - before, SLICES)
