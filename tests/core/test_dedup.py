@@ -274,6 +274,26 @@ def test_a_source_without_times_is_not_late_after_a_clock_that_ran_ahead() -> No
     assert isinstance(last(feed)[0], AlertFired)
 
 
+def test_a_clear_is_not_late_by_the_time_at_which_its_firing_came_in() -> None:
+    feed: Feed = [
+        (at(0), event()),
+        (at(30), event()),
+        (at(60), clear(occurred_at=at(-3_600))),
+    ]
+
+    assert last(feed) == [AlertCleared(at(60), DISK, 1, ClearReason.SENT)]
+
+
+def test_a_source_that_now_and_then_gives_no_time_is_held_to_those_it_gave() -> None:
+    feed: Feed = [
+        (at(0), event(occurred_at=at(0))),
+        (at(20), clear()),
+        (at(60), event(occurred_at=at(-10), payload="late")),
+    ]
+
+    assert last(feed) == [AlertRepeated(at(60), DISK, 1, late=True)]
+
+
 def test_an_alert_never_starts_in_the_future() -> None:
     engine = engine_after([(at(0), event(occurred_at=at(200))), (at(1), clear())])
 

@@ -45,7 +45,7 @@ class Record(Struct, gc=False, array_like=True):
     links: tuple[str, ...]
     started_at: datetime
     last_seen_at: datetime
-    said_at: datetime  # the source's time of the newest event that was believed
+    said_at: datetime | None = None  # the newest time its source has given; None: it gave none
     cleared_at: datetime | None = None
     count: int = 0
     episode: int = 0
@@ -171,19 +171,23 @@ class AlertTable:
         )
 
     def apply(self, event: Event, record: Record, now: datetime, settings: Settings) -> Outcome:
-        """Move a known alert by an event that is no duplicate."""
+        """Move a known alert by an event that is no duplicate.
+
+        It is late where its source has given a later time already. The engine's time says nothing
+        about that: a source's clock may be behind it, and either may have been set.
+        """
         said = said_at(event, now, settings)
-        late = said is not None and said < record.said_at
-        said = max(record.said_at, said or now)
+        late = said is not None and record.said_at is not None and said < record.said_at
+        if said is not None and not late:
+            record.said_at = said
         firing = event.status is Status.FIRING
         if not event.strong:
             record.weak_key, record.weak_at = event.key, now
-        record.said_at = said
         if late or firing is (record.status is Status.FIRING):
             return self._repeat(event, record, now, late=late)
         record.last_seen_at = now
         if firing:
-            self._fire(event, record, now, said)
+            self._fire(event, record, now, said or now)
             return Outcome.FIRED
         self.clear(record, now)
         return Outcome.CLEARED
@@ -193,7 +197,7 @@ class AlertTable:
 
         A clear is kept so that its late firing is known.
         """
-        said = said_at(event, now, settings) or now
+        said = said_at(event, now, settings)
         firing = event.status is Status.FIRING
         record = Record(
             event.fingerprint,
@@ -206,7 +210,7 @@ class AlertTable:
             event.severity,
             shared_labels(event.labels),
             event.links,
-            min(said, now) if firing else now,
+            min(said or now, now) if firing else now,
             now,
             said,
             None if firing else now,

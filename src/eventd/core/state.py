@@ -134,7 +134,8 @@ class State:
     ) -> State:
         """The last resort: from the tables, when no snapshot is good.
 
-        Lost are delivery keys, promises to repeat, and what rules were counting. `incidents` are
+        Lost are delivery keys, promises to repeat, the times sources gave, and what rules were
+        counting. `incidents` are
         those not closed; `members` pairs (incident, fingerprint).
         """
         state = cls()
@@ -188,7 +189,6 @@ def _record_of(alert: Alert) -> Record:
         links=alert.links,
         started_at=alert.started_at,
         last_seen_at=alert.last_seen_at,
-        said_at=alert.started_at,
         cleared_at=alert.cleared_at,
         count=alert.count,
         episode=alert.episode,
