@@ -181,6 +181,73 @@ def test_what_the_broker_sends_again_for_the_first_time_is_new() -> None:
     assert last([(at(0), event()), (at(60), again)]) == REPEATED
 
 
+def test_what_the_broker_sends_again_ends_as_it_ended_where_some_of_it_has_no_key() -> None:
+    first, second = event(payload="a"), event(payload="b")
+    for stream in ([first, second, clear(id="c")], [clear(payload="a"), clear(), event(id="c")]):
+        again = [replace(one, arrival=Arrival.REDELIVERED) for one in stream]
+
+        engine = engine_after([(at(n), one) for n, one in enumerate([*stream, *again])])
+
+        assert engine.table.records[DISK].status is stream[-1].status
+
+
+def test_what_the_broker_sends_thrice_ends_as_it_ended() -> None:
+    gone = clear(id="c", arrival=Arrival.REDELIVERED)
+    kept = event(arrival=Arrival.REDELIVERED)  # lost, the first time
+    feed: Feed = [(at(0), gone), (at(1), gone), (at(1), kept), (at(2), gone), (at(2), kept)]
+
+    assert engine_after(feed).alert(DISK).status is Status.FIRING
+
+
+def test_what_the_broker_sends_of_a_forgotten_alert_ends_as_it_ended() -> None:
+    stream = [event(), clear(id="c")]
+    again = [replace(one, arrival=Arrival.REDELIVERED) for one in stream]
+    feed: Feed = [(at(0), one) for one in stream]
+
+    engine = engine_after([*feed, *((at(25 * HOUR), one) for one in again)])
+
+    assert engine.alert(DISK).status is Status.CLEARED
+
+
+def test_a_key_seen_before_moves_nothing_once_the_broker_sends_what_is_new() -> None:
+    again = clear(id="c", arrival=Arrival.REDELIVERED)
+    feed: Feed = [
+        (at(0), again),
+        (at(1), event(payload="a", arrival=Arrival.REDELIVERED)),
+        (at(2), event(payload="b")),
+    ]
+
+    assert last([*feed, (at(60), again)]) == DUPLICATE
+
+
+def test_what_speaks_of_no_alert_moves_none_however_often_it_is_sent() -> None:
+    note = event(status=Status.INFO, id="i")
+    again = [replace(one, arrival=Arrival.REDELIVERED) for one in (event(payload="a"), note)]
+
+    assert last([(at(0), note), (at(1), event()), (at(1), again[0]), (at(60), again[1])]) == (
+        DUPLICATE
+    )
+
+
+def test_a_duplicate_that_moves_its_alert_is_one_all_the_same_and_not_counted() -> None:
+    worse = event(id="c", severity=Severity.CRITICAL)
+    stream = [event(payload="a"), event(payload="b"), worse, clear(id="d")]
+    again = [replace(one, arrival=Arrival.REDELIVERED) for one in stream]
+    engine = engine_after([(at(0), one) for one in (*stream, *again[:2])])
+    count = engine.alert(DISK).count
+
+    facts = run(engine, [(at(60), again[2]), (at(60), again[3]), (at(60), again[3])])
+
+    assert facts == [
+        AlertChanged(at(60), DISK, 2, Severity.MAJOR, Severity.CRITICAL),
+        EventDuplicate(at(60), DISK),
+        AlertCleared(at(60), DISK, 2, ClearReason.SENT),
+        EventDuplicate(at(60), DISK),
+        EventDuplicate(at(60), DISK),
+    ]
+    assert engine.alert(DISK).count == count
+
+
 def test_a_retained_message_that_says_what_is_known_is_a_duplicate() -> None:
     kept = event(payload="other bytes", arrival=Arrival.RETAINED)
 

@@ -18,6 +18,7 @@ from eventd.core.model import Alert, Arrival, Event, Settings, Severity, Status
 HOUR = 3600  # s
 KEY_BYTES = 16
 KEYS_A_ROW = 1_000  # of the snapshot
+OF_ALERTS = frozenset({Status.FIRING, Status.CLEARED})
 
 
 class Outcome(Enum):
@@ -55,6 +56,7 @@ class Record(Struct, gc=False, array_like=True):
     weak_key: bytes = b""  # of the latest event
     weak_at: datetime | None = None
     occurrence: bool = False  # clears itself when quiet
+    doubted: bool = False  # moved by what the broker sent again, nobody knows whether anew
 
     def value(self) -> Alert:
         """The alert as a value."""
@@ -141,6 +143,10 @@ class AlertTable:
 
     Invariants: a fingerprint stands here once; `cleared` holds exactly the cleared ones, the
     longest cleared first; said_at never goes back.
+
+    What the broker sends again comes in order. Once a weak key of it was not recognised, its
+    alert is in doubt: what follows moves it too, duplicates among it. The last one decides, as it
+    did the first time.
     """
 
     def __init__(self) -> None:
@@ -181,8 +187,11 @@ class AlertTable:
         if said is not None and not late:
             record.said_at = said
         firing = event.status is Status.FIRING
+        again = event.arrival is Arrival.REDELIVERED
         if not event.strong:
-            record.weak_key, record.weak_at = event.key, now
+            record.weak_key, record.weak_at, record.doubted = event.key, now, again
+        elif record.doubted:
+            record.weak_key, record.doubted = b"", again
         if late or firing is (record.status is Status.FIRING):
             return self._repeat(event, record, now, late=late)
         record.last_seen_at = now
@@ -191,6 +200,24 @@ class AlertTable:
             return Outcome.FIRED
         self.clear(record, now)
         return Outcome.CLEARED
+
+    @staticmethod
+    def sets_right(event: Event, record: Record) -> bool:
+        """Whether a duplicate says something else of an alert in doubt."""
+        if not event.strong or event.arrival is not Arrival.REDELIVERED:
+            return False
+        if event.status is Status.FIRING is record.status:
+            return event.severity is not record.severity
+        return event.status is not record.status and event.status in OF_ALERTS
+
+    def apply_again(
+        self, event: Event, record: Record, now: datetime, settings: Settings
+    ) -> Outcome:
+        """Move a known alert by a duplicate, which has been counted before."""
+        count = record.count
+        outcome = self.apply(event, record, now, settings)
+        record.count = count or record.count
+        return outcome
 
     def add(self, event: Event, now: datetime, settings: Settings) -> Record:
         """Remember a fingerprint never seen: in its first episode where the event fires.
@@ -223,6 +250,7 @@ class AlertTable:
             self.cleared[event.fingerprint] = None
         if not event.strong:
             record.weak_key, record.weak_at = event.key, now
+            record.doubted = event.arrival is Arrival.REDELIVERED
         self.records[event.fingerprint] = record
         return record
 

@@ -171,7 +171,11 @@ class Engine:
         table, settings = self.table, self.settings
         record = table.records.get(event.fingerprint)
         if table.is_duplicate(event, record, now, settings.weak_key_within):
-            if record is not None and record.status is event.status is Status.FIRING:
+            if record is not None and record.doubted and table.sets_right(event, record):
+                was = record.severity
+                outcome = table.apply_again(event, record, now, settings)
+                self._moved(event, record, outcome, was, now, facts)
+            elif record is not None and record.status is event.status is Status.FIRING:
                 record.last_seen_at = now
                 self._promise(event, record, now, extend=True)
             known = event.fingerprint if record is not None else ""
