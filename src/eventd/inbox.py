@@ -65,7 +65,8 @@ class Inbox:
     no more than is still free: a lone flood gets half of the room, n floods an n+1st each, and a
     source that holds little is let in beside them (Choudhury and Hahne, "Dynamic Queue Length
     Thresholds for Shared-Memory Packet Switches", 1998, with a factor of 1: no weights, no list of
-    who is active).
+    who is active). An empty inbox takes whatever comes: a delivery that has no room there would be
+    refused for ever, and it is in memory already.
 
     MQTT, which cannot be told so, uses `force` and pauses its socket until `room` returns: while
     what MQTT holds is more than is free.
@@ -131,7 +132,7 @@ class Inbox:
                 held[_holder(one)] += its_size
         holder = _holder(item)
         used = self.bytes + size
-        if not force:
+        if not force and self._items:
             if item.delivery is None:
                 fits = True  # eventd's own are few, and nobody would send them again
             elif not item.events():

@@ -137,6 +137,21 @@ def test_a_flood_over_http_does_not_stop_mqtt_nor_the_other_way_round() -> None:
     assert inbox.bytes <= inbox.max_bytes
 
 
+def test_what_is_larger_than_all_the_room_is_let_in_where_nothing_waits() -> None:
+    inbox = Inbox(CAP)
+    inbox.put(sent("quiet"))
+
+    with pytest.raises(Overloaded):
+        inbox.put(sent(events=100))
+    inbox.take()
+    inbox.put(sent(events=100))
+    with pytest.raises(Overloaded):
+        inbox.put(sent("quiet"))
+    inbox.take()
+
+    assert fill(inbox, sent()) == 28
+
+
 async def test_whoever_waits_for_room_is_told_when_there_is_some() -> None:
     inbox = Inbox(CAP)
     while not inbox.crowded:

@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.acceptance.daemon import accounts, samples
 
 from eventd.core.model import SourcePolicy
-from eventd.inbox import Inbox
+from eventd.inbox import Inbox, Submission
 from eventd.metrics import Meter
 from eventd.sources.decode import decode
 from eventd.sources.webhook import Limits, Webhooks
@@ -16,6 +16,7 @@ from eventd.sources.webhook import Limits, Webhooks
 async def test_what_is_not_taken_when_full_or_stopping_is_told_and_leaves_the_sums_right() -> None:
     meter = Meter()
     inbox = Inbox(300, meter.received)
+    inbox.put(Submission((), lambda _: None))
     policies = {"events": SourcePolicy(name="events", decoder="native")}
     app = web.Application()
     app.add_routes(Webhooks(inbox, decode, policies, meter, Limits()).routes())

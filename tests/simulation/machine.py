@@ -198,7 +198,7 @@ def _config(chance: random.Random) -> File:
         status_topic=chance.choice(("", "eventd/status")),
     )
     return File(
-        limits=Limits(inbox=Size(chance.choice((20_000, 60_000, 1 << 20)))),
+        limits=Limits(inbox=Size(chance.choice((4_000, 60_000, 1 << 20)))),
         retention=Retention(
             journal_for=Span(chance.choice((20, 60, 600))),
             raw_for=Span(chance.choice((10, 60))),

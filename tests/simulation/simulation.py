@@ -158,7 +158,7 @@ class _Play:
         machine.look_after()
         if machine.daemon is not None:
             inbox = machine.daemon._inbox
-            machine.oracle.bounded(inbox.bytes, inbox.max_bytes + 8_000)
+            machine.oracle.bounded([size for _, size, _ in inbox._items], inbox.max_bytes)
             if world.steps - self._checked > 400 and self._at_rest():
                 self._checked = world.steps
                 self._quiescent()
