@@ -183,7 +183,9 @@ class _Daemon:
         self._tls = config.secrets.tls
         self._store = store
         self._clock = SystemClock(recovered.now)
-        self._inbox = Inbox(config.file.limits.inbox, meter.received)
+        self._inbox = Inbox(
+            config.file.limits.inbox, meter.received, lambda: store.broken is not None
+        )
         self._runtime = Runtime(recovered.engine, store, self._clock, self._inbox, self)
         self._runtime.resume(
             recovered.next_seq,

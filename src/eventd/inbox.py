@@ -18,6 +18,7 @@ KEPT_FOR_CLEARS = 8  # the last eighth of the room is for clears and commands ..
 KEPT_FOR_COMMANDS = 16  # ... and the last sixteenth for commands
 
 BROKERS = "(brokers)"  # the holder of what came over MQTT; no source can have this name
+FAILED = "the store has failed; try again"
 _COUNTED = (Event, Refused)  # what a delivery of events holds; commands are no events
 
 
@@ -73,13 +74,17 @@ class Inbox:
     """
 
     def __init__(
-        self, max_bytes: int, received: Callable[[str, int], None] = lambda _source, _inputs: None
+        self,
+        max_bytes: int,
+        received: Callable[[str, int], None] = lambda _source, _inputs: None,
+        failed: Callable[[], bool] = lambda: False,
     ) -> None:
         """`max_bytes` counts payloads and a flat overhead a delivery and event.
 
-        `received` is told of the events of every delivery that comes to the door.
+        `received` is told of the events of every delivery that comes to the door. `failed` says
+        that the store has: to be asked before an acknowledgement goes out, none does after that.
         """
-        self.max_bytes = max_bytes
+        self.max_bytes, self.failed = max_bytes, failed
         self.bytes = 0
         self.events = 0  # that wait
         self.reserve = max_bytes // KEPT_FOR_CLEARS

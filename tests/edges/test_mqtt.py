@@ -135,6 +135,21 @@ async def test_a_source_broken_off_as_it_gives_up_its_connection_does_not_come_b
     assert (desk.meter.ups, desk.meter.downs) == (1, 1)
 
 
+async def test_no_puback_goes_out_once_the_store_has_failed(broker: Mosquitto) -> None:
+    desk = Desk()
+    async with desk.source(yard(broker.port)):
+        broker.publish("events/a", "one")
+        [one] = await desk.take(1)
+        desk.inbox.failed = lambda: True
+        one.done(COMMITTED)
+
+    desk.inbox.failed = lambda: False
+    async with desk.source(yard(broker.port)):
+        again = await desk.commit(1)
+
+    assert words([one, *again]) == ["one", "one"]
+
+
 async def test_an_unreadable_message_is_refused_and_acknowledged_in_its_turn(
     broker: Mosquitto,
 ) -> None:

@@ -101,6 +101,7 @@ class Oracle:
         if request.method == "GET" or answer.status >= 500 or answer.status == 400:
             return
         what = f"{request.method} {request.path} {answer.status}"
+        self._require(not self.disk.failed, "I20", f"{what} after a failed sync")
         if request.path.startswith("/api/"):
             given = request.headers.get(KEY_HEADER, "")
             key = delivery_key("api", request.path, given)
@@ -112,6 +113,7 @@ class Oracle:
     def acknowledging(self, message: Message) -> None:
         """A PUBACK leaves the process."""
         what = f"PUBACK of {message.topic}"
+        self._require(not self.disk.failed, "I20", f"{what} after a failed sync")
         for token in tokens(message.payload):
             self._acknowledged(token, what)
 

@@ -251,7 +251,7 @@ class Session:
     def _acknowledge(self) -> None:
         """Send what the last commit has settled, in one go."""
         acks, self._acks = self._acks, []
-        if self._ended:
+        if self._ended or self._inbox.failed():
             return
         self._owed -= len(acks)
         sent = 0

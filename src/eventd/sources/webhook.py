@@ -16,8 +16,8 @@ from eventd.answers import Problem, not_let_in, problem, unavailable, unreadable
 from eventd.clock import monotonic, wall
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
 from eventd.credentials import Credentials, Guesses
-from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopping
-from eventd.inbox import Inbox, Outcome, Submission
+from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopping, StoreBroken
+from eventd.inbox import FAILED, Inbox, Outcome, Submission
 from eventd.intake import body_of, unpacked
 from eventd.sources.decoded import KEY_HEADERS, Decoded
 
@@ -192,7 +192,10 @@ class Webhooks:
         waiting.append((at, future))
         if self._alarm is None:
             self._alarm = loop.call_at(at, self._give_up, loop)
-        return await future
+        outcome = await future
+        if self._inbox.failed():  # meanwhile, which makes this no less durable
+            raise StoreBroken(FAILED)
+        return outcome
 
     def _give_up(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell those that have waited long enough; one alarm for all costs less than one each."""

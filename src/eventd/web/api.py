@@ -27,7 +27,8 @@ from eventd.core.model import (
     SilenceAdded,
 )
 from eventd.credentials import Credentials, Guesses
-from eventd.errors import DecodeError, EventdError
+from eventd.errors import DecodeError, EventdError, StoreBroken
+from eventd.inbox import FAILED
 from eventd.intake import body_of
 from eventd.runtime import Runtime
 from eventd.web import views
@@ -306,7 +307,9 @@ class Api:
                 wrong = self._guesses.wrong("api", peer, self._credentials, monotonic())
                 return not_let_in(wrong)
             try:
-                return await handler(request)
+                answer = await handler(request)
+                if request.method != "GET" and self._runtime.inbox.failed():
+                    raise StoreBroken(FAILED)  # while the answer was made
             except Problem as no:
                 return problem(no.status, no.reason, no.detail, **no.more)
             except BadRequest as error:
@@ -320,6 +323,7 @@ class Api:
                 return unavailable("the disk is full; nothing can be committed now")
             except EventdError as error:
                 return unavailable(str(error) or "eventd is stopping")
+            return answer
 
         return guarded
 
