@@ -23,6 +23,7 @@ from eventd.clock import SystemClock, monotonic
 from eventd.config import Config, Environment, Mqtt, default_rules, policy_of
 from eventd.core.model import (
     QUARANTINED,
+    CommandRejected,
     Delivery,
     Denied,
     Event,
@@ -215,11 +216,11 @@ class _Daemon:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runtime.run(), name="runtime")
             await self._runtime.submit((Started(__version__, self._config.settings()),))
-            if rules.version != self._runtime.engine.rules_version:
-                await self._runtime.submit((rules,))
             self._meter.rules.set(len(rules.rules))
             self._meter.reloaded.set(1)
             self._meter.unlocked.set(1)
+            if rules.version != self._runtime.engine.rules_version:
+                await self._load(rules)
             door = await self._http()
             mqtt = [group.create_task(one.run(), name="mqtt") for one in self._brokers]
             reloads = group.create_task(self._reloads(notifier), name="reload")
@@ -341,8 +342,15 @@ class _Daemon:
                     _log.error("rules.rejected", problem=problem)
             else:
                 with suppress(Stopping):  # what ends the daemon is told by who ends it
-                    await self._runtime.submit((rules,))
+                    await self._load(rules)
             notifier.ready()
+
+    async def _load(self, rules: LoadRules) -> None:
+        """Judge by them; by the old set where these crashed the daemon before."""
+        for fact in (await self._runtime.submit((rules,))).facts:
+            if isinstance(fact, CommandRejected):
+                self._meter.reloaded.set(0)
+                _log.error("rules.rejected", problem=fact.error)
 
     def _take_up(self, new: Secrets) -> None:
         """What is asked for and shown from now on, all at once: nothing here waits."""

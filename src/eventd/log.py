@@ -22,6 +22,7 @@ from eventd.core.model import (
     RuleSwitchedOff,
     SilenceAdded,
     SilenceEnded,
+    TimerFailed,
 )
 
 LEVELS = {
@@ -120,6 +121,7 @@ LOGGED = frozenset(
         SilenceEnded,
         RulesLoaded,
         RuleSwitchedOff,
+        TimerFailed,
         *_NAMES,
     }
 )
@@ -165,5 +167,7 @@ def log_facts(facts: Iterable[Fact]) -> None:
                 log.warning("access.denied", source=fact.source, peer=fact.peer, count=fact.count)
             case RuleSwitchedOff():
                 log.error("rule.switched_off", rule=fact.rule, error=fact.error)
+            case TimerFailed():
+                log.error("timer.failed", kind=fact.kind, key=fact.key, error=fact.error)
             case _:
                 pass

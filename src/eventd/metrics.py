@@ -41,6 +41,7 @@ from eventd.core.model import (
     Refused,
     RulesLoaded,
     RuleSwitchedOff,
+    TimerFailed,
 )
 
 MAX_RULES = 1_000  # label values; beyond that "other"
@@ -106,6 +107,7 @@ class Meter:
         self._incidents = counter("incident_transitions", "Incidents by what happened.", "kind")
         self._findings = counter("rule_findings", "Incidents a rule opened or added to.", "rule")
         self._rules_off = counter("rules_switched_off", "Rules that raised.")
+        self._timers_failed = counter("timers_failed", "Timers that raised.")
         self._caps = counter("caps_hit", "Times a full table made room.", "kind")
         self.alerts = gauge("alerts_remembered", "Alerts in memory, firing or cleared.")
         self.keys = gauge("delivery_keys", "Strong delivery keys in memory.")
@@ -254,6 +256,8 @@ class Meter:
                     self.reloaded.set(1)
                 case RuleSwitchedOff():
                     self._rules_off.inc()
+                case TimerFailed():
+                    self._timers_failed.inc()
                 case _:
                     pass
 
@@ -282,5 +286,6 @@ _LOOKED_AT = frozenset(
         CapHit,
         RulesLoaded,
         RuleSwitchedOff,
+        TimerFailed,
     }
 )

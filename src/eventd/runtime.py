@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from eventd.clock import Clock, monotonic
 from eventd.core.engine import Engine
+from eventd.core.labels import payload_key
 from eventd.core.model import (
     QUARANTINED,
     Alert,
@@ -27,6 +29,7 @@ from eventd.core.model import (
     AlertRepeated,
     AlertSuppressed,
     AlertUnsuppressed,
+    CommandRejected,
     Delivery,
     Event,
     EventDuplicate,
@@ -73,6 +76,23 @@ class Quarantined(Struct, frozen=True):
     now: datetime
     delivery: Delivery | None
     traceback: str
+
+    @property
+    def key(self) -> bytes | None:
+        """By which it is known when it comes again; None where it cannot come from outside."""
+        return None if isinstance(self.input, Tick) else known_by(self.input, self.delivery)
+
+
+def known_by(item: Input, delivery: Delivery | None) -> bytes:
+    """The delivery key of an event, a digest of a command's request or of what is eventd's own.
+
+    A command's own key is new with every try of some clients, its times may be.
+    """
+    if isinstance(item, Event):
+        return item.key
+    if delivery is not None:
+        return payload_key(delivery.source, delivery.path, delivery.payload)
+    return payload_key("", "", msgspec.msgpack.encode(item))
 
 
 class Batch(Struct, frozen=True):
@@ -246,7 +266,10 @@ class Runtime:
             if not item.inputs:
                 outcomes.append(_PROBED)
                 continue
-            inputs = self._without_quarantined(item.inputs) if self._quarantine else item.inputs
+            inputs = self._without_quarantined(item) if self._quarantine else item.inputs
+            if not inputs:
+                outcomes.append(Outcome(0, 0, (CommandRejected(now, False, _CRASHED),)))
+                continue
             facts, duplicates, quarantined = self._step(item, inputs, now)
             if quarantined is not None:
                 outcomes.append(Poisoned("the daemon could not process this input"))
@@ -300,10 +323,16 @@ class Runtime:
             return (), 0, Quarantined(inputs[index], now, item.delivery, why)
         return tuple(facts), duplicates, None
 
-    def _without_quarantined(self, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
-        """A quarantined key is answered and never stepped again; its neighbours are."""
+    def _without_quarantined(self, item: Submission) -> tuple[Input, ...]:
+        """What is quarantined is answered and never stepped again; its neighbours are.
+
+        None are left where it is no event: such an input comes alone.
+        """
+        inputs = item.inputs
+        if not isinstance(inputs[0], Event | Refused):
+            return () if known_by(inputs[0], item.delivery) in self._quarantine else inputs
         return tuple(
-            Refused(one.source, QUARANTINED, "it crashed the daemon before", index)
+            Refused(one.source, QUARANTINED, _CRASHED, index)
             if isinstance(one, Event) and one.key in self._quarantine
             else one
             for index, one in enumerate(inputs)
@@ -423,6 +452,7 @@ class Runtime:
 
 
 _PROBED = Outcome(0, 0, ())
+_CRASHED = "it crashed the daemon before"
 _RESTARTS = "the daemon restarts after a poisonous input"
 _OF_ALERTS = (AlertChanged, AlertSuppressed, AlertUnsuppressed)
 _OF_INCIDENTS = (

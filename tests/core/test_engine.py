@@ -29,6 +29,7 @@ from tests.builders import (
 from eventd.core.engine import Engine
 from eventd.core.model import (
     AccessDenied,
+    AlertCleared,
     AlertFired,
     AlertJoined,
     AlertUnmatched,
@@ -46,6 +47,7 @@ from eventd.core.model import (
     SilenceEnded,
     Started,
     Status,
+    TimerFailed,
 )
 from eventd.core.rules import KINDS, group
 from eventd.core.rules.rule import Finding, Seen
@@ -225,12 +227,20 @@ def test_an_empty_snapshot_restores_to_an_empty_engine() -> None:
     assert frames(Engine.restore(Restored([]))) == frames(Engine())
 
 
-def test_a_timer_of_a_kind_this_eventd_does_not_know_is_an_error() -> None:
-    alien = Snapshot({"timers": [("alien", "x", at(0))]})
+def test_a_timer_that_raises_is_told_and_left_and_the_others_go_on() -> None:
+    alien = Snapshot({"timers": [("alien", "x", at(10))]})
     engine = Engine.restore(Restored(alien.frames()))
+    run(engine, [(at(0), event(repeats_within=10.0)), (at(0), event("cpu", repeats_within=10.0))])
 
-    with pytest.raises(ValueError, match="alien"):
-        engine.step(TICK, at(0))
+    facts = run(engine, [(at(20), event("net")), (at(30), TICK)])
+
+    assert facts[0] == TimerFailed(at(10), "alien", "x", "ValueError('alien')")
+    assert [type(fact) for fact in facts[1:]] == [
+        AlertCleared,
+        AlertCleared,
+        AlertFired,
+        AlertUnmatched,
+    ]
 
 
 def test_a_large_section_is_cut_into_frames() -> None:

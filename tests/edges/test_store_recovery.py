@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 from tests.acceptance.daemon import unmeasured
 from tests.builders import at, clear, event, group_rule, load, silence
-from tests.edges.store_desk import alive, killed, query, wrong
+from tests.edges.store_desk import Life, alive, killed, query, wrong
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
     Close,
+    CommandRejected,
     Comment,
     EndSilence,
     Event,
@@ -33,7 +34,6 @@ from eventd.core.model import (
     Window,
 )
 from eventd.errors import Poisoned, Stopping
-from eventd.inbox import Outcome
 from eventd.recording import line_of
 from eventd.store.database import DATABASE
 from eventd.store.journal import iter_journal
@@ -209,10 +209,10 @@ async def test_only_what_follows_the_first_difference_is_written_anew(tmp_path: 
 
 
 class Poisonous(Engine):
-    """Raises on one name."""
+    """Raises on one word."""
 
     def step(self, item: Input, now: datetime) -> tuple[Fact, ...]:
-        if isinstance(item, Event) and item.name == "poison":
+        if "poison" in (getattr(item, one, "") for one in ("name", "text", "version")):
             raise ZeroDivisionError("the event was poisonous")
         return super().step(item, now)
 
@@ -263,6 +263,41 @@ async def test_an_input_that_raises_live_is_quarantined_and_what_came_before_cou
     assert wrong(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("first", "again", "other"),
+    [
+        # a client that makes a new key for every try
+        (
+            Comment("INC-000001", "ann", "poison", b"a" * 16),
+            Comment("INC-000001", "ann", "poison", b"b" * 16),
+            Comment("INC-000001", "ann", "better"),
+        ),
+        (load(version="poison"), load(version="poison"), load(version="better")),
+        (Started("poison"), Started("poison"), Started("better")),
+    ],
+)
+async def test_what_is_no_event_crashes_the_daemon_once(
+    first: Input, again: Input, other: Input, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventd.replay.Engine", Poisonous)
+
+    async def sent(life: Life, item: Input) -> tuple[Fact, ...]:
+        if not isinstance(item, Comment):
+            return (await life.runtime.submit((item,))).facts
+        return (await life.submit(at(2), item, payload=item.text.encode())).facts
+
+    async with alive(tmp_path) as life:
+        assert await _poisoned(sent(life, first))
+
+    async with alive(tmp_path) as life:
+        refused = await sent(life, again)
+        taken = await sent(life, other)
+    assert refused == (CommandRejected(life.clock.at, False, "it crashed the daemon before"),)
+    assert refused != taken
+    assert len(query(tmp_path, "SELECT key FROM quarantine")) == 1
+    assert wrong(tmp_path) == []
+
+
 async def test_events_that_a_restart_in_place_leaves_behind_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,7 +322,7 @@ async def test_events_that_a_restart_in_place_leaves_behind_are_told(
         await life.submit(at(2), event("f"))
 
 
-async def _poisoned(submission: Awaitable[Outcome]) -> bool:
+async def _poisoned(submission: Awaitable[object]) -> bool:
     try:
         await submission
     except Poisoned:

@@ -29,7 +29,7 @@ ONCE: tuple[tuple[str, tuple[int, ...], tuple[Size, ...]], ...] = (
     ("sync_fails", (0, 0, 0, 1, 2), (None,)),
     ("stall", (0, 0, 0, 0, 1), (2.0, 15.0, 70.0)),
     ("skew", (0, 0, 1, 3), (-3_600.0, -5.0, 0.5, 20.0, 3_600.0)),
-    ("reload", (0, 0, 1, 3), (0, 1)),
+    ("reload", (0, 0, 1, 3), (0, 1, 0, 1, 2)),
     ("broker_save", (0, 1, 3), (None,)),
     ("broker_crash", (0, 0, 1, 2), (0.1, 10.0)),
     ("broker_overtakes", (0, 1, 2, 3), (60,)),
@@ -94,6 +94,8 @@ class Faults:
             getattr(self, kind)(0)
         self._overtaking = None
         self._calm()
+        if self.machine.rules is RULES[2]:
+            self.reload(0)
         self.machine.disk.fail_next_sync = False
         self.machine.broker.start()
 

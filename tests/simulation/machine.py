@@ -38,7 +38,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
 from tests.simulation.door import Door
 from tests.simulation.loop import Loop, World
-from tests.simulation.oracle import START, Oracle
+from tests.simulation.oracle import POISON, START, Oracle
 
 CROOKED = "crooked"  # the name of alerts on which a rule raises
 FRAIL = group_rule("frail", f'name="{CROOKED}"', by=["ci"])
@@ -51,6 +51,7 @@ RULES = (
         threshold_rule("busy", 'service="bank"', count=4, of="events", within="90s"),
     ),
     load(FRAIL, group_rule("by-ci", 'ci!=""', by=["ci"], within="1m"), MANY, version="v2"),
+    load(version=POISON),
 )
 BROKER = "plant"
 # What aiomqtt says where a connection ends before anybody waits for its end, or in the turn

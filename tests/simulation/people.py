@@ -270,8 +270,8 @@ class Device:
 class Operator:
     """Takes incidents, talks about them, ends them; silences what is known."""
 
-    def __init__(self, machine: Machine, *, pause: float) -> None:
-        self.machine, self._pause = machine, pause
+    def __init__(self, machine: Machine, *, trouble: float, pause: float) -> None:
+        self.machine, self._trouble, self._pause = machine, trouble, pause
         self.stopping = self.done = False
         self._number = 0
 
@@ -297,7 +297,8 @@ class Operator:
             act = ("acknowledge", "comment", "resolve", "close", "reopen", "comment")[kind - 2]
             path = f"/api/v1/incidents/{incident}/{act}"
             if act == "comment":
-                body = b'{"actor": "ann", "text": "looking"}'
+                text = POISON if chance.random() < self._trouble else "looking"
+                body = _json({"actor": "ann", "text": text})
         headers = {"idempotency-key": f"op{self._number}"}
         while True:
             answer = await ask(self.machine, method, path, headers, body)

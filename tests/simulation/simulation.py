@@ -110,7 +110,7 @@ class _Play:
             Device(self.machine, n, trouble=trouble, pause=pause)
             for n in range(chance.choice((0, 1, 2)))
         ]
-        self.operators = [Operator(self.machine, pause=pause * 3)]
+        self.operators = [Operator(self.machine, trouble=trouble, pause=pause * 3)]
         self.managers = [
             Alertmanager(self.machine, pause=pause) for _ in range(chance.choice((0, 1)))
         ]

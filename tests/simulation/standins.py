@@ -109,13 +109,18 @@ def _sizes(chance: random.Random) -> Iterator[StandIn]:
 
 
 def _traps() -> Iterator[StandIn]:
-    """An event on which the core raises, an alert on which a rule does."""
-    step, observe = Engine._event, group.State.observe
+    """Inputs on which the core raises, an alert on which a rule does."""
+    step, other, observe = Engine._event, Engine._other, group.State.observe
 
     def stepped(engine: Engine, event: Event, *args: Any) -> None:
         if event.name == POISON:
             raise ZeroDivisionError(POISON)
         step(engine, event, *args)
+
+    def handled(engine: Engine, item: Any, *args: Any) -> None:
+        if POISON in (getattr(item, "text", ""), getattr(item, "version", "")):
+            raise ZeroDivisionError(POISON)
+        other(engine, item, *args)
 
     def observed(state: group.State, seen: Seen, now: datetime) -> Any:
         if seen.alert.name == CROOKED:
@@ -123,6 +128,7 @@ def _traps() -> Iterator[StandIn]:
         return observe(state, seen, now)
 
     yield Engine, "_event", stepped
+    yield Engine, "_other", handled
     yield group.State, "observe", observed
 
 

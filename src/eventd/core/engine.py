@@ -49,6 +49,7 @@ from eventd.core.model import (
     Status,
     Stormed,
     Tick,
+    TimerFailed,
     seconds,
 )
 from eventd.core.rules.rule import STORM, Finding, RuleState, Seen, Transition
@@ -117,7 +118,10 @@ class Engine:
         if due is not None and due <= now:
             self.incident_table.now = now
             for at, (kind, key) in self.timers.pop_due(now):
-                self._due(kind, key, at, facts)
+                try:
+                    self._due(kind, key, at, facts)
+                except Exception as error:  # noqa: BLE001 - due again after a restart, and again
+                    facts.append(TimerFailed(at, kind, key, repr(error)))
         if isinstance(item, Event):
             self._event(item, now, facts)
         else:

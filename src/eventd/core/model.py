@@ -629,6 +629,15 @@ class RuleSwitchedOff(Struct, frozen=True, array_like=True, tag="rule_off"):
     error: str
 
 
+class TimerFailed(Struct, frozen=True, array_like=True, tag="timer_failed"):
+    """What was due raised: it is left undone, and not tried again."""
+
+    at: datetime
+    kind: str
+    key: str
+    error: str
+
+
 class CommandRejected(Struct, frozen=True, array_like=True, tag="command_rejected"):
     """A command that cannot be applied; nothing changed."""
 
@@ -672,6 +681,7 @@ Fact = (
     | MaintenanceEnded
     | RulesLoaded
     | RuleSwitchedOff
+    | TimerFailed
     | CommandRejected
     | CapHit
 )

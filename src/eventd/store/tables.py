@@ -10,7 +10,7 @@ from operator import itemgetter
 import msgspec
 from msgspec import structs
 
-from eventd.core.model import Alert, Delivery, Event, Incident, LoadRules
+from eventd.core.model import Alert, Delivery, Incident, LoadRules
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import transaction
 from eventd.store.payloads import RecentPayloads
@@ -173,7 +173,7 @@ class Tables:
     def _add_quarantine(self, poison: Quarantined, seq: int | None) -> None:
         item, delivery = poison.input, poison.delivery
         row: SqlRow = (
-            item.key if isinstance(item, Event) else None,
+            poison.key,
             seq,
             micros(poison.now),
             poison.traceback,
