@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.acceptance.daemon import Daemon, Mosquitto, post, until
+from tests.acceptance.faults import Faults
 from tests.acceptance.test_replay import same_incidents
 
 POISON = """
@@ -49,17 +51,30 @@ def taken(daemon: Daemon, body: object) -> Callable[[], bool]:
 
 def test_what_finds_no_room_is_counted_as_refused(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, config={"limits": {"inbox": "4KiB"}})
-    daemon.start()
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    daemon.start(env=faults.env)
     good = {"name": "good", "id": "g"}
-    bodies = [good, good, [good, {"bad": 1}], b"nonsense", [{"name": f"n{i}"} for i in range(200)]]
 
-    answers = [post(f"{daemon.url}/v1/events", body)[0] for body in bodies]
+    def say(body: object) -> int:
+        return post(f"{daemon.url}/v1/events", body)[0]
 
-    assert answers == [202, 202, 202, 400, 503]
+    answers = [say(body) for body in (good, good, [good, {"bad": 1}], b"nonsense")]
+    faults.plan("fsync -wal 1 delay 3000")
+    with ThreadPoolExecutor() as threads:
+        # one in the commit, one behind it
+        slow = [threads.submit(say, good)]
+        until(lambda: daemon.accounts()["waiting"] == 1)
+        slow.append(threads.submit(say, good))
+        until(lambda: daemon.accounts()["waiting"] == 2)
+        refused = say([{"name": f"n{i}"} for i in range(200)])
+
+    assert (answers, refused) == ([202, 202, 202, 400], 503)
+    assert [one.result() for one in slow] == [202, 202]
     assert daemon.accounts() == {
-        "received": 205,
+        "received": 207,
         "applied": 1,
-        "duplicate": 2,
+        "duplicate": 4,
         "refused": 202,
         "quarantined": 0,
         "waiting": 0,
