@@ -157,8 +157,7 @@ class _Play:
         self.faults.watch()
         machine.look_after()
         if machine.daemon is not None:
-            inbox = machine.daemon._inbox
-            machine.oracle.bounded([size for _, size, _ in inbox._items], inbox.max_bytes)
+            machine.oracle.bounded(machine.daemon._inbox)
             if world.steps - self._checked > 400 and self._at_rest():
                 self._checked = world.steps
                 self._quiescent()
