@@ -1,7 +1,7 @@
 # The handful of commands; .ci/run calls the same. Each does its own set-up, which costs nothing once done.
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench kill faults simulate mutants setup setup-dev lock clean peers
+.PHONY: run test lint bench kill faults soak simulate mutants setup setup-dev lock clean peers
 
 PY := .venv/bin/python
 ROUNDS ?= 200
@@ -9,6 +9,8 @@ CRASHES ?= 20
 UPTO ?= 200
 JOBS ?= 3
 SEEDS ?= 10000
+HOURS ?= 2
+SHARE ?= 0.5
 UV ?= uv
 COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
 
@@ -38,6 +40,9 @@ kill: setup-dev peers  ## kill -9 under load, ROUNDS times, and CRASHES times at
 
 faults: setup-dev peers  ## the first UPTO fsyncs, then writes of a real process, each failing once
 	$(PY) -m tests.acceptance.faults --upto $(UPTO)
+
+soak: setup-dev peers  ## HOURS of mixed load, SHARE of what one core takes, a fault every five minutes
+	$(PY) -m tests.acceptance.soak --hours $(HOURS) --share $(SHARE)
 
 simulate: setup-dev  ## the daemon on a simulated machine that fails: SEEDS seeds
 	$(PY) -m tests.simulation --seeds $(SEEDS)
