@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -58,8 +58,21 @@ class Submission(Struct, frozen=True):
         return len(inputs) if self.delivery and inputs and isinstance(inputs[0], _COUNTED) else 0
 
 
+class _Line:
+    """What of one holder waits, oldest first, each with its bytes and events."""
+
+    __slots__ = ("bytes", "items")
+
+    def __init__(self) -> None:
+        self.items: deque[tuple[Submission, int, int]] = deque()
+        self.bytes = 0
+
+
 class Inbox:
     """Submissions waiting for the engine, bounded in bytes: beyond the cap `put` raises Overloaded.
+
+    Holders take turns, a delivery each, so that nobody waits behind a flood of another; what one of
+    them sends is taken in its order.
 
     Of the cap, an eighth is a reserve: deliveries with a clear fill it to the half, commands whole,
     and what eventd asks itself is never refused. What else comes finds room while its source holds
@@ -90,22 +103,22 @@ class Inbox:
         self.reserve = max_bytes // KEPT_FOR_CLEARS
         self._open = max_bytes - self.reserve  # bytes for everybody
         self._for_clears = max_bytes - max_bytes // KEPT_FOR_COMMANDS
-        # Bytes by holder; None while all that waits is no more than is free, whoever holds it.
-        self._held: defaultdict[str, int] | None = None
         self._received = received
         self.wake = asyncio.Event()
-        self._items: deque[tuple[Submission, int, int]] = deque()  # with its bytes and events
+        self._lines: dict[str, _Line] = {}  # by holder: as many as there are sources
+        self._turns: deque[_Line] = deque()  # those in which something waits, next first
+        self._brokers = self._line(BROKERS)
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return sum(len(line.items) for line in self._turns)
 
     @property
     def crowded(self) -> bool:
         """Senders that can be paused hold more than is free: they should be."""
-        return self._held is not None and self._held[BROKERS] + self.bytes > self.max_bytes
+        return self._brokers.bytes + self.bytes > self.max_bytes
 
     def put(self, item: Submission, *, force: bool = False) -> None:
         """Queue it. Raise Overloaded where there is no room, Stopping where nothing is taken."""
@@ -115,40 +128,39 @@ class Inbox:
         size = item.size()
         if events and item.delivery is not None:
             self._received(item.delivery.source, events)
-        if self._held is not None or 2 * (self.bytes + size) > self._open:
-            self._share(item, size, force=force)
+        line = self._line(_holder(item))
+        # whoever holds all of what is no more than is free may have it
+        if self._turns and 2 * (self.bytes + size) > self._open and not force:
+            self._admit(item, size, line.bytes)
         self.bytes += size
         self.events += events
-        self._items.append((item, size, events))
-        if self._held is not None and self._room.is_set() and self.crowded:
+        if not line.items:
+            self._turns.append(line)
+        line.items.append((item, size, events))
+        line.bytes += size
+        if self._room.is_set() and self.crowded:
             self._room.clear()
         self.wake.set()
 
-    def _share(self, item: Submission, size: int, *, force: bool) -> None:
-        """Account for it by holder. Raise Overloaded where it may not come in.
+    def _line(self, holder: str) -> _Line:
+        line = self._lines.get(holder)
+        if line is None:
+            line = self._lines[holder] = _Line()
+        return line
 
-        Who holds what is counted once where it begins to matter, and kept up until the inbox is
-        down to half of that: a constant cost an item.
-        """
-        held = self._held
-        if held is None:
-            held = self._held = defaultdict(int)
-            for one, its_size, _ in self._items:
-                held[_holder(one)] += its_size
-        holder = _holder(item)
+    def _admit(self, item: Submission, size: int, held: int) -> None:
+        """Raise Overloaded where it may not come in beside the bytes its holder has there."""
         used = self.bytes + size
-        if not force and self._items:
-            if item.delivery is None:
-                fits = True  # eventd's own are few, and nobody would send them again
-            elif not item.events():
-                fits = used <= self.max_bytes
-            else:
-                fits = held[holder] + used <= self._open
-                if not fits and used <= self._for_clears:
-                    fits = any(map(_clears, item.inputs))
-            if not fits:
-                raise Overloaded if used > self._open else OverShare(holder)
-        held[holder] += size
+        if item.delivery is None:
+            fits = True  # eventd's own are few, and nobody would send them again
+        elif not item.events():
+            fits = used <= self.max_bytes
+        else:
+            fits = held + used <= self._open
+            if not fits and used <= self._for_clears:
+                fits = any(map(_clears, item.inputs))
+        if not fits:
+            raise Overloaded if used > self._open else OverShare(_holder(item))
 
     async def room(self) -> None:
         """Return when it is not crowded."""
@@ -165,22 +177,29 @@ class Inbox:
         return self._closed
 
     def take(self) -> Submission | None:
-        """The oldest, or None."""
-        if not self._items:
+        """The oldest of the holder whose turn it is, or None."""
+        if not self._turns:
             return None
-        item, size, events = self._items.popleft()
+        line = self._turns[0]
+        item, size, events = line.items.popleft()
+        line.bytes -= size
         self.bytes -= size
         self.events -= events
-        if self._held is not None:
-            self._held[_holder(item)] -= size
-            if 4 * self.bytes < self._open:
-                self._held = None
-            if not self.crowded:
-                self._room.set()
+        if not line.items:
+            self._turns.popleft()
+        elif len(self._turns) > 1:
+            self._turns.rotate(-1)
+        if not self._room.is_set() and not self.crowded:
+            self._room.set()
         return item
 
     def drain(self, max_inputs: int) -> tuple[Submission, ...]:
-        """Take, oldest first, until nothing waits or `max_inputs` are reached."""
+        """Take, in turn, until nothing waits or `max_inputs` are reached.
+
+        Where several wait, a quarter of that: whoever sends little is answered sooner.
+        """
+        if len(self._turns) > 1:
+            max_inputs //= 4
         taken: list[Submission] = []
         inputs = 0
         while inputs < max_inputs and (item := self.take()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 
 from aiohttp import HttpVersion11, web
@@ -18,8 +19,13 @@ PACKED = frozenset({"gzip", "deflate"})
 UNTYPED = frozenset({"", "application/octet-stream"})
 
 
-async def body_of(request: web.Request, limit: int) -> bytes:
-    """The body as it came, at most `limit` bytes of it. Raises Problem."""
+async def body_of(
+    request: web.Request, limit: int, take: Callable[[int], None] = lambda _size: None
+) -> bytes:
+    """The body as it came, at most `limit` bytes of it. Raises Problem.
+
+    `take` is told of the bytes as they come, and may raise where there is no room for them.
+    """
     if (request.content_length or 0) > limit:
         raise Problem(413, "too_large", f"a body may have {limit} bytes")
     given = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -34,10 +40,11 @@ async def body_of(request: web.Request, limit: int) -> bytes:
     try:
         if request.content.is_eof():
             body = request.content.read_nowait(-1)
+            take(len(body))
         else:
             # what came together must not end together: 2,000 at once hold up the loop
             async with asyncio.timeout(BODY_WITHIN * random.uniform(0.8, 1.0)):
-                body = await _read(request, limit)
+                body = await _read(request, limit, take)
     except TimeoutError:
         raise Problem(408, "timeout", f"the body took over {BODY_WITHIN:g} s") from None
     except (ConnectionError, web.RequestPayloadError):
@@ -75,10 +82,11 @@ def _encoding(request: web.Request) -> str:
     return request.headers.get("Content-Encoding", "").lower()
 
 
-async def _read(request: web.Request, limit: int) -> bytes:
+async def _read(request: web.Request, limit: int, take: Callable[[int], None]) -> bytes:
     whole = BytesIO()  # gives what it has gathered without a copy; a list of parts has it twice
     async for part in request.content.iter_any():
         if whole.tell() + len(part) > limit:
             raise Problem(413, "too_large", f"a body may have {limit} bytes")
+        take(len(part))
         whole.write(part)
     return whole.getvalue()

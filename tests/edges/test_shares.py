@@ -95,6 +95,22 @@ def test_a_source_that_was_refused_is_let_in_once_the_engine_has_taken_some() ->
     assert fill(inbox, sent("flood")) == 28
 
 
+def test_sources_take_turns_and_each_keeps_its_order() -> None:
+    """D27: who sends little never waits behind a flood."""
+    inbox = Inbox(CAP)
+    flood, late = [sent("flood") for _ in range(9)], [sent("quiet") for _ in range(2)]
+
+    for item in (*flood, *late):
+        inbox.put(item)
+
+    first = inbox.drain(20)  # a quarter, where several wait
+    inbox.put(late[0])
+    rest = inbox.drain(100)
+
+    assert list(map(id, first)) == list(map(id, [*flood[:1], late[0], flood[1], late[1], flood[2]]))
+    assert list(map(id, rest)) == list(map(id, [flood[3], late[0], *flood[4:]]))
+
+
 def test_clears_and_commands_find_room_when_nothing_else_does() -> None:
     inbox = Inbox(CAP)
     everybody = fill(inbox, *(sent(f"flood {n}") for n in range(200)))
@@ -185,4 +201,4 @@ def test_when_empty_again_all_sums_are_zero_and_when_closed_nothing_is_taken() -
     with pytest.raises(Stopping):
         inbox.put(sent())
 
-    assert (inbox.bytes, inbox.events, inbox._held) == (0, 0, None)
+    assert (inbox.bytes, inbox.events, len(inbox)) == (0, 0, 0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from tests.acceptance.daemon import accounts, samples
 from tests.edges.http_desk import Desk
 
 from eventd.core.model import SourcePolicy
-from eventd.inbox import Inbox, Submission
+from eventd.inbox import Inbox, Outcome, Submission
 from eventd.metrics import Meter
 from eventd.sources.decode import decode
 from eventd.sources.webhook import Limits, Webhooks
@@ -44,3 +47,43 @@ async def test_no_202_goes_out_once_the_store_has_failed() -> None:
 
     assert (answer.status, said) == (503, "the store has failed; try again")
     assert len(desk.taken) == 1
+
+
+async def test_bodies_that_are_read_at_once_are_bounded_and_a_flood_leaves_room() -> None:
+    meter, inbox = Meter(), Inbox(1 << 20)
+    policies = {name: SourcePolicy(name=name, decoder="native") for name in ("flood", "quiet")}
+    webhooks = Webhooks(inbox, decode, policies, meter, Limits(max_body=1_000))  # 8,000 at once
+    app = web.Application()
+    app.add_routes(webhooks.routes())
+    rest = asyncio.Event()
+
+    async def slowly(sent: asyncio.Event) -> AsyncIterator[bytes]:
+        yield b" " * 999
+        sent.set()
+        await rest.wait()
+        yield b"!"
+
+    async with TestClient(TestServer(app)) as client, asyncio.TaskGroup() as group:
+        for _ in range(4):
+            sent = asyncio.Event()
+            group.create_task(client.post("/v1/webhooks/flood", data=slowly(sent)))
+            await sent.wait()
+        while webhooks._lobby._held["flood"] < 4 * 999:
+            await asyncio.sleep(0.01)
+        refused = await client.post("/v1/webhooks/flood", data=b" " * 999)
+        said = await refused.json()
+        quiet = group.create_task(client.post("/v1/webhooks/quiet", data=b" " * 999))
+        while len(inbox) == 0:
+            await asyncio.sleep(0.01)
+        for _ in range(5):
+            rest.set()
+            while (item := inbox.take()) is None:
+                await asyncio.sleep(0.01)
+            item.done(Outcome(1, 0, ()))
+
+    assert (refused.status, said["detail"]) == (503, "flood has its share of the inbox; try again")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert quiet.result().status == 400  # it was read
+    counted = samples(meter.page())
+    assert counted['eventd_deliveries_refused_total{reason="overload",source="flood"}'] == 1
+    assert set(webhooks._lobby._held.values()) == {0}

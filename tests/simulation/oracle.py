@@ -32,7 +32,7 @@ from eventd.core.model import (
     Tick,
 )
 from eventd.core.snapshot import Restored
-from eventd.inbox import Inbox, Submission
+from eventd.inbox import Inbox
 from eventd.replay import Recovered, replayed
 from eventd.runtime import Batch, Runtime
 from eventd.store.journal import JournalReader
@@ -270,23 +270,18 @@ class Oracle:
         self._require(not still, "I9", f"still open: {still}")
 
     def bounded(self, inbox: Inbox) -> None:
-        """What waits: the oldest may be as large as it likes, since it found nothing.
+        """What waits: the first of a holder may be as large as it likes, where it found nothing.
 
         MQTT may bring the message that the socket was at, after one that nobody acknowledges.
         """
-        waiting = [(size, _is_mqtt(item)) for item, size, _ in inbox._items]
-        brought = sum([size for size, mqtt in waiting if mqtt][-2:])
-        may = max([inbox.max_bytes, *(size for size, _ in waiting[:1])]) + OWN
+        brought = sum([size for _, size, _ in inbox._brokers.items][-2:])
+        may = max([inbox.max_bytes, *(line.items[0][1] for line in inbox._turns)]) + OWN
         waits = inbox.bytes - brought
         self._require(waits <= may, "I11", f"{waits} bytes wait, {may} may")
 
     def _require(self, holds: bool, invariant: str, why: str) -> None:
         if not holds and not self.problem:
             self.problem = f"{invariant}: {why}"
-
-
-def _is_mqtt(item: Submission) -> bool:
-    return item.delivery is not None and item.delivery.transport == "mqtt"
 
 
 def _is_news(fact: Fact) -> bool:

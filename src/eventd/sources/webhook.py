@@ -20,10 +20,12 @@ from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopp
 from eventd.inbox import FAILED, Inbox, Outcome, Submission
 from eventd.intake import body_of, unpacked
 from eventd.sources.decoded import KEY_HEADERS, Decoded
+from eventd.sources.lobby import LARGE, Guest, Lobby
 
 KEPT_HEADERS = ("content-type", "user-agent", *KEY_HEADERS)
 MAX_HEADER = 256  # characters kept of a header; a key may have one less
 MAX_UNREADABLE = 64 << 10  # bytes kept of what cannot be read: junk shall not fill the disk
+LOBBY = 8  # largest bodies that may be read at once, or as many bytes of smaller ones
 MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery
 
 _encode = msgspec.json.encode
@@ -66,6 +68,7 @@ class Webhooks:
         """`policies` by name of the source; `events` is that of /v1/events."""
         self._inbox, self._decode, self._policies = inbox, decode, policies
         self._meter, self._limits = meter, limits
+        self._lobby = Lobby(LOBBY * limits.max_body)
         # what is to be committed, in order, and until when
         self._waiting: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
@@ -97,18 +100,26 @@ class Webhooks:
 
     async def _take(self, request: web.Request, policy: SourcePolicy) -> web.Response:
         credentials = self.own.get(policy.name, self.credentials)
+        guest = Guest(self._lobby, policy.name)
         try:
             known = credentials.opens or credentials.allows(request.headers, wall())
             if not known and not credentials.signs:
                 return self._not_let_in(request, policy.name, credentials)
-            raw = await body_of(request, self._limits.max_body)
+            raw = await body_of(request, self._limits.max_body, guest.take)
             if not known and not credentials.allows_signed(request.headers, raw, wall()):
                 return self._not_let_in(request, policy.name, credentials)
+            if len(raw) > LARGE:
+                await self._lobby.turn(policy.name)
             payload = unpacked(request, raw, self._limits.max_body)
-            return await self._submit(self._delivery(request, policy, payload))
+            return await self._submit(self._delivery(request, policy, payload), guest)
         except Problem as no:
             self._meter.turned_away(policy.name, no.reason)
             return problem(no.status, no.reason, no.detail, **no.more)
+        except Overloaded as full:
+            self._meter.turned_away(policy.name, "overload")
+            return unavailable(str(full))
+        finally:
+            guest.leave()
 
     def _not_let_in(
         self, request: web.Request, source: str, credentials: Credentials
@@ -140,7 +151,7 @@ class Webhooks:
             volatile=policy.volatile,
         )
 
-    async def _submit(self, delivery: Delivery) -> web.Response:
+    async def _submit(self, delivery: Delivery, guest: Guest) -> web.Response:
         meter, source = self._meter, delivery.source
         wrong: DecodeError | None = None
         rejected: tuple[tuple[int, str], ...] = ()
@@ -168,6 +179,7 @@ class Webhooks:
             reason = "share" if isinstance(error, OverShare) else "overload"
             meter.refused(source, reason, len(inputs))
             return unavailable(str(error))
+        guest.leave()  # the inbox accounts for it now
         try:
             outcome = await self._committed(future)
         except EventdError as error:
