@@ -41,10 +41,13 @@ from tests.acceptance.traffic import Books, Http, Mqtt, Operator, Sender
 MAX_SIZE = 256 << 20  # bytes of the store
 CONFIG: dict[str, Any] = {
     "log": {"level": "warning"},
-    "retention": {"max_size": f"{MAX_SIZE}B", "journal_for": "20m", "raw_for": "5m"},
+    "retention": {"max_size": f"{MAX_SIZE}B"},
     "incidents": {"resolve_after": "5s", "reopen_within": "5s"},
 }
 FILL = 1_000  # events of a delivery that fills the table of keys
+# Times as many keys as it remembers: its table is made anew, larger, after 1.4 million, and once
+# more, as large as before, after 2.8; only then all of its memory has been used.
+FILLS = 3
 HTTP_SENDERS, MQTT_SHARE, ACTS_EVERY = 4, 0.1, 2.0
 SETTLES_FOR = 600.0  # s after a start: closed incidents are remembered so long
 ENTRY = 60.0  # s a fault lasts at most
@@ -97,7 +100,7 @@ class Soak:
     def fill(self) -> None:
         """Have it remember as many delivery keys as it ever will."""
         sender = Http(self.books, 0, self.daemon.port)
-        for _ in range(Settings().max_keys // FILL + 1):
+        for _ in range(FILLS * Settings().max_keys // FILL):
             sender.numbered(FILL)
         sender.close()
 

@@ -1,0 +1,282 @@
+"""More than it can take: bounded memory, every refusal told and counted, neighbours let in.
+
+    python -m tests.acceptance.overload --minutes 10 --limit 512
+
+Three parts, a line of JSON each; leaves with 1 where a promise is broken.
+
+- a flood of ten times what it takes, inside a limit on memory (a control group where this user may
+  make one; the peak is looked at in any case);
+- a quiet source, alone and beside a flooding one;
+- 1,000 events a second on a disk whose fsync takes 300 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.abuse import memory
+from tests.acceptance.daemon import Daemon, until
+from tests.acceptance.faults import Faults
+
+TIMES = 10  # as much as it takes
+CROWD, BATCH = 100, 1_000  # connections that flood, events a delivery
+ALERTS = 2_000  # that they speak of
+CELLS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))  # control groups, version 1 and 2
+SLOW_FSYNC, RATE = 300, 1_000  # ms; events a second
+QUIET_EVERY = 0.05  # s between deliveries of a quiet source
+
+
+class Told:
+    """What senders of one source were told."""
+
+    def __init__(self) -> None:
+        self.events: Counter[int] = Counter()  # by status
+        self.mute = 0  # refusals that do not say when to come again
+        self.took: list[float] = []  # s from the delivery to its answer
+
+    def note(self, status: int, events: int, head: bytes, took: float) -> None:
+        self.events[status] += events
+        self.mute += status != 202 and b"\r\nretry-after:" not in head.lower()
+        self.took.append(took)
+
+    def of_99(self) -> float:
+        """Of 100 answers, 99 came within so many seconds."""
+        return sorted(self.took)[math.ceil(len(self.took) * 0.99) - 1]
+
+
+class Numbers:
+    """Deliveries of new events about the same alerts, made without much work."""
+
+    def __init__(self, prefix: str, size: int) -> None:
+        self.size, self._next = size, 0
+        events = [
+            {
+                "name": f"Check{n % 20}",
+                "ci": f"host{(n * 7919) % ALERTS}",
+                "severity": "minor",
+                "id": f"{prefix}-@@@@@@@@@-{n}",
+            }
+            for n in range(size)
+        ]
+        self._text = json.dumps(events).encode()
+
+    def draw(self) -> bytes:
+        """The next one."""
+        self._next += 1
+        return self._text.replace(b"@@@@@@@@@", b"%09d" % self._next)
+
+
+async def call(port: int, path: str, numbers: Numbers, told: Told, over: asyncio.Event,
+               every: float = 0.0) -> None:  # fmt: skip
+    """One connection, one delivery in flight; a refusal is not waited out."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    due = time.monotonic()
+    while not over.is_set():
+        body = numbers.draw()
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        began = time.monotonic()
+        writer.write(head.encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        size = int(answer.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        await reader.readexactly(size)
+        told.note(int(answer[9:12]), numbers.size, answer, time.monotonic() - began)
+        due += every
+        if every:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+    writer.close()
+
+
+@contextmanager
+def cell(limit: int) -> Iterator[Callable[[int], bool]]:
+    """A control group of so many bytes; puts a process in, and says whether it could."""
+    made: list[Path] = []
+
+    def put(pid: int) -> bool:
+        for root in CELLS:
+            folder = root / f"eventd-overload-{pid}"
+            with suppress(OSError):
+                folder.mkdir()
+                made.append(folder)
+                for name in ("memory.limit_in_bytes", "memory.max"):
+                    if (folder / name).exists():
+                        (folder / name).write_text(str(limit))
+                        (folder / "cgroup.procs").write_text(str(pid))
+                        return True
+        return False
+
+    yield put
+    for folder in made:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
+    """Ten times what it takes, and what became of it."""
+    config: dict[str, Any] = {"log": {"level": "warning"}, "retention": {"max_size": "1GiB"}}
+    config["sources"] = {"webhooks": {"flood": {}}}
+    daemon = Daemon(folder, config=config)
+    told = Told()
+    with cell(limit_mb << 20) as put:
+        daemon.start()
+        limited = put(daemon.pid)
+        try:
+            asyncio.run(_flood(daemon, told, seconds))
+            until(lambda: daemon.accounts()["waiting"] == 0, 60.0, "the inbox to drain")
+            total, refused = daemon.accounts(), _refused(daemon)
+            counts = sum(int(one["count"]) for one in daemon.every("alerts"))
+            peak = memory(daemon, "VmHWM")
+            assert daemon.stop() == 0  # not killed, and able to stop
+        finally:
+            if daemon.process is not None:
+                daemon.process.kill()
+                daemon.process.wait(10)
+    sent, taken = sum(told.events.values()), told.events[202]
+    good = (
+        set(told.events) <= {202, 503}
+        and told.mute == 0
+        and total["received"] == sent
+        and total["applied"] + total["duplicate"] == taken == counts
+        and total["refused"] == refused == told.events[503] > 0
+        and peak <= limit_mb
+    )
+    return {
+        "part": "flood",
+        "seconds": seconds,
+        "limit_mb": limit_mb,
+        "in_control_group": limited,
+        "peak_mb": round(peak, 1),
+        "sent": sent,
+        "times_taken": round(sent / taken, 1),
+        "told_202": taken,
+        "told_503": told.events[503],
+        "without_retry_after": told.mute,
+        "counted_refused": int(refused),
+        "counted_in_alerts": counts,
+        "good": good,
+    }
+
+
+async def _flood(daemon: Daemon, told: Told, seconds: float) -> None:
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for n in range(CROWD):
+            numbers = Numbers(f"f{n}", BATCH)
+            group.create_task(call(daemon.port, "/v1/webhooks/flood", numbers, told, over))
+        await asyncio.sleep(seconds)
+        over.set()
+
+
+def _refused(daemon: Daemon) -> float:
+    """For want of room."""
+    reasons = ("overload", "share")
+    found = daemon.metrics()
+    name = 'eventd_events_refused_total{{reason="{}",source="flood"}}'
+    return sum(found.get(name.format(reason), 0.0) for reason in reasons)
+
+
+def beside(folder: Path, seconds: float) -> dict[str, Any]:
+    """A quiet source alone, then beside a flood."""
+    config = {"sources": {"webhooks": {"flood": {}, "quiet": {}}}, "log": {"level": "warning"}}
+    daemon = Daemon(folder, config=config)
+    daemon.start()
+    try:
+        alone = asyncio.run(_beside(daemon, seconds, crowd=0))
+        crowded = asyncio.run(_beside(daemon, seconds, crowd=CROWD))
+        assert daemon.stop() == 0
+    finally:
+        if daemon.process is not None:
+            daemon.process.kill()
+    return {
+        "part": "beside",
+        "quiet_p99_ms": round(alone.of_99() * 1e3, 1),
+        "beside_p99_ms": round(crowded.of_99() * 1e3, 1),
+        "deliveries": len(crowded.took),
+        "refused": sum(crowded.events.values()) - crowded.events[202],
+        "good": set(crowded.events) == {202} and crowded.of_99() <= 2 * alone.of_99(),
+    }
+
+
+async def _beside(daemon: Daemon, seconds: float, crowd: int) -> Told:
+    over, flooded, quiet = asyncio.Event(), Told(), Told()
+    async with asyncio.TaskGroup() as group:
+        for n in range(crowd):
+            numbers = Numbers(f"f{n}", BATCH)
+            group.create_task(call(daemon.port, "/v1/webhooks/flood", numbers, flooded, over))
+        numbers = Numbers(f"q{crowd}", 1)
+        quietly = call(daemon.port, "/v1/webhooks/quiet", numbers, quiet, over, QUIET_EVERY)
+        group.create_task(quietly)
+        await asyncio.sleep(seconds)
+        over.set()
+    return quiet
+
+
+def slow(folder: Path, seconds: float, connections: int = 500) -> dict[str, Any]:
+    """1,000 events a second, each a delivery of its own, where an fsync takes 300 ms."""
+    daemon = Daemon(folder, config={"log": {"level": "warning"}})
+    faults = Faults(folder, daemon.state)
+    faults.build()
+    daemon.start(env=faults.env)
+    faults.plan(f"fsync * 0 delay {SLOW_FSYNC}")
+    told = Told()
+    try:
+        asyncio.run(_steady(daemon, told, seconds, connections))
+        faults.off()
+        assert daemon.stop() == 0
+    finally:
+        if daemon.process is not None:
+            daemon.process.kill()
+    rate = len(told.took) / seconds
+    return {
+        "part": "slow",
+        "fsync_ms": SLOW_FSYNC,
+        "events_s": round(rate),
+        "p99_ms": round(told.of_99() * 1e3),
+        "good": set(told.events) == {202} and told.of_99() <= 1.0 and rate >= RATE * 0.95,
+    }
+
+
+async def _steady(daemon: Daemon, told: Told, seconds: float, connections: int) -> None:
+    over, every = asyncio.Event(), connections / RATE
+    async with asyncio.TaskGroup() as group:
+        for n in range(connections):
+            numbers = Numbers(f"s{n}", 1)
+            group.create_task(call(daemon.port, "/v1/events", numbers, told, over, every))
+            await asyncio.sleep(every / connections)
+        await asyncio.sleep(seconds - every)
+        over.set()
+
+
+def main() -> None:
+    """Print a line of JSON for each part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the flood")
+    parser.add_argument("--limit", type=int, default=512, help="MB of memory")
+    parser.add_argument("parts", nargs="*", default=["flood", "beside", "slow"])
+    given = parser.parse_args()
+    good = True
+    with tempfile.TemporaryDirectory() as name:
+        parts: dict[str, Callable[[Path], dict[str, Any]]] = {
+            "flood": lambda folder: flood(folder, given.minutes * 60, given.limit),
+            "beside": lambda folder: beside(folder, 20.0),
+            "slow": lambda folder: slow(folder, 20.0),
+        }
+        for part in given.parts:
+            said = parts[part](Path(name, part))
+            print(json.dumps(said), flush=True)
+            good = good and said["good"]
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
