@@ -1,7 +1,7 @@
 # The handful of commands; .ci/run calls the same. Each does its own set-up, which costs nothing once done.
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench kill faults soak simulate mutants setup setup-dev lock clean peers
+.PHONY: run test lint bench kill faults soak overload simulate mutants setup setup-dev lock clean peers
 
 PY := .venv/bin/python
 ROUNDS ?= 200
@@ -11,6 +11,8 @@ JOBS ?= 3
 SEEDS ?= 10000
 HOURS ?= 2
 SHARE ?= 0.5
+MINUTES ?= 10
+LIMIT ?= 512
 UV ?= uv
 COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet
 
@@ -43,6 +45,9 @@ faults: setup-dev peers  ## the first UPTO fsyncs, then writes of a real process
 
 soak: setup-dev peers  ## HOURS of mixed load, SHARE of what one core takes, a fault every five minutes
 	$(PY) -m tests.acceptance.soak --hours $(HOURS) --share $(SHARE)
+
+overload: setup-dev peers  ## a flood for MINUTES inside LIMIT MB, a quiet source beside one, a slow disk
+	$(PY) -m tests.acceptance.overload --minutes $(MINUTES) --limit $(LIMIT)
 
 simulate: setup-dev  ## the daemon on a simulated machine that fails: SEEDS seeds
 	$(PY) -m tests.simulation --seeds $(SEEDS)

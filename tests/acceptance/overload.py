@@ -4,7 +4,7 @@
 
 Three parts, a line of JSON each; leaves with 1 where a promise is broken.
 
-- a flood of ten times what it takes, inside a limit on memory (a control group where this user may
+- a flood, as much as can be sent, inside a limit on memory (a control group where this user may
   make one; the peak is looked at in any case);
 - a quiet source, alone and beside a flooding one;
 - 1,000 events a second on a disk whose fsync takes 300 ms.
@@ -29,7 +29,6 @@ from tests.acceptance.abuse import memory
 from tests.acceptance.daemon import Daemon, until
 from tests.acceptance.faults import Faults
 
-TIMES = 10  # as much as it takes
 CROWD, BATCH = 100, 1_000  # connections that flood, events a delivery
 ALERTS = 2_000  # that they speak of
 CELLS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))  # control groups, version 1 and 2
@@ -122,7 +121,11 @@ def cell(limit: int) -> Iterator[Callable[[int], bool]]:
 
 
 def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
-    """Ten times what it takes, and what became of it."""
+    """More than it takes, and what became of it.
+
+    Who has waited ten seconds for the commit is told 503 and may be in all the same: refused is
+    not absent.
+    """
     config: dict[str, Any] = {"log": {"level": "warning"}, "retention": {"max_size": "1GiB"}}
     config["sources"] = {"webhooks": {"flood": {}}}
     daemon = Daemon(folder, config=config)
@@ -142,12 +145,13 @@ def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
                 daemon.process.kill()
                 daemon.process.wait(10)
     sent, taken = sum(told.events.values()), told.events[202]
+    late = told.events[503] - refused
     good = (
         set(told.events) <= {202, 503}
         and told.mute == 0
         and total["received"] == sent
-        and total["applied"] + total["duplicate"] == taken == counts
-        and total["refused"] == refused == told.events[503] > 0
+        and total["applied"] + total["duplicate"] == taken + late == counts
+        and total["refused"] == refused > 0 <= late
         and peak <= limit_mb
     )
     return {
@@ -160,6 +164,7 @@ def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
         "times_taken": round(sent / taken, 1),
         "told_202": taken,
         "told_503": told.events[503],
+        "told_503_late": int(late),
         "without_retry_after": told.mute,
         "counted_refused": int(refused),
         "counted_in_alerts": counts,

@@ -19,7 +19,9 @@ from click.testing import CliRunner
 
 from eventd.cli import main
 from eventd.cli.client import Client
+from tests.acceptance.abuse import memory
 from tests.acceptance.daemon import PATIENCE, Daemon, get, post, until
+from tests.acceptance.faults import Sender, check
 
 NOBODY, ME = 65534, os.geteuid()
 ROOT = Path(__file__).parents[2]
@@ -149,6 +151,58 @@ def test_a_hangup_takes_up_new_rules_whole_or_not_at_all(tmp_path: Path) -> None
     assert names() == ["two"]
     assert daemon.stop() == 0
     assert "r.yaml:2: is no YAML" in daemon.log.read_text()
+
+
+BOMB = "rules:\n  - &a [x, x]\n" + "".join(f"  - &a{n} [*a, *a]\n" for n in range(30))
+NO_RULES = {
+    "half written": RULE.partition("group")[0],
+    "bomb": BOMB,
+    "code": "rules: [!!python/object/apply:os.system [exit]]",
+    "10 MB": "# " + "x" * (10 << 20),
+    "pattern": RULE.replace('service!=""', 'service=~"(?=a)"'),
+    "binary": "\0\1\2",
+}
+
+
+def test_what_is_no_rules_is_refused_soon_and_those_in_force_stay(tmp_path: Path) -> None:
+    """D38, D51, D52: within a second on a machine that is idle."""
+    rules = tmp_path / "r.yaml"
+    rules.write_text(RULE.replace("NAME", "stays"))
+    daemon = Daemon(tmp_path, config={"rules": str(rules)})
+    daemon.start()
+
+    for what, text in NO_RULES.items():
+        rules.write_text(text)
+        os.kill(daemon.pid, signal.SIGHUP)
+        until(lambda: daemon.metrics()["eventd_rules_last_load_success"] == 0, 5.0, what)
+        assert [rule["name"] for rule in daemon.api("rules")["items"]] == ["stays"], what
+        rules.write_text(RULE.replace("NAME", "stays"))
+        os.kill(daemon.pid, signal.SIGHUP)
+        until(lambda: daemon.metrics()["eventd_rules_last_load_success"] == 1, 10.0, "good ones")
+
+    assert memory(daemon, "VmHWM") < 200
+    assert "Traceback" not in daemon.log.read_text()
+    assert daemon.stop() == 0
+
+
+def test_a_stop_under_load_takes_what_it_took_and_is_over_in_ten_seconds(tmp_path: Path) -> None:
+    """D09."""
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    senders = [Sender(daemon.port, f"s{n}") for n in range(4)]
+    for one in senders:
+        one.start()
+    until(lambda: sum(len(one.answers) for one in senders) >= 100, 30.0, "load")
+
+    code = daemon.stop(within=10.0)
+
+    for one in senders:
+        one.stopping.set()
+    for one in senders:
+        one.join(30)
+    assert code == 0
+    check(daemon, [answer.id for one in senders for answer in one.answers])
+    assert "Traceback" not in daemon.log.read_text()
 
 
 def test_a_door_to_other_machines_without_credentials_stays_shut(tmp_path: Path) -> None:

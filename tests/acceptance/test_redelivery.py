@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -52,6 +53,43 @@ def beliefs(daemon: Daemon) -> list[tuple[Any, ...]]:
     seen: list[tuple[Any, ...]] = [tuple(alert[key] for key in keys) for alert in alerts]
     of = ("id", "priority", "title", "alert_count", "firing_count", "opened_at")
     return seen + [tuple(one[key] for key in of) for one in daemon.every(f"incidents?{OURS}")]
+
+
+def test_of_a_thousand_with_one_key_at_once_one_is_applied(daemon: Daemon) -> None:
+    """D16."""
+    before = daemon.accounts()
+
+    said = asyncio.run(_at_once(daemon.port, 1_000))
+
+    after = daemon.accounts()
+    assert [status for status, _ in said] == [202] * 1_000
+    assert sum(body["duplicates"] for _, body in said) == 999
+    assert {part: after[part] - before[part] for part in ("applied", "duplicate", "received")} == {
+        "applied": 1,
+        "duplicate": 999,
+        "received": 1_000,
+    }
+    (alert,) = daemon.api("alerts?name=once")["items"]
+    assert alert["count"] == 1
+
+
+async def _at_once(port: int, count: int) -> list[tuple[int, dict[str, Any]]]:
+    """The same request over so many connections, all open before the first is answered."""
+    body = b'{"name":"once"}'
+    head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nIdempotency-Key: one\r\nConnection: close\r\n"
+    said: list[tuple[int, dict[str, Any]]] = []
+    lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+
+    async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        answer = await reader.read()
+        said.append((int(answer[9:12]), json.loads(answer.partition(b"\r\n\r\n")[2])))
+        writer.close()
+
+    async with asyncio.TaskGroup() as group:
+        for line in lines:
+            group.create_task(call(*line))
+    return said
 
 
 def test_a_thousand_deliveries_with_ids_three_times_over_are_as_once(

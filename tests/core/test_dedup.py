@@ -291,6 +291,7 @@ def test_a_heartbeat_is_never_a_duplicate_and_its_key_recognises_nothing() -> No
 
 
 def test_a_clear_that_arrives_before_its_firing_leaves_nothing_firing() -> None:
+    """D18."""
     feed: Feed = [
         (at(0), clear(occurred_at=at(-5))),
         (at(1), event(occurred_at=at(-60))),
@@ -304,6 +305,7 @@ def test_a_clear_that_arrives_before_its_firing_leaves_nothing_firing() -> None:
 
 
 def test_a_late_firing_does_not_reopen_what_cleared_after_it() -> None:
+    """D19."""
     feed: Feed = [
         (at(0), event(occurred_at=at(0))),
         (at(20), clear(occurred_at=at(20))),

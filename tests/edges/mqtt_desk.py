@@ -126,13 +126,15 @@ class Gone(Exception):
 
 
 class Wire:
-    """A TCP proxy in front of a broker that can drip towards the client, and be cut."""
+    """A TCP proxy in front of a broker that can drip towards the client, be still, and be cut."""
 
     def __init__(self, port: int, *, drip: int = 65_536) -> None:
         """`drip`: how many bytes the client gets at a time."""
         self._port, self._drip = port, drip
         self._writers: list[asyncio.StreamWriter] = []
         self.port = 0
+        self.carries = asyncio.Event()  # cleared: nothing passes, and nobody is told
+        self.carries.set()
 
     @asynccontextmanager
     async def laid(self) -> AsyncIterator[Wire]:
@@ -162,6 +164,7 @@ class Wire:
     ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(at_once):
+                await self.carries.wait()
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

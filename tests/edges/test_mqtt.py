@@ -75,6 +75,7 @@ async def test_a_thousand_messages_come_in_order_and_leave_nothing_behind(
 async def test_a_killed_broker_costs_nothing_it_had_acknowledged(
     durable_broker: Mosquitto, version: int
 ) -> None:
+    """D17."""
     broker, desk = durable_broker, Desk()
     sent = [str(n) for n in range(200)]
     async with desk.source(yard(broker.port, version)):
@@ -90,6 +91,25 @@ async def test_a_killed_broker_costs_nothing_it_had_acknowledged(
             seen.update(words(await desk.commit(1)))
 
     assert seen == set(sent)
+
+
+async def test_a_line_that_is_still_is_given_up_in_time_and_costs_nothing(
+    broker: Mosquitto,
+) -> None:
+    """D21, with a keep-alive of 3 s: nothing fails, nothing comes."""
+    desk, wire = Desk(), Wire(broker.port)
+    async with wire.laid(), desk.source(yard(wire.port, keepalive=3)):
+        broker.publish("events/a", "before")
+        seen = words(await desk.commit(1))
+
+        wire.carries.clear()
+        async with asyncio.timeout(1.5 * 3 + 1.0):  # and a second for a loaded machine
+            await desk.meter.until(downs=1)
+        broker.publish("events/a", "meanwhile")
+        wire.carries.set()
+        seen += words(await desk.commit(1))
+
+    assert seen == ["before", "meanwhile"]
 
 
 async def test_an_acknowledgement_for_an_earlier_connection_is_dropped(broker: Mosquitto) -> None:
