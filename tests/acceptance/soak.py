@@ -45,9 +45,6 @@ CONFIG: dict[str, Any] = {
     "incidents": {"resolve_after": "5s", "reopen_within": "5s"},
 }
 FILL = 1_000  # events of a delivery that fills the table of keys
-# Times as many keys as it remembers: its table is made anew, larger, after 1.4 million, and once
-# more, as large as before, after 2.8; only then all of its memory has been used.
-FILLS = 3
 HTTP_SENDERS, MQTT_SHARE, ACTS_EVERY = 4, 0.1, 2.0
 SETTLES_FOR = 600.0  # s after a start: closed incidents are remembered so long
 ENTRY = 60.0  # s a fault lasts at most
@@ -63,7 +60,7 @@ class Sample(NamedTuple):
 
     at: float  # s since the load began
     life: int  # which process
-    age: float  # s since it started
+    age: float  # s since it started, or since the load began
     rss_mb: float
     descriptors: int
     store_mb: float  # pages in use
@@ -100,7 +97,7 @@ class Soak:
     def fill(self) -> None:
         """Have it remember as many delivery keys as it ever will."""
         sender = Http(self.books, 0, self.daemon.port)
-        for _ in range(FILLS * Settings().max_keys // FILL):
+        for _ in range(Settings().max_keys // FILL + 1):
             sender.numbered(FILL)
         sender.close()
 
@@ -123,7 +120,7 @@ class Soak:
                 sender.every = 1 / (rate * MQTT_SHARE)
             elif not isinstance(sender, Operator):
                 sender.every = HTTP_SENDERS / (rate * (1 - MQTT_SHARE))
-        self._seen = self._began = time.monotonic()
+        self._seen = self._began = self._born = time.monotonic()
         self._spent = cpu(self.daemon.pid)
 
     def sample(self) -> Sample:

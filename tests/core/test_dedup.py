@@ -439,3 +439,17 @@ def test_many_keys_survive_a_snapshot() -> None:
         EventDuplicate(at(5_000), DISK),
         EventDuplicate(at(5_000), DISK),
     ]
+
+
+def test_capped_keys_make_room_alike_after_a_snapshot() -> None:
+    engine = engine_after(
+        [(T0, started(max_keys=300)), *((at(n), event(id=f"id{n}")) for n in range(400))]
+    )
+    later: Feed = [(at(n), event(id=f"id{n}")) for n in range(400, 410)]
+
+    restored = revived(engine)
+
+    assert len(engine.table.keys) <= 300
+    facts = run(restored, later)
+    assert facts == run(engine, later)
+    assert sum(isinstance(fact, CapHit) for fact in facts) in {3, 4}  # three at once

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from tests.builders import at, clear, event, group_rule, load
 from tests.edges.store_desk import alive, killed, query, wrong
 
+from eventd.core.dedup import DeliveryKeys
 from eventd.core.model import Close, Comment, Fact, Refused, Resolve, Settings, Severity, Started
 from eventd.core.snapshot import Snapshot
 from eventd.errors import Poisoned, StoreError
@@ -156,7 +157,7 @@ async def test_a_key_that_counts_twice_is_named(tmp_path: Path) -> None:
         await life.submit(at(0), event("a", id="1"), event("b", id="2"), clear("b", id="9"))
     # as if the key had not been known: the snapshot forgets it, the redelivery is applied
     async with alive(tmp_path) as life:
-        life.runtime.engine.table.keys.hours.clear()
+        life.runtime.engine.table.keys = DeliveryKeys()
         await life.submit(at(1), event("a", id="1", severity=Severity.CRITICAL))
 
     broken = wrong(tmp_path)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
-from itertools import islice
 from math import ceil
 
 from msgspec import Struct
@@ -83,59 +81,84 @@ class Record(Struct, gc=False, array_like=True):
 
 
 class DeliveryKeys:
-    """Strong delivery keys already applied, kept for a time and within a cap, oldest out first."""
+    """Strong delivery keys already applied, kept for a time and within a cap, oldest out first.
+
+    Many small sets and not one large table, of which half is holes between two times that it is
+    made anew; and rows as they stand in a snapshot, which need only be copied.
+    """
 
     def __init__(self) -> None:
         """None yet."""
-        self.hours: dict[bytes, int] = {}  # key → the hour it was added in
+        self._known = tuple(set[bytes]() for _ in range(256))  # by a key's first byte
+        # the hour they were added in, and keys side by side; the oldest first
+        self._rows: deque[tuple[int, bytearray]] = deque()
+        self._row = bytearray()  # the last one
+        self._left = 0  # keys for which it has room
         self._turn(0)
 
     def __len__(self) -> int:
-        return len(self.hours)
+        return sum(len(keys) for _, keys in self._rows) // KEY_BYTES
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self.hours
+        return key in self._known[key[0]]
 
     def add(self, key: bytes, now: datetime, settings: Settings) -> bool:
-        """Remember it. True where the cap pushed a younger key out than time would have."""
+        """Remember it. True where the cap pushed younger keys out than time would have."""
+        capped = (self._left == 0 or now >= self._hour_ends) and self._open_row(now, settings)
+        self._known[key[0]].add(key)
+        self._row += key
+        self._left -= 1
+        return capped
+
+    def _open_row(self, now: datetime, settings: Settings) -> bool:
+        """Have room in the last row, and under the cap for all of it; True where that took keys."""
         if now >= self._hour_ends:
             self._turn(int(now.timestamp()) // HOUR)
             self._expire(self._hour - ceil(settings.strong_key_for / HOUR))
-        self.hours[key] = self._hour
-        if len(self.hours) <= settings.max_keys:
-            return False
-        # a hundredth at once: one pass over the oldest, where one by one would be a pass each
-        for old in list(islice(self.hours, max(1, settings.max_keys // 100))):
-            del self.hours[old]
-        return True
+        rows = self._rows
+        # short enough that little is forgotten at once
+        longest = min(KEYS_A_ROW, max(1, settings.max_keys // 100))
+        # after a restart the last one goes on
+        if not rows or rows[-1][0] != self._hour or len(rows[-1][1]) >= longest * KEY_BYTES:
+            rows.append((self._hour, bytearray()))
+        self._row = rows[-1][1]
+        self._left = longest - len(self._row) // KEY_BYTES
+        over = len(self) + self._left - settings.max_keys
+        capped = over > 0
+        while over > 0:
+            over -= self._forget_row()
+        return capped
 
     def _turn(self, hour: int) -> None:
         self._hour = hour
         self._hour_ends = datetime.fromtimestamp((hour + 1) * HOUR, UTC)
 
     def _expire(self, oldest: int) -> None:
-        for key in list(self.hours):
-            if self.hours[key] >= oldest:
-                break
-            del self.hours[key]
+        while self._rows and self._rows[0][0] < oldest:
+            self._forget_row()
+
+    def _forget_row(self) -> int:
+        """The oldest; how many keys it had."""
+        _, keys = self._rows.popleft()
+        for key in _cut(keys):
+            self._known[key[0]].discard(key)
+        return len(keys) // KEY_BYTES
 
     def dump(self) -> list[object]:
         """Keys of one hour side by side, in order."""
-        keys, hours = list(self.hours), list(self.hours.values())
-        rows: list[object] = []
-        start = 0
-        while start < len(keys):
-            end = bisect_right(hours, hours[start], lo=start, hi=min(len(keys), start + KEYS_A_ROW))
-            rows.append((hours[start], b"".join(keys[start:end])))
-            start = end
-        return rows
+        return [(hour, bytes(keys)) for hour, keys in self._rows]
 
     def load(self, rows: Iterator[tuple[int, bytes]]) -> None:
         """Take up what `dump` gave."""
         for hour, keys in rows:
-            for start in range(0, len(keys), KEY_BYTES):
-                self.hours[keys[start : start + KEY_BYTES]] = hour
-            self._turn(hour)
+            self._rows.append((hour, bytearray(keys)))
+            for key in _cut(keys):
+                self._known[key[0]].add(key)
+
+
+def _cut(keys: bytes | bytearray) -> Iterator[bytes]:
+    for start in range(0, len(keys), KEY_BYTES):
+        yield bytes(keys[start : start + KEY_BYTES])
 
 
 class AlertTable:
@@ -162,7 +185,7 @@ class AlertTable:
         if event.status is Status.HEARTBEAT:
             return False
         if event.strong:
-            if event.key in self.keys.hours:
+            if event.key in self.keys:
                 return True
         elif record is not None and record.weak_key == event.key and record.weak_at is not None:
             if event.arrival is not Arrival.LIVE:
