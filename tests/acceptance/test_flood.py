@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -16,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from eventd.store.database import open_reader
 from tests.acceptance.abuse import memory
 from tests.acceptance.daemon import Daemon, Mosquitto, get, post, until
+from tests.acceptance.faults import Faults
 
 SERIES = 500  # of a page of metrics, however much came in
 
@@ -68,40 +71,51 @@ def test_thousands_of_labels_and_values_make_no_series(plain: Daemon) -> None:
 
 
 def test_what_is_critical_is_applied_in_a_flood_of_news(tmp_path: Path) -> None:
-    """D30: each critical event has opened its incident when it is answered, within 5 s."""
-    limits = {"inbox": "256KiB", "commit_within": "2s"}
+    """D30: each has opened its incident when it is answered, within 5 s, on a slow disk."""
+    limits = {"inbox": "64KiB", "commit_within": "2s"}
     sources: dict[str, object] = {"webhooks": {"chatter": {}, "vital": {}}}
     daemon = Daemon(tmp_path, config={"limits": limits, "sources": sources})
-    daemon.start()
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    daemon.start(env=faults.env)
+    faults.plan("fsync -wal 0 delay 200")
     news = json.dumps(
-        [{"name": f"news{n}", "status": "info", "severity": "info"} for n in range(30)]
+        [{"name": f"news{n}", "status": "info", "severity": "info"} for n in range(10)]
     ).encode()
-    over, told = threading.Event(), set[int]()
+    over, told = threading.Event(), Counter[int]()
 
-    def chatter() -> None:
+    def chatter(body: bytes) -> None:
         while not over.is_set():
-            told.add(post(f"{daemon.url}/v1/webhooks/chatter", news)[0])
+            told[post(f"{daemon.url}/v1/webhooks/chatter", body)[0]] += 1
 
-    crowd = [threading.Thread(target=chatter, daemon=True) for _ in range(12)]
+    # the short ones take whatever room is left between the long ones
+    bodies = [news, b'{"name":"n","status":"info"}'] * 12
+    crowd = [threading.Thread(target=chatter, args=(one,), daemon=True) for one in bodies]
     for one in crowd:
         one.start()
-    until(lambda: 503 in told, 20.0, "more than it takes")
     answered = []
-    for n in range(40):
+    for n in range(10):
+        full = told[503] + 5
+        until(partial(_reached, told, full), 20.0, "more than it takes")
         began = time.monotonic()
         down = {"name": "down", "service": f"s{n}", "severity": "critical"}
         assert post(f"{daemon.url}/v1/webhooks/vital", down)[0] == 202
         answered.append(time.monotonic() - began)
     over.set()
+    faults.off()
     for one in crowd:
         one.join(30)
 
-    assert told == {202, 503}
+    assert set(told) == {202, 503}
     assert max(answered) <= 5.0
     opened = {one["service"] for one in daemon.every("incidents")}
-    assert opened == {f"s{n}" for n in range(40)}
+    assert opened == {f"s{n}" for n in range(10)}
     daemon.accounts()
     assert daemon.stop() == 0
+
+
+def _reached(told: Counter[int], refusals: int) -> bool:
+    return told[503] >= refusals
 
 
 def test_a_flood_at_qos_0_is_bounded_and_costs_qos_1_nothing(
