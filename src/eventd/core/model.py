@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class Severity(IntEnum):
@@ -200,6 +201,43 @@ class Maintenance(Struct, frozen=True, array_like=True):
     window: Window
     name: str
     source: str
+
+
+# -- the inventory --------------------------------------------------------------------------
+
+Called = Annotated[str, Meta(min_length=1, max_length=256)]  # an inventory name, as it is written
+
+
+class Dependency(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """What something needs; `redundant`: others can stand in for it."""
+
+    name: Called
+    redundant: bool = False
+
+
+class Service(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """What people depend on, as the inventory has it. Rows keep their keys: files are read so."""
+
+    name: Called
+    owner: str = ""
+    impact: Annotated[int, Meta(ge=1, le=3)] | None = None  # of its incidents, by default
+    hours: str = ""  # it is supported in, for people
+    depends_on: tuple[Called | Dependency, ...] = ()
+    type: str | None = None
+    site: str | None = None
+    service: str = ""  # its own name, where an export gives every row one
+    aliases: tuple[Called, ...] = ()
+
+
+class Ci(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """A thing in the inventory: host, disk, pod, link."""
+
+    name: Called
+    type: str | None = None
+    site: str | None = None
+    service: str = ""  # it is part of
+    aliases: tuple[Called, ...] = ()
+    depends_on: tuple[Called | Dependency, ...] = ()
 
 
 # -- inputs ---------------------------------------------------------------------------------
