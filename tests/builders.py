@@ -15,11 +15,14 @@ from eventd.core.model import (
     AddSilence,
     Alert,
     Arrival,
+    Ci,
     Event,
     Fact,
     Input,
+    LoadInventory,
     LoadRules,
     Matcher,
+    Service,
     Settings,
     Severity,
     Started,
@@ -61,13 +64,14 @@ def event(
     quiet_for: float = 0.0,
     arrival: Arrival = Arrival.LIVE,
     window: Window | None = None,
+    volatile: tuple[str, ...] | None = (),
 ) -> Event:
     """An event whose key is strong exactly where it has an `id`."""
     words = {} if labels is None else labels
     said = payload or f"{name} {status.value} {severity.name} {value}"
     return Event(
         source=source,
-        fingerprint=fingerprint_of(source, name, ci, service, words),
+        fingerprint=fingerprint_of(source, name, ci, service, words, volatile or ()),
         key=delivery_key(source, id) if id else payload_key(source, "", said.encode()),
         strong=bool(id),
         status=status,
@@ -85,6 +89,7 @@ def event(
         quiet_for=quiet_for,
         arrival=arrival,
         window=window,
+        volatile=volatile,
     )
 
 
@@ -144,6 +149,12 @@ def rule(data: dict[str, object] | None = None) -> Rule:
 def load(*rules: dict[str, object], version: str = "v1") -> LoadRules:
     """A set of rules."""
     return LoadRules(version, tuple(text_of(data) for data in rules))
+
+
+def inventory(*rows: Service | Ci, version: str = "i1") -> LoadInventory:
+    """An inventory of these rows."""
+    services = tuple(row for row in rows if isinstance(row, Service))
+    return LoadInventory(version, services, tuple(row for row in rows if isinstance(row, Ci)))
 
 
 def started(**settings: float) -> Started:

@@ -28,6 +28,7 @@ from eventd.core.model import (
     Denied,
     Event,
     Input,
+    LoadInventory,
     LoadRules,
     Refused,
     Started,
@@ -38,6 +39,7 @@ from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
 from eventd.files import read as read_yaml
 from eventd.inbox import Inbox, Submission
+from eventd.inventory import read_inventory
 from eventd.keyring import Secrets
 from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
@@ -115,6 +117,11 @@ def _decoded(delivery: Delivery, *, native: bool) -> tuple[Input, ...]:
 def load_rules(path: Path | None) -> LoadRules:
     """The rules in a file or directory, or the default set. Raises ConfigError."""
     return read_rules(path or default_rules())
+
+
+def load_inventory(path: Path | None) -> LoadInventory:
+    """The inventory of a file, or none. Raises ConfigError."""
+    return LoadInventory("") if path is None else read_inventory(path).load
 
 
 def journal(state: Path) -> Iterator[JournalRow]:

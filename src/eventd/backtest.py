@@ -27,6 +27,7 @@ from eventd.core.model import (
     IncidentResolved,
     IncidentUpdated,
     Input,
+    LoadInventory,
     LoadRules,
     Started,
 )
@@ -59,17 +60,23 @@ class Outcome(Struct, frozen=True):
 class Backtest:
     """Plays lines and remembers what became of every event.
 
-    A recording that carries its own starts and rule loads is played with them, unless `rules`
-    says otherwise; else it starts with `rules` and default settings.
+    A recording that carries its own starts and loads is played with them, unless `rules` or
+    `inventory` say otherwise; else it starts with those and default settings.
     """
 
     def __init__(
-        self, inputs_of: Callable[[Line], tuple[Input, ...]], rules: LoadRules, *, forced: bool
+        self,
+        inputs_of: Callable[[Line], tuple[Input, ...]],
+        rules: LoadRules,
+        inventory: LoadInventory | None = None,
+        *,
+        forced: bool,
     ) -> None:
-        """`forced`: `rules` replace those of the recording."""
+        """`forced`: `rules` replace those of the recording, as an `inventory` does."""
         self.engine = Engine()
         self.events = self.refused = 0
         self._inputs_of, self._rules, self._forced = inputs_of, rules, forced
+        self._inventory = inventory
         self._now: datetime | None = None
         self._seen: list[tuple[str, Episode]] = []
         self._episodes: dict[str, int] = {}
@@ -85,12 +92,30 @@ class Backtest:
             own = line.own
             if self._now is None and not isinstance(own, Started):
                 yield from self._step(Started("replay"), line.at)
-            if isinstance(own, LoadRules) and self._forced:
+            if self._replaced(own):
                 continue
-            if not self.engine.rules_version and not isinstance(own, Started | LoadRules):
-                yield from self._step(self._rules, line.at)
+            if not isinstance(own, Started | LoadRules | LoadInventory):
+                for load in self._missing():
+                    yield from self._step(load, line.at)
             for one in (own,) if own is not None else self._inputs_of(line):
                 yield from self._step(one, line.at)
+
+    def _replaced(self, own: Input | None) -> bool:
+        """Whether the operator gave another one to play with."""
+        match own:
+            case LoadRules():
+                return self._forced
+            case LoadInventory():
+                return self._inventory is not None
+            case _:
+                return False
+
+    def _missing(self) -> Iterator[LoadRules | LoadInventory]:
+        """What has to be loaded before anything can be judged."""
+        if not self.engine.rules_version:
+            yield self._rules
+        if self._inventory is not None and not self.engine.inventory.version:
+            yield self._inventory
 
     def spans(self) -> Iterator[Span]:
         """One for each event, in order."""
@@ -127,6 +152,7 @@ class Backtest:
     ) -> Iterator[tuple[datetime, Input, tuple[Fact, ...]]]:
         now = at if self._now is None or at > self._now else self._now
         self._now = now
+        fingerprint = self.engine.identify(item) if isinstance(item, Event) else ""
         facts = self.engine.step(item, now)
         touched: dict[str, None] = {}
         for fact in facts:
@@ -134,7 +160,7 @@ class Backtest:
         if isinstance(item, Event):
             self.events += 1
             name = item.id or str(self.events)
-            self._seen.append((name, (item.fingerprint, self._episodes.get(item.fingerprint, 0))))
+            self._seen.append((name, (fingerprint, self._episodes.get(fingerprint, 0))))
         for incident in touched:
             self._incidents[incident] = self.engine.incident(incident)
         yield now, item, facts

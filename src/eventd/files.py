@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
 import stat
@@ -72,12 +73,16 @@ class Document(NamedTuple):
 
     def complain(self, path: str, message: str, hint: str = "") -> str:
         """The printable line: file, line, path, what is wrong, what to do."""
+        shown = f" {path}:" if path else ""
+        end = f" ({hint})" if hint else ""
+        return f"{self.file}:{self.line_of(path)}:{shown} {message}{end}"
+
+    def line_of(self, path: str) -> int:
+        """The line it begins at, or what it is in."""
         where = path
         while where not in self.lines:  # "" is there
             where = where[: max(where.rfind("."), where.rfind("["), 0)]
-        line = self.lines[where]
-        shown = f" {path}:" if path else ""
-        return f"{self.file}:{line}:{shown} {message}" + (f" ({hint})" if hint else "")
+        return self.lines[where]
 
 
 def read(path: Path, max_bytes: int) -> Document:
@@ -99,6 +104,16 @@ def read(path: Path, max_bytes: int) -> Document:
 
 def parse_yaml(name: str, text: str) -> Document:
     """YAML text as plain data. Raises ConfigError."""
+    collects = gc.isenabled()
+    gc.disable()  # all that is made is kept: to look through it takes longer than the reading
+    try:
+        return _parse_yaml(name, text)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _parse_yaml(name: str, text: str) -> Document:
     lines: dict[str, int] = {"": 1}
     try:
         if "&" in text or "*" in text:

@@ -18,6 +18,7 @@ from eventd.core.model import (
     IncidentReopened,
     IncidentResolved,
     IncidentUpdated,
+    InventoryLoaded,
     RulesLoaded,
     RuleSwitchedOff,
     SilenceAdded,
@@ -120,6 +121,7 @@ LOGGED = frozenset(
         SilenceAdded,
         SilenceEnded,
         RulesLoaded,
+        InventoryLoaded,
         RuleSwitchedOff,
         TimerFailed,
         *_NAMES,
@@ -161,13 +163,28 @@ def log_facts(facts: Iterable[Fact]) -> None:
                 log.info("silence.added", silence=silence.id, actor=silence.actor)
             case SilenceEnded():
                 log.info("silence.ended", silence=fact.silence, actor=fact.actor)
-            case RulesLoaded():
-                log.info("rules.loaded", version=fact.version, rules=fact.rules, kept=fact.kept)
-            case AccessDenied():
-                log.warning("access.denied", source=fact.source, peer=fact.peer, count=fact.count)
-            case RuleSwitchedOff():
-                log.error("rule.switched_off", rule=fact.rule, error=fact.error)
-            case TimerFailed():
-                log.error("timer.failed", kind=fact.kind, key=fact.key, error=fact.error)
             case _:
-                pass
+                _log_other(fact)
+
+
+def _log_other(fact: Fact) -> None:
+    log = structlog.get_logger()
+    match fact:
+        case RulesLoaded():
+            log.info("rules.loaded", version=fact.version, rules=fact.rules, kept=fact.kept)
+        case AccessDenied():
+            log.warning("access.denied", source=fact.source, peer=fact.peer, count=fact.count)
+        case InventoryLoaded():
+            log.info(
+                "inventory.loaded",
+                version=fact.version,
+                services=fact.services,
+                cis=fact.cis,
+                dependencies=fact.dependencies,
+            )
+        case RuleSwitchedOff():
+            log.error("rule.switched_off", rule=fact.rule, error=fact.error)
+        case TimerFailed():
+            log.error("timer.failed", kind=fact.kind, key=fact.key, error=fact.error)
+        case _:
+            pass

@@ -4,7 +4,7 @@
 ``{…, "transport": "http", "method", "path", "query", "headers", "payload"}``; a payload is text,
 JSON, or base64 under `payload_b64`. An export adds what makes it replay to the same incidents:
 `received_at`, the `source`'s policy, the places of `quarantined` events, and lines of transport
-``eventd`` for the inputs that were no delivery (starts, rule loads, ticks with facts). A line that
+``eventd`` for the inputs that were no delivery (starts, loads, ticks with facts). A line that
 is a native event with `received_at` is read as well.
 """
 

@@ -58,21 +58,24 @@ def test_a_service_is_found_in_any_spelling() -> None:
     assert BANK.service("web1") is BANK.service("") is BANK.service("nobody") is None
 
 
-def test_of_two_rows_the_first_counts_and_a_shared_alias_is_nobodys() -> None:
+def test_rows_of_one_name_are_one_thing_and_a_shared_alias_is_nobodys() -> None:
     found = Inventory(
         "",
-        (),
+        (Service("b", owner="ann"),),
         (
             Ci("a", type="first", aliases=("10.0.0.1", "b", "10.0.0.2", "10.0.0.2:80")),
-            Ci("A.example", type="second"),
-            Ci("b", aliases=("10.0.0.1",)),
+            Ci("A.example", type="second", site="dc1", aliases=("10.0.0.3",), depends_on=("c",)),
+            Ci("b", aliases=("10.0.0.1",), service="other"),
             Ci("c", aliases=("10.0.0.1",)),
         ),
     )
 
-    assert found.type_of("a") == "first"
+    assert len(found) == 3
+    assert (found.type_of("a"), found.site_of("a")) == ("first", "dc1")
+    assert found.depends_on("a") == {"c": HARD}
+    assert found.service_of("b") == "b"
     assert found.resolve("10.0.0.1") == "10.0.0.1"
-    assert found.resolve("10.0.0.2") == "a"
+    assert found.resolve("10.0.0.2") == found.resolve("10.0.0.3") == "a"
     assert found.resolve("b") == "b"
 
 

@@ -16,16 +16,26 @@ from eventd.errors import ConfigError
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--rules", type=click.Path(exists=True, path_type=Path), help="Rules to judge by.")
+@click.option("--inventory", type=click.Path(exists=True, path_type=Path), help="Services and CIs.")
 @click.option("--out", type=click.Path(path_type=Path), help="One JSON line per event, incident.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def replay(files: tuple[Path, ...], rules: Path | None, out: Path | None, *, as_json: bool) -> None:
+def replay(
+    files: tuple[Path, ...],
+    rules: Path | None,
+    inventory: Path | None,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Play recordings as fast as it goes: no network, no state left behind.
 
-    Without --rules the rules are those of the recording, else the default set.
+    Without --rules the rules are those of the recording, else the default set; without
+    --inventory the inventory is that of the recording, else none.
     """
     try:
         loaded = app.load_rules(rules)
-        run = backtest.Backtest(app.inputs_of_line, loaded, forced=rules is not None)
+        known = app.load_inventory(inventory) if inventory is not None else None
+        run = backtest.Backtest(app.inputs_of_line, loaded, known, forced=rules is not None)
         facts = sum(len(caused) for _, _, caused in run.play(_lines(files)))
     except ConfigError as error:
         for problem in error.problems:

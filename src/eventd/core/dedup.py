@@ -295,6 +295,7 @@ class AlertTable:
     def _fire(self, event: Event, record: Record, now: datetime, said: datetime) -> None:
         self.cleared.pop(record.fingerprint, None)
         record.status = Status.FIRING
+        record.ci, record.service = event.ci, shared(event.service)
         record.severity = event.severity
         record.summary = event.summary or record.summary
         record.started_at = min(said, now)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from eventd.core.dedup import Outcome, Record
+from eventd.core.enrich import NOWHERE, Place, placed
 from eventd.core.incidents import Rejected
+from eventd.core.inventory import Inventory
 from eventd.core.model import (
     AccessDenied,
     AddSilence,
@@ -34,6 +38,8 @@ from eventd.core.model import (
     Grouped,
     Incident,
     Input,
+    InventoryLoaded,
+    LoadInventory,
     LoadRules,
     Maintenance,
     MaintenanceAnnounced,
@@ -60,7 +66,7 @@ from eventd.core.storms import CHECK_EVERY, Storm, reason, urgent
 from eventd.core.storms import finding as storm_finding
 from eventd.errors import RuleError
 
-Other = Refused | Denied | Tick | Started | LoadRules | Command
+Other = Refused | Denied | Tick | Started | LoadRules | LoadInventory | Command
 
 
 class Engine:
@@ -79,7 +85,7 @@ class Engine:
         self.settings = state.settings
         self.table, self.rules = state.table, state.rules
         self.suppressions, self.timers = state.suppressions, state.timers
-        self.storms = state.storms
+        self.storms, self.enrichment = state.storms, state.enrichment
         self.incident_table = state.incidents
 
     @classmethod
@@ -169,10 +175,22 @@ class Engine:
         """Digest of the rule set in force, "" before the first load."""
         return self.rules.version
 
+    @property
+    def inventory(self) -> Inventory:
+        """The one in force, empty before the first load."""
+        return self.enrichment.inventory
+
+    def identify(self, event: Event) -> str:
+        """The fingerprint of the alert the event would speak of now."""
+        return self._placed(event, self.enrichment.place(event)).fingerprint
+
     # -- events ------------------------------------------------------------------------------
 
     def _event(self, event: Event, now: datetime, facts: list[Fact]) -> None:
         table, settings = self.table, self.settings
+        place = self.enrichment.place(event) if self.enrichment.active else NOWHERE
+        if place.moved:
+            event = self._placed(event, place)
         record = table.records.get(event.fingerprint)
         if table.is_duplicate(event, record, now, settings.weak_key_within):
             if record is not None and record.doubted and table.sets_right(event, record):
@@ -185,6 +203,8 @@ class Engine:
             known = event.fingerprint if record is not None else ""
             facts.append(EventDuplicate(now, known))
             return
+        if place.unknown and self.enrichment.count(place.unknown):
+            facts.append(CapHit(now, "unknown_names"))
         status = event.status
         beats = status is Status.HEARTBEAT  # never a duplicate: its key recognises nothing
         if event.strong and not beats and table.keys.add(event.key, now, settings):
@@ -207,6 +227,18 @@ class Engine:
                 forget_at = now + seconds(settings.forget_after)
                 self.timers.set(("forget", record.fingerprint), forget_at)
                 facts.append(EventNoted(now, event.source, status))
+
+    def _placed(self, event: Event, place: Place) -> Event:
+        """The event as the inventory has it, but an alert that fires keeps its identity.
+
+        Else what was known before its alias was would never be cleared.
+        """
+        found = placed(event, place)
+        if found.fingerprint != event.fingerprint:
+            before = self.table.records.get(event.fingerprint)
+            if before is not None and before.status is Status.FIRING:
+                return replace(found, fingerprint=event.fingerprint)
+        return found
 
     def _moved(
         self,
@@ -454,6 +486,11 @@ class Engine:
             case LoadRules():
                 kept = self.rules.load(item.version, item.rules, self.settings.max_groups)
                 facts.append(RulesLoaded(now, item.version, len(item.rules), kept))
+            case LoadInventory():
+                new = Inventory(item.version, item.services, item.cis)
+                self._state.take_inventory(new)
+                counts = len(new.services), len(new.cis), new.dependencies
+                facts.append(InventoryLoaded(now, new.version, *counts))
             case _:
                 self._command(item, now, facts)
 
@@ -520,9 +557,11 @@ class Engine:
         self._judge_again(silence, held, now, facts)
 
     def _announce(self, event: Event, now: datetime, facts: list[Fact]) -> None:
-        window = event.window
+        if event.window is None:
+            return
+        window = self.enrichment.window(event.window)
         before = self.suppressions.announced(event.fingerprint)
-        if window is None or (before is not None and before.window == window):
+        if before is not None and before.window == window:
             return
         if window.ends_at <= max(window.starts_at, now):
             if before is not None:

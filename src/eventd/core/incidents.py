@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from eventd.core.inventory import Inventory
 from eventd.core.model import (
     Acknowledge,
     Alert,
@@ -85,6 +86,7 @@ class IncidentRecord(Struct, gc=False, array_like=True):
     acknowledged_by: str = ""
     noted: list[str] = []
     worst: int = -1  # severity so far; none yet
+    owner: str = ""
 
     def value(self) -> Incident:
         """The incident as a value."""
@@ -111,6 +113,7 @@ class IncidentRecord(Struct, gc=False, array_like=True):
             team=self.team,
             workaround=self.workaround,
             because=self.because,
+            owner=self.owner,
         )
 
 
@@ -137,6 +140,7 @@ class IncidentTable:
         self.records: dict[str, IncidentRecord] = {}
         self.count = 0
         self.now: datetime | None = None  # of the latest step that had timers due
+        self.inventory = Inventory()
         self._open: dict[IncidentKey, str] = {}
         self._timers = timers
 
@@ -356,24 +360,24 @@ class IncidentTable:
         record.members[alert.fingerprint] = alert.episode
         if alert.ci:
             record.cis[alert.ci] = None
+        if not record.owner and (service := self.inventory.service(alert.service)) is not None:
+            record.owner = service.owner
         if record.firing == 0:
             self._timers.cancel(("resolve", record.id))
         record.firing += 1
         record.updated_at = now
 
     def _judge(self, record: IncidentRecord, alert: Alert) -> str | None:
-        """Raise impact by how wide it is and urgency by how bad; never lower them by themselves.
+        """Raise impact by whom it hits and how wide, urgency by how bad; lower neither.
 
         What moved them, or None.
         """
         moved: list[str] = []
         if record.impact > 1 and not record.impact_fixed:
-            wide = len(record.cis)
-            impact = 1 if wide >= WIDE else 2 if wide >= SEVERAL else 3
+            impact, because = self._impact(record, alert)
             if impact < record.impact or not record.impact_because:
-                record.impact = min(impact, record.impact)
-                record.impact_because = _BREADTH[impact]
-                moved.append(record.impact_because)
+                record.impact, record.impact_because = min(impact, record.impact), because
+                moved.append(because)
         if not record.urgency_fixed and alert.severity > record.worst:
             record.worst = alert.severity
             urgency = _URGENCY.get(alert.severity, 3)
@@ -382,6 +386,15 @@ class IncidentTable:
                 record.urgency_because = f"{alert.name} is {alert.severity.name.lower()}"
                 moved.append(record.urgency_because)
         return "; ".join(moved) or None
+
+    def _impact(self, record: IncidentRecord, alert: Alert) -> tuple[int, str]:
+        """What the alert's service has by default, or more where many CIs are hit; and why."""
+        wide = len(record.cis)
+        breadth = 1 if wide >= WIDE else 2 if wide >= SEVERAL else 3
+        service = self.inventory.service(alert.service)
+        if service is None or service.impact is None or service.impact > breadth:
+            return breadth, _BREADTH[breadth]
+        return service.impact, f"service {service.name} has impact {service.impact}"
 
     def _resolve(self, record: IncidentRecord, at: datetime) -> None:
         record.state = IncidentState.RESOLVED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -38,9 +38,9 @@ class Reach(Struct, frozen=True, gc=False):
 class Inventory:
     """Services and CIs, found by canonical name or alias.
 
-    It never changes: a reload makes another. Names that are only depended on take part in the
-    graph, but are not known. Of two rows of one name the first counts, an alias of two things is
-    nobody's, and no alias hides a name: `eventd check` tells of such.
+    It never changes: a reload makes another. Rows of one name are one thing, what the first says
+    counts; an alias of two things is nobody's, and no alias hides a name: `eventd check` tells of
+    such. Names that are only depended on take part in the graph, but are not known.
     """
 
     def __init__(
@@ -50,29 +50,25 @@ class Inventory:
         self.version = version
         self.services, self.cis = tuple(services), tuple(cis)
         self.dependencies = 0
-        self._rows: dict[str, Service | Ci] = {}
+        self._aliases: dict[str, str] = {}
+        self._services: dict[str, Service] = {}
+        self._part_of: dict[str, str] = {}  # thing → service, as it is spelled
+        self._types: dict[str, str] = {}
+        self._sites: dict[str, str] = {}
         self._above: dict[str, Strengths] = {}
         self._below: dict[str, Strengths] = {}
         self._ancestors: dict[str, Mapping[str, Reach]] = {}
         self._remembered = 0
         self._weights: dict[str, float] = {}
-        for row in self.rows():
-            self._rows.setdefault(canonical_ci(row.name), row)
-        self._aliases = dict(self._resolved())
-        for name, row in self._rows.items():
-            for needed, strength in self._needs(name, row):
-                above = self._above.setdefault(name, {})
-                self.dependencies += needed not in above
-                above[needed] = max(strength, above.get(needed, 0.0))
-                self._below.setdefault(needed, {})[name] = above[needed]
+        all_rows: tuple[Service | Ci, ...] = (*self.services, *self.cis)
+        rows = [(canonical_ci(row.name), row) for row in all_rows]
+        self._known = {name: None for name, _ in rows}
+        self._take_names(rows)
+        for name, row in rows:
+            self._take(name, row)
 
     def __len__(self) -> int:
-        return len(self._rows)
-
-    def rows(self) -> Iterator[Service | Ci]:
-        """Services, then CIs, as they were written."""
-        yield from self.services
-        yield from self.cis
+        return len(self._known)
 
     # -- names ------------------------------------------------------------------------------
 
@@ -86,34 +82,30 @@ class Inventory:
 
     def knows(self, name: str) -> bool:
         """Whether a canonical name has a row."""
-        return name in self._rows
+        return name in self._known
 
-    # -- rows, by canonical name; "" where nothing is known -----------------------------------
+    # -- what is known of a thing, by canonical name; "" where nothing is ----------------------
 
     def type_of(self, name: str) -> str:
         """What kind of thing it is, in the operator's words."""
-        row = self._rows.get(name)
-        return (row.type or "") if row is not None else ""
+        return self._types.get(name, "")
 
     def site_of(self, name: str) -> str:
         """Where it is."""
-        row = self._rows.get(name)
-        return (row.site or "") if row is not None else ""
+        return self._sites.get(name, "")
 
     def service_of(self, name: str) -> str:
         """The service it is part of, in the inventory's spelling; a service is its own."""
-        row = self._rows.get(name)
-        if row is None:
-            return ""
-        if isinstance(row, Service):
-            return row.name
-        service = self.service(row.service)
-        return row.service if service is None else service.name
+        return self._part_of.get(name, "")
 
     def service(self, name: str) -> Service | None:
         """The service of that name, however it is spelled."""
-        row = self._rows.get(self.canonical(name)) if name else None
-        return row if isinstance(row, Service) else None
+        return self._services.get(self.canonical(name)) if name else None
+
+    def spelled(self, service: str) -> str:
+        """A service's name in the inventory's spelling; an unknown one as it is."""
+        found = self.service(service)
+        return service if found is None else found.name
 
     # -- the graph, by canonical name -----------------------------------------------------------
 
@@ -137,7 +129,7 @@ class Inventory:
 
     def dependants(self, name: str) -> Mapping[str, Reach]:
         """All that depends on it within HOPS_BELOW and WEAKEST, in the order found."""
-        return _reached(self._below, name, HOPS_BELOW, len(self._rows))
+        return _reached(self._below, name, HOPS_BELOW, len(self._known))
 
     def weight_below(self, name: str) -> float:
         """Sum of its dependants' strengths: how much would fail with it; remembered."""
@@ -151,22 +143,34 @@ class Inventory:
 
     # -- parts ------------------------------------------------------------------------------
 
-    def _resolved(self) -> Iterator[tuple[str, str]]:
-        """Aliases and what they stand for."""
-        found: dict[str, str] = {}
-        for name, row in self._rows.items():
+    def _take_names(self, rows: Iterable[tuple[str, Service | Ci]]) -> None:
+        owners: dict[str, str] = {}
+        for name, row in rows:
             for alias in map(canonical_ci, row.aliases):
-                if alias not in self._rows:
-                    known = found.setdefault(alias, name)
-                    found[alias] = name if known == name else ""
-        return ((alias, name) for alias, name in found.items() if name)
+                if alias not in self._known and owners.setdefault(alias, name) != name:
+                    owners[alias] = ""
+            if isinstance(row, Service):
+                self._services.setdefault(name, row)
+        self._aliases = {alias: name for alias, name in owners.items() if name}
 
-    def _needs(self, name: str, row: Service | Ci) -> Iterator[tuple[str, float]]:
+    def _take(self, name: str, row: Service | Ci) -> None:
+        if row.type:
+            self._types.setdefault(name, row.type)
+        if row.site:
+            self._sites.setdefault(name, row.site)
+        service = self.spelled(row.name if isinstance(row, Service) else row.service)
+        if service:
+            self._part_of.setdefault(name, service)
         for one in row.depends_on:
             needed = one if isinstance(one, Dependency) else Dependency(one)
-            above = self.canonical(needed.name)
-            if above != name:
-                yield above, REDUNDANT if needed.redundant else HARD
+            other = self.canonical(needed.name)
+            if other == name:
+                continue
+            above = self._above.setdefault(name, {})
+            self.dependencies += other not in above
+            strength = REDUNDANT if needed.redundant else HARD
+            above[other] = max(strength, above.get(other, 0.0))
+            self._below.setdefault(other, {})[name] = above[other]
 
 
 def _reached(

@@ -110,6 +110,8 @@ class Event(Struct, frozen=True, gc=False, array_like=True, kw_only=True, tag="e
     quiet_for: float = 0.0  # seconds: an occurrence; clears itself after this long
     arrival: Arrival = Arrival.LIVE
     window: Window | None = None
+    # labels left out of the fingerprint; None: it is made of the sender's own id
+    volatile: tuple[str, ...] | None = None
 
 
 class Alert(Struct, frozen=True, gc=False, array_like=True):
@@ -168,6 +170,7 @@ class Incident(Struct, frozen=True, gc=False, array_like=True):
     team: str = ""
     workaround: str = ""
     because: str = ""  # why it was opened, one sentence
+    owner: str = ""  # of the first service among its alerts' that has one
 
     @property
     def priority(self) -> int:
@@ -300,6 +303,14 @@ class LoadRules(Struct, frozen=True, array_like=True, tag="load_rules"):
     rules: tuple[str, ...]
 
 
+class LoadInventory(Struct, frozen=True, array_like=True, tag="load_inventory"):
+    """Replace the inventory. Its rows were read strictly; what they lack stops nothing."""
+
+    version: str  # digest of the rows, "" for none
+    services: tuple[Service, ...] = ()
+    cis: tuple[Ci, ...] = ()
+
+
 class Acknowledge(Struct, frozen=True, array_like=True, tag="acknowledge"):
     """A person took the incident."""
 
@@ -370,6 +381,7 @@ Input = (
     | Tick
     | Started
     | LoadRules
+    | LoadInventory
     | Acknowledge
     | Comment
     | Resolve
@@ -659,6 +671,16 @@ class RulesLoaded(Struct, frozen=True, array_like=True, tag="rules_loaded"):
     kept: int  # of them unchanged, with their windows
 
 
+class InventoryLoaded(Struct, frozen=True, array_like=True, tag="inventory_loaded"):
+    """The inventory that holds from now on."""
+
+    at: datetime
+    version: str
+    services: int
+    cis: int
+    dependencies: int
+
+
 class RuleSwitchedOff(Struct, frozen=True, array_like=True, tag="rule_off"):
     """The rule raised: it is reset and asked no more until the next load."""
 
@@ -718,6 +740,7 @@ Fact = (
     | MaintenanceAnnounced
     | MaintenanceEnded
     | RulesLoaded
+    | InventoryLoaded
     | RuleSwitchedOff
     | TimerFailed
     | CommandRejected

@@ -9,13 +9,17 @@ from datetime import datetime
 from msgspec import Struct, structs
 
 from eventd.core.dedup import AlertTable, Record
+from eventd.core.enrich import Enrichment
 from eventd.core.incidents import IncidentRecord, IncidentTable
+from eventd.core.inventory import Inventory
 from eventd.core.labels import shared, shared_labels
 from eventd.core.model import (
     Alert,
+    Ci,
     Incident,
     IncidentState,
     Maintenance,
+    Service,
     Settings,
     Silence,
     Status,
@@ -38,6 +42,7 @@ class Meta(Struct, frozen=True):
     incidents: int
     silences: int
     windows: int
+    inventory: str = ""  # version
 
 
 class State:
@@ -52,21 +57,27 @@ class State:
         self.storms = Storms()
         self.timers: Timers[TimerKey] = Timers()
         self.incidents = IncidentTable(self.timers)
+        self.enrichment = Enrichment()
         self.silence_count = 0
         self.window_count = 0
 
     def snapshot(self) -> Snapshot:
         """A copy that later steps do not reach; encoding it is left to whoever has the time."""
+        inventory = self.enrichment.inventory
         meta = Meta(
             self.settings,
             self.rules.version,
             self.incidents.count,
             self.silence_count,
             self.window_count,
+            inventory.version,
         )
         return Snapshot(
             {
                 "meta": [meta],
+                "services": list(inventory.services),
+                "cis": list(inventory.cis),
+                "unknown": [(*name, count) for name, count in self.enrichment.unknown.items()],
                 "rules": list(self.rules.texts()),
                 "rules_off": list(self.rules.off.items()),
                 "rule_states": [
@@ -92,6 +103,9 @@ class State:
             state.silence_count, state.window_count = meta.silences, meta.windows
             texts = tuple(data.read("rules", str))
             state.rules.load(meta.rules_version, texts, meta.settings.max_groups)
+            services, cis = data.read("services", Service), data.read("cis", Ci)
+            state.take_inventory(Inventory(meta.inventory, services, cis))
+        state.enrichment.restore(data.read("unknown", tuple[str, str, int]))
         rows: dict[str, list[object]] = {}
         for name, row in data.read("rule_states", tuple[str, object]):
             rows.setdefault(name, []).append(row)
@@ -113,6 +127,11 @@ class State:
         for kind, key, at in data.read("timers", tuple[str, str, datetime]):
             state.timers.set((kind, key), at)
         return state
+
+    def take_inventory(self, inventory: Inventory) -> None:
+        """Whoever asks the inventory asks this one from now on."""
+        self.enrichment.load(inventory)
+        self.incidents.inventory = inventory
 
     def remember(self, record: Record) -> None:
         """Take up an alert, its texts stored once."""
@@ -224,4 +243,5 @@ def _incident_record_of(incident: Incident, settings: Settings) -> IncidentRecor
         resolved_at=incident.resolved_at if closing else None,
         acknowledged_at=incident.acknowledged_at,
         acknowledged_by=incident.acknowledged_by,
+        owner=incident.owner,
     )

@@ -20,6 +20,7 @@ from eventd.core.model import (
     IncidentReopened,
     IncidentResolved,
     IncidentUpdated,
+    InventoryLoaded,
     MaintenanceAnnounced,
     MaintenanceEnded,
     RulesLoaded,
@@ -75,6 +76,7 @@ _ACTS = frozenset(
         SilenceAdded,
         SilenceEnded,
         RulesLoaded,
+        InventoryLoaded,
         AccessDenied,
     }
 )

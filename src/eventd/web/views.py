@@ -22,6 +22,7 @@ from eventd.core.model import (
     IncidentReopened,
     IncidentResolved,
     IncidentUpdated,
+    InventoryLoaded,
     Maintenance,
     Matcher,
     RulesLoaded,
@@ -164,7 +165,7 @@ class ActView(Struct, frozen=True):
     at: datetime
     kind: str
     actor: str | None
-    subject: str  # id of an incident or silence; version of a rule set; whose door it was
+    subject: str  # id of an incident or silence; version of rules or inventory; whose door it was
     text: str
     peer: str | None = None  # address of who was not let in
     count: int | None = None  # how many times, since the last row about them
@@ -316,6 +317,9 @@ def act_view(number: int, fact: Fact) -> ActView:
         case RulesLoaded():
             text = f"{fact.rules} rules, {fact.kept} of them unchanged"
             return ActView(number, fact.at, "rules_loaded", None, fact.version, text)
+        case InventoryLoaded():
+            text = f"{fact.services} services, {fact.cis} CIs, {fact.dependencies} dependencies"
+            return ActView(number, fact.at, "inventory_loaded", None, fact.version, text)
         case AccessDenied(at, source, peer, count):
             text = f"{peer} was not let in {count} times"
             return ActView(number, at, "access_denied", None, source, text, peer, count)

@@ -145,10 +145,12 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
     runbook = annotations.get("runbook_url", "")
     firing = alert.status == "firing"
     own = alert.fingerprint
+    volatile: tuple[str, ...] | None = None
     if own:
         fingerprint = fingerprint_from_id(source, own)
     else:
-        fingerprint = fingerprint_of(source, name, ci, service, labels, delivery.volatile)
+        volatile = delivery.volatile
+        fingerprint = fingerprint_of(source, name, ci, service, labels, volatile)
     ends_at = _time(alert.endsAt)
     return Event(
         source=source,
@@ -167,6 +169,7 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
         expires_at=ends_at if firing else None,
         repeats_within=delivery.repeats_every * MISSED_REPEATS,
         quiet_for=delivery.quiet_for,
+        volatile=volatile,
     )
 
 

@@ -195,10 +195,12 @@ def _event(
         labels["origin"] = one.source
     check_labels(labels)
     ci = canonical_ci(one.ci) if one.ci else ""
+    volatile: tuple[str, ...] | None = None
     if one.fingerprint:
         fingerprint = fingerprint_from_id(source, one.fingerprint)
     else:
-        fingerprint = fingerprint_of(source, one.name, ci, one.service, labels, delivery.volatile)
+        volatile = delivery.volatile
+        fingerprint = fingerprint_of(source, one.name, ci, one.service, labels, volatile)
     if one.id:
         key, strong = delivery_key(source, "id", one.id), True
     else:
@@ -219,6 +221,7 @@ def _event(
         labels=labels,
         value=None if one.value is None else _value(one.value),
         id=one.id,
+        volatile=volatile,
     )
     return event if _is_plain(delivery, one) else _with_rest(event, delivery, one)
 
