@@ -27,6 +27,7 @@ from eventd.core.model import (
     Delivery,
     Denied,
     Event,
+    Fact,
     Input,
     LoadInventory,
     LoadRules,
@@ -220,6 +221,7 @@ class _Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         rules = load_rules(self._config.rules)
+        inventory = load_inventory(self._config.inventory)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runtime.run(), name="runtime")
             await self._runtime.submit((Started(__version__, self._config.settings()),))
@@ -228,6 +230,7 @@ class _Daemon:
             self._meter.unlocked.set(1)
             if rules.version != self._runtime.engine.rules_version:
                 await self._load(rules)
+            await self._take(inventory)
             door = await self._http()
             mqtt = [group.create_task(one.run(), name="mqtt") for one in self._brokers]
             reloads = group.create_task(self._reloads(notifier), name="reload")
@@ -325,12 +328,17 @@ class _Daemon:
         meter.inbox_reserve.set(inbox.reserve)
         meter.watch(meter.alerts, lambda: len(table.records))
         meter.watch(meter.keys, lambda: len(table.keys))
+        engine = runtime.engine
+        meter.watch(meter.services, lambda: len(engine.inventory.services))
+        meter.watch(meter.cis, lambda: len(engine.inventory.cis))
+        meter.watch(meter.dependencies, lambda: engine.inventory.dependencies)
+        meter.watch(meter.unknown, lambda: len(engine.enrichment.unknown))
         meter.watch(meter.beyond, lambda: runtime.beyond_snapshot)
         meter.watch(meter.blocked, lambda: runtime.blocked_since is not None)
         meter.watch(meter.drift, self._clock.drift)
 
     async def _reloads(self, notifier: Notifier) -> None:
-        """SIGHUP: all new secrets, or the old ones; the whole new rule set, or the old one."""
+        """SIGHUP: all new secrets, or the old ones; and so the rule set, and the inventory."""
         while True:
             await self._reload.wait()
             self._reload.clear()
@@ -341,16 +349,40 @@ class _Daemon:
                 self._meter.unlocked.set(0)
                 for problem in error.problems:
                     _log.error("secrets.rejected", problem=problem)
-            try:
-                rules = await asyncio.to_thread(load_rules, self._config.rules)
-            except ConfigError as error:
-                self._meter.reloaded.set(0)
-                for problem in error.problems:
-                    _log.error("rules.rejected", problem=problem)
-            else:
-                with suppress(Stopping):  # what ends the daemon is told by who ends it
-                    await self._load(rules)
+            with suppress(Stopping):  # what ends the daemon is told by who ends it
+                await self._reload_rules()
+                await self._reload_inventory()
             notifier.ready()
+
+    async def _reload_rules(self) -> None:
+        try:
+            rules = await asyncio.to_thread(load_rules, self._config.rules)
+        except ConfigError as error:
+            self._meter.reloaded.set(0)
+            for problem in error.problems:
+                _log.error("rules.rejected", problem=problem)
+        else:
+            await self._load(rules)
+
+    async def _reload_inventory(self) -> None:
+        try:
+            inventory = await asyncio.to_thread(load_inventory, self._config.inventory)
+        except ConfigError as error:
+            self._meter.inventory_read(good=False)
+            for problem in error.problems:
+                _log.error("inventory.rejected", problem=problem)
+        else:
+            await self._take(inventory)
+
+    async def _take(self, inventory: LoadInventory) -> None:
+        """An unchanged one need not be journaled again; one that crashed the daemon stays out."""
+        facts: tuple[Fact, ...] = ()
+        if inventory.version != self._runtime.engine.inventory.version:
+            facts = (await self._runtime.submit((inventory,))).facts
+        problems = [fact.error for fact in facts if isinstance(fact, CommandRejected)]
+        self._meter.inventory_read(good=not problems)
+        for problem in problems:
+            _log.error("inventory.rejected", problem=problem)
 
     async def _load(self, rules: LoadRules) -> None:
         """Judge by them; by the old set where these crashed the daemon before."""

@@ -149,6 +149,7 @@ class File(Struct, frozen=True, forbid_unknown_fields=True):
     metrics_token_file: str = ""
     state: str = ""
     rules: str = ""
+    inventory: str = ""
     limits: Limits = Limits()
     retention: Retention = Retention()
     incidents: Incidents = Incidents()
@@ -197,6 +198,7 @@ class Config(Struct, frozen=True):
     state: Path
     rules: Path
     secrets: Secrets
+    inventory: Path | None = None
     folder: Path = Path()  # where relative names of secrets begin
     credentials: str = ""  # systemd's directory of them, "" where there is none
 
@@ -241,6 +243,12 @@ def default_rules() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "rules"
 
 
+def _inventory_beside(path: Path | None) -> Path | None:
+    """The one that lies beside the configuration, if any: it is no less the operator's."""
+    beside = path.parent / "inventory.yaml" if path else None
+    return beside if beside is not None and beside.is_file() else None
+
+
 def load(
     path: Path | None,
     environment: Environment,
@@ -248,6 +256,7 @@ def load(
     listen: str = "",
     state: Path | None = None,
     rules: Path | None = None,
+    inventory: Path | None = None,
 ) -> Config:
     """The configuration of a file, or the default one; the rest overrides it.
 
@@ -274,6 +283,8 @@ def load(
         secrets=secrets,
         folder=folder,
         credentials=credentials,
+        inventory=inventory
+        or (folder / file.inventory if file.inventory else _inventory_beside(path)),
     )
 
 

@@ -102,6 +102,20 @@ def read(path: Path, max_bytes: int) -> Document:
     return parse_yaml(name, text)
 
 
+def first_key(path: Path) -> str:
+    """The first key of a YAML file that is a mapping, "" of any other, good or not."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for event in yaml.parse(stream, Loader=_Loader):
+                if isinstance(event, yaml.ScalarEvent):
+                    return str(event.value)
+                if isinstance(event, yaml.SequenceStartEvent):
+                    break
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        pass
+    return ""
+
+
 def parse_yaml(name: str, text: str) -> Document:
     """YAML text as plain data. Raises ConfigError."""
     collects = gc.isenabled()

@@ -14,7 +14,7 @@ from eventd.core.inventory import HARD, Inventory
 from eventd.core.labels import canonical_ci
 from eventd.core.model import Ci, Dependency, LoadInventory, Service
 from eventd.errors import ConfigError
-from eventd.files import Document, read
+from eventd.files import Document, first_key, read
 
 MAX_FILE = 64 << 20  # bytes; DESIGN §8
 KEYS = ("services", "cis")
@@ -57,7 +57,12 @@ def read_inventory(path: Path) -> Written:
     return Written(document, LoadInventory(version, services, cis))
 
 
-def findings(written: Written) -> Iterator[Finding]:
+def is_inventory(path: Path) -> bool:
+    """Whether a file begins as an inventory does; False also where it cannot be read."""
+    return first_key(path) in KEYS
+
+
+def examine(written: Written) -> Iterator[Finding]:
     """Names that lead nowhere or to two things, circles, CIs that no service needs."""
     document, load = written
     inventory = Inventory(load.version, load.services, load.cis)
@@ -206,7 +211,7 @@ class _Examination:
 
 
 def _circles(edges: Mapping[str, list[str]]) -> Iterator[list[str]]:
-    """Ways from a name back to it, none through what another one has told of; linear."""
+    """Ways from a name back to it, none of two beginning with the same name."""
     done: dict[str, None] = {}
     told: dict[str, None] = {}
     for start in edges:
@@ -223,5 +228,5 @@ def _circles(edges: Mapping[str, list[str]]) -> Iterator[list[str]]:
             elif needed not in told:
                 names = list(way)
                 circle = names[names.index(needed) :]
-                told |= dict.fromkeys(circle)
+                told[needed] = None
                 yield circle

@@ -121,6 +121,14 @@ class Meter:
         self.rules = gauge("rules_loaded", "Rules in force.")
         self.reloaded = gauge("rules_last_load_success", "1 where the last load succeeded.")
         self.unlocked = gauge("secrets_last_load_success", "1 where the last load succeeded.")
+        self.services = gauge("inventory_services", "Services in the inventory.")
+        self.cis = gauge("inventory_cis", "CIs in the inventory.")
+        self.dependencies = gauge("inventory_dependencies", "Dependencies in the inventory.")
+        self.unknown = gauge("inventory_unknown_names", "Names of events that it lacks.")
+        self._inventories = counter("inventory_reads", "Times it was read from its file.", "kind")
+        self._inventory_good = gauge(
+            "inventory_last_load_success", "1 where the last load succeeded."
+        )
         self.commits = Histogram(
             "eventd_commit_duration_seconds",
             "Time of a commit.",
@@ -194,6 +202,11 @@ class Meter:
     def dropped(self, broker: str) -> None:
         """A QoS 0 message found no room."""
         self._mqtt_dropped.labels(broker).inc()
+
+    def inventory_read(self, *, good: bool) -> None:
+        """The inventory's file was read, or could not be."""
+        self._inventories.labels("good" if good else "rejected").inc()
+        self._inventory_good.set(good)
 
     # -- committed ----------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -31,6 +33,7 @@ def live(folder: Path, seconds: float) -> tuple[Daemon, int]:
     broker = Mosquitto(folder / "broker")
     broker.start()
     config = {"incidents": {"resolve_after": "1s", "reopen_within": "2s"}}
+    _take_stock(folder, 20)
     daemon = Daemon(folder, mqtt_port=broker.port, config={**config, "log": {"level": "error"}})
     daemon.start()
     sent = [0]
@@ -63,7 +66,10 @@ def live(folder: Path, seconds: float) -> tuple[Daemon, int]:
     threads = [threading.Thread(target=work) for work in (over_http, over_mqtt)]
     for thread in threads:
         thread.start()
-    time.sleep(seconds)
+    time.sleep(seconds / 2)
+    _take_stock(folder, 30)
+    os.kill(daemon.pid, signal.SIGHUP)
+    time.sleep(seconds / 2)
     stop.set()
     for thread in threads:
         thread.join(PATIENCE)
@@ -73,14 +79,26 @@ def live(folder: Path, seconds: float) -> tuple[Daemon, int]:
     return daemon, sent[0]
 
 
+def _take_stock(folder: Path, hosts: int) -> None:
+    """An inventory of so many of the hosts, beside the configuration."""
+    cis = [
+        {"name": f"host-{n}", "service": f"service-{n % 6}", "aliases": [f"10.0.0.{n}"]}
+        for n in range(hosts)
+    ]
+    services = [{"name": f"service-{n}", "impact": 1 + n % 3} for n in range(6)]
+    (folder / "inventory.yaml").write_text(json.dumps({"services": services, "cis": cis}))
+
+
 def _event(chance: random.Random) -> dict[str, object]:
     event: dict[str, object] = {
         "name": f"check-{chance.randrange(8)}",
         "service": f"service-{chance.randrange(6)}",
-        "ci": f"host-{chance.randrange(40)}.bank.example",
+        "ci": chance.choice(["host-{}.bank.example", "10.0.0.{}"]).format(chance.randrange(40)),
         "severity": chance.choice(["info", "warning", "minor", "major", "critical"]),
         "status": chance.choice(["firing"] * 3 + ["cleared"] * 2 + ["info", "heartbeat"]),
     }
+    if chance.random() < 0.3:
+        del event["service"]
     if chance.random() < 0.5:
         event["id"] = f"id-{chance.randrange(100_000)}"
     if chance.random() < 0.01:

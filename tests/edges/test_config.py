@@ -216,6 +216,24 @@ def test_options_override_the_file(tmp_path: Path) -> None:
     assert (config.port, config.state, config.rules) == (2, Path("/s"), Path("/r"))
 
 
+def test_the_inventory_is_the_one_named_else_the_one_beside_the_file(tmp_path: Path) -> None:
+    plain, named = written(tmp_path, "{}"), tmp_path / "named.yaml"
+    named.write_text("inventory: there.yaml")
+
+    none = load(plain, Environment()).inventory
+    (tmp_path / "inventory.yaml").touch()
+    told = [
+        load(None, Environment()).inventory,
+        load(plain, Environment()).inventory,
+        load(named, Environment()).inventory,
+        load(named, Environment(), inventory=Path("/i")).inventory,
+    ]
+
+    beside = tmp_path / "inventory.yaml"
+    assert none is None
+    assert told == [None, beside, tmp_path / "there.yaml", Path("/i")]
+
+
 def test_a_wrong_option_is_told_as_an_option(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, Environment(), listen="9095")

@@ -13,6 +13,7 @@ from tests.acceptance.daemon import Daemon
 from eventd.cli import COMMANDS, main
 from eventd.config import Environment, load
 from eventd.core.rules import parse
+from eventd.inventory import examine, read_inventory
 from eventd.metrics import Meter
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,11 @@ def test_rules_and_configurations_in_the_pages_are_good(tmp_path: Path) -> None:
     for page in PAGES:
         for block in blocks(page, "yaml"):
             data = yaml.safe_load(block)
-            if "rules" in data:
+            if "cis" in data:
+                file = tmp_path / "inventory.yaml"
+                file.write_text(block)
+                assert list(examine(read_inventory(file))) == []
+            elif "rules" in data:
                 rules += sum(parse(one).name != "" for one in data["rules"])
             elif "receivers" not in data:
                 for name, text in (("am-password", "p" * 43), ("shop-key", "whsec_" + "k" * 32)):

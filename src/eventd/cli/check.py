@@ -11,6 +11,7 @@ import msgspec
 from eventd import app
 from eventd.config import Environment, load
 from eventd.errors import ConfigError, StoreError
+from eventd.inventory import examine, is_inventory, read_inventory
 
 
 @click.command()
@@ -23,11 +24,14 @@ from eventd.errors import ConfigError, StoreError
 def check(
     files: tuple[Path, ...], store: Path | None, acked: Path | None, *, as_json: bool
 ) -> None:
-    """Check configuration and rules FILES, or what a store promises.
+    """Check configuration, rules and inventory FILES, or what a store promises.
 
-    A file with a top-level `rules` is a rules file, so is a directory; any other is a
-    configuration. With --store the older snapshot is restored, the journal is stepped again and
-    the result compared with the tables; --acked names events that must be there.
+    A file with a top-level `rules` is a rules file, so is a directory; one that begins with
+    `services` or `cis` is an inventory; any other is a configuration. What is doubtful in an
+    inventory counts as bad, though the daemon takes it.
+
+    With --store the older snapshot is restored, the journal is stepped again and the result
+    compared with the tables; --acked names events that must be there.
     """
     if store is None:
         sys.exit(0 if _files(files) else 1)
@@ -51,7 +55,9 @@ def _files(files: tuple[Path, ...]) -> bool:
     problems: list[str] = []
     for file in files:
         try:
-            if file.is_dir() or app.is_rules_file(file):
+            if is_inventory(file):
+                problems += _inventory(file)
+            elif file.is_dir() or app.is_rules_file(file):
                 rules = app.load_rules(file)
                 click.echo(f"{file}: {len(rules.rules)} rules, version {rules.version}")
             else:
@@ -62,3 +68,17 @@ def _files(files: tuple[Path, ...]) -> bool:
     for problem in problems:
         click.echo(problem, err=True)
     return not problems
+
+
+def _inventory(file: Path) -> list[str]:
+    """What is doubtful in it; what may well be meant so is printed and no problem."""
+    written = read_inventory(file)
+    found = written.load
+    click.echo(
+        f"{file}: {len(found.services)} services, {len(found.cis)} CIs, version {found.version}"
+    )
+    findings = list(examine(written))
+    for one in findings:
+        if not one.fault:
+            click.echo(one.line)
+    return [one.line for one in findings if one.fault]

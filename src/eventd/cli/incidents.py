@@ -89,6 +89,8 @@ def _one(answer: dict[str, Any]) -> None:
     one = answer
     click.echo(f"  impact {one['impact']}: {one['impact_because']}")
     click.echo(f"  urgency {one['urgency']}: {one['urgency_because']}")
+    if one["owner"]:
+        click.echo(f"  owner: {one['owner']}")
     if one["workaround"]:
         click.echo(f"  workaround: {one['workaround']}")
     for entry in answer["timeline"]:

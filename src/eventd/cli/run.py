@@ -19,12 +19,22 @@ from eventd.errors import ConfigError, StoreError
 @click.option("--listen", default="", metavar="HOST:PORT", help="Where to listen.")
 @click.option("--state", type=click.Path(path_type=Path), help="State directory.")
 @click.option("--rules", type=click.Path(path_type=Path), help="Rules file or directory.")
-def run(config: Path | None, listen: str, state: Path | None, rules: Path | None) -> None:
+@click.option("--inventory", type=click.Path(path_type=Path), help="Services and CIs.")
+def run(
+    config: Path | None,
+    listen: str,
+    state: Path | None,
+    rules: Path | None,
+    inventory: Path | None,
+) -> None:
     """Take events in, correlate them, raise incidents; until SIGTERM or Ctrl-C."""
     environment = Environment.read()
     try:
-        loaded = load(config, environment, listen=listen, state=state, rules=rules)
+        loaded = load(
+            config, environment, listen=listen, state=state, rules=rules, inventory=inventory
+        )
         app.load_rules(loaded.rules)
+        app.load_inventory(loaded.inventory)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"eventd: {problem}", err=True)

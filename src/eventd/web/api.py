@@ -41,6 +41,7 @@ FRESH_WITHIN = 5.0  # s rows are waited for; below the 10 s of most clients
 _NUMBER = re.compile(r"[0-9]{1,4}")  # str.isdigit also takes what int does not
 _ID = re.compile(r"[0-9]{1,18}")  # of a row
 _NEWEST = 1 << 62  # beyond any id
+_COUNT = re.compile(r"[0-9]{1,18}")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -150,6 +151,8 @@ class Api:
                   self.audit, views.ActView, paging, many=True),
             Route("GET", f"{base}/rules", "Rules in force, in order", self.rules,
                   views.RuleView, many=True),
+            Route("GET", f"{base}/inventory/gaps", "Names the inventory lacks, most frequent first",
+                  self.gaps, views.GapView, ("kind", *paging), many=True),
         )  # fmt: skip
 
     # -- reads --------------------------------------------------------------------------------
@@ -238,6 +241,18 @@ class Api:
             for state in rules.states.values()
         ]
         return _json(200, {"items": rows, "next": None})
+
+    async def gaps(self, request: web.Request) -> web.Response:
+        """GET /inventory/gaps."""
+        filters, after, limit = _query(request, ("kind",))
+        unknown = self._runtime.engine.enrichment.unknown
+        kind = filters.get("kind")
+        rows = sorted((-count, *name) for name, count in unknown.items() if kind in {None, name[0]})
+        last = _gap(after) if after else None
+        found = [
+            views.GapView(one[1], one[2], -one[0]) for one in rows if last is None or one > last
+        ]
+        return _page(found, limit, lambda one: f"{one.count}:{one.kind}:{one.name}")
 
     # -- commands -----------------------------------------------------------------------------
 
@@ -351,6 +366,15 @@ def _priority(text: str) -> int:
     if digits not in {"1", "2", "3", "4", "5"}:
         raise BadRequest("priority", f"expected P1 to P5, got {text!r}")
     return int(digits)
+
+
+def _gap(cursor: str) -> tuple[int, str, str]:
+    """Where a page of gaps ended, as they are sorted."""
+    count, _, rest = cursor.partition(":")
+    kind, _, name = rest.partition(":")
+    if not _COUNT.fullmatch(count):
+        raise BadRequest("after", f"expected the `next` of another page, got {cursor[:40]!r}")
+    return -int(count), kind, name
 
 
 def _page(items: Sequence[msgspec.Struct], limit: int, cursor: Callable[..., str]) -> web.Response:

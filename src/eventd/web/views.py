@@ -82,6 +82,7 @@ class IncidentView(Struct, frozen=True):
     workaround: str | None
     rule: str
     group: dict[str, str]
+    owner: str | None
 
 
 class ReasonView(Struct, frozen=True):
@@ -171,6 +172,14 @@ class ActView(Struct, frozen=True):
     count: int | None = None  # how many times, since the last row about them
 
 
+class GapView(Struct, frozen=True):
+    """A name that events had and the inventory lacks."""
+
+    kind: str  # "ci" or "service"
+    name: str
+    count: int  # of events
+
+
 class RuleView(Struct, frozen=True):
     """A rule in force."""
 
@@ -241,6 +250,7 @@ def incident_view(incident: Incident) -> IncidentView:
         workaround=incident.workaround or None,
         rule=incident.rule,
         group=incident.group,
+        owner=incident.owner or None,
     )
 
 
