@@ -11,6 +11,7 @@ from tests.builders import (
     Feed,
     event,
     group_rule,
+    inventory,
     load,
     silence,
     started,
@@ -20,14 +21,17 @@ from tests.builders import (
 from eventd.core.model import (
     Acknowledge,
     Arrival,
+    Ci,
     Close,
     Comment,
     EndSilence,
     Event,
     Input,
+    LoadInventory,
     Refused,
     Reopen,
     Resolve,
+    Service,
     Severity,
     Started,
     Status,
@@ -44,6 +48,11 @@ RULES = (
     threshold_rule(count=2),
     threshold_rule("many-events", 'service="shop"', count=3, of="events", within="90s"),
     threshold_rule("hot", "value>90", count=2, of="events", by=["name"], impact=1),
+)
+INVENTORIES = (
+    LoadInventory(""),
+    inventory(Service("bank", owner="ann", impact=2), Ci("a", service="bank", aliases=("b",))),
+    inventory(Service("Shop", impact=1), Ci("c", aliases=("a",)), Ci("b", service="shop")),
 )
 STEPS = (0, 0, 0, 1, 5, 9, 15, 59, 60, 61, 301, 3_600, 90_000)  # s between two inputs
 OFFSETS = (-100_000_000, -1_000, -61, -1, 0, 0, 100, 1_000)  # s a source's clock is off
@@ -157,6 +166,11 @@ def loads() -> st.SearchStrategy[Recipe]:
     return sets.map(lambda rules: lambda now: load(*rules, version=str(len(rules))))
 
 
+def inventories() -> st.SearchStrategy[Recipe]:
+    """Inventories that differ in what an alias leads to."""
+    return st.sampled_from(INVENTORIES).map(lambda found: lambda now: found)
+
+
 def fixed() -> st.SearchStrategy[Recipe]:
     """What says nothing about alerts."""
     return st.sampled_from((lambda now: Tick(), lambda now: Refused("zabbix", "decode", "bad")))
@@ -175,7 +189,7 @@ def feeds(
     *others: st.SearchStrategy[Recipe], strong: bool = False, steps: tuple[float, ...] = STEPS
 ) -> st.SearchStrategy[Feed]:
     """All rules loaded, then events, mixed with `others`; everything where none are named."""
-    mixed = others or (commands(), starts(), loads(), fixed())
+    mixed = others or (commands(), starts(), loads(), inventories(), fixed())
     event_ = events(strong=strong)
     inputs = st.one_of(event_, event_, event_, event_, event_, *mixed)
     rest = st.lists(st.tuples(st.sampled_from(steps), inputs), max_size=40)
