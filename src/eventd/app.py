@@ -35,10 +35,10 @@ from eventd.core.model import (
     Started,
 )
 from eventd.credentials import GUESSES_WITHIN, Guesses
+from eventd.document import read as read_yaml
 from eventd.errors import ConfigError, DecodeError, Poisoned, Stopping
 from eventd.files import MAX_RULES_FILE
 from eventd.files import load_rules as read_rules
-from eventd.files import read as read_yaml
 from eventd.inbox import Inbox, Submission
 from eventd.inventory import read_inventory
 from eventd.keyring import Secrets

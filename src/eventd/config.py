@@ -14,8 +14,9 @@ from msgspec import Meta, Struct
 from eventd.complaints import Shape, likely, shown
 from eventd.core.model import Settings, SourcePolicy
 from eventd.core.rules.rule import Span, parse_span
+from eventd.document import Document, parse_yaml, read
 from eventd.errors import ConfigError
-from eventd.files import SPAN_HINT, Document, Secret, convert, parse_yaml, read
+from eventd.files import SPAN_HINT, Secret, convert
 from eventd.keyring import CredentialFiles, Keyring, Secrets
 
 MAX_FILE = 1 << 20  # bytes

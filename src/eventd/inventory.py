@@ -13,8 +13,9 @@ from eventd.complaints import Shape, complaint, likely, shown
 from eventd.core.inventory import HARD, Inventory
 from eventd.core.labels import canonical_ci
 from eventd.core.model import Ci, Dependency, LoadInventory, Service
+from eventd.core.rules.rule import decode_hook
+from eventd.document import Document, first_key, read
 from eventd.errors import ConfigError
-from eventd.files import Document, first_key, read
 
 MAX_FILE = 64 << 20  # bytes; DESIGN §8
 KEYS = ("services", "cis")
@@ -81,7 +82,7 @@ def _rows(document: Document, key: str, kind: type[R], problems: list[str]) -> I
         message = f"expected a list, got {shown(rows)}"
         problems.append(document.complain(key, message, "begin each entry with a dash"))
         return
-    shape = Shape(kind, _no_types_of_our_own)
+    shape = Shape(kind, decode_hook)
     for index, row in enumerate(rows):
         try:
             yield msgspec.convert(row, kind)
@@ -92,10 +93,6 @@ def _rows(document: Document, key: str, kind: type[R], problems: list[str]) -> I
             joint = "" if not inner or inner.startswith("[") else "."
             path = f"{key}[{index}]{joint}{inner}"
             problems.append(document.complain(path, message, hint))
-
-
-def _no_types_of_our_own(kind: type, value: object) -> object:
-    raise NotImplementedError(kind)
 
 
 def _paths(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from eventd.document import parse_yaml, read
 from eventd.errors import ConfigError
-from eventd.files import Secret, load_rules, parse_yaml, read, secret
+from eventd.files import Secret, load_rules, secret
 
 GOOD = "name: a, by: [service], within: 5m"
 MATCH = "group: {match: 'x=\"1\"'}"
@@ -168,6 +169,7 @@ def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
             "2: a: the tag tag:yaml.org,2002:python/object/apply:os.system is refused "
             "(leave it out)",
         ),
+        ("\na: !secret b", "2: a: the tag !secret is refused (leave it out)"),
         ("\n1: a", "2: expected a text as key (put it in quotes)"),
         ("a:\n  yes: a", "2: a: expected a text as key (put it in quotes)"),
         ("a: 1\n\na: 2", "3: a: stands twice (remove one)"),
@@ -179,6 +181,7 @@ def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
             "2: is no YAML: mapping values are not allowed in this context "
             "(look at what is before it)",
         ),
+        ("a: b\n---\nc: d", "2: is no YAML: a second document begins (make two files of it)"),
         ("é: é\nb: \a", "2: is no YAML: control characters are not allowed (remove it)"),
     ],
 )

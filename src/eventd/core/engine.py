@@ -182,7 +182,8 @@ class Engine:
 
     def identify(self, event: Event) -> str:
         """The fingerprint of the alert the event would speak of now."""
-        return self._placed(event, self.enrichment.place(event)).fingerprint
+        place = self.enrichment.place(event) if self.enrichment.active else NOWHERE
+        return self._placed(event, place).fingerprint if place.moved else event.fingerprint
 
     # -- events ------------------------------------------------------------------------------
 
