@@ -20,6 +20,9 @@ from pathlib import Path
 from tests.acceptance.daemon import Daemon, Mosquitto, until
 
 from bench import load
+from eventd.core.inventory import Inventory
+from eventd.core.labels import canonical_ci
+from eventd.inventory import read_inventory
 
 RULES = 100
 ALERTS = 10_000
@@ -274,7 +277,49 @@ def restart(folder: Path) -> None:
     daemon.stop()
 
 
-FIGURES = {"http": http, "mqtt": mqtt, "rules": many_rules, "memory": memory, "restart": restart}
+def inventory(folder: Path) -> None:
+    """11,000 CIs, as many as a storm has: read, indexed, and what each depends on looked for."""
+    rows = [
+        "services:",
+        "  - {name: shop, depends_on: [vm-0, {name: vm-1, redundant: true}]}",
+        "cis:",
+    ]
+    for n in range(11_000):
+        kind, above = ("rack", "") if n < 100 else ("vm", f"rack-{n % 100}")
+        rows += [f"  - name: {kind}-{n}", f"    type: {kind}", "    site: dc1"]
+        rows += ["    aliases:", f"      - 10.0.{n >> 8}.{n & 255}", f"      - {kind}-{n}.example"]
+        rows += ["    depends_on:", f"      - {above}", "      - switch-1"] if above else []
+    file = folder / "inventory.yaml"
+    file.write_text("\n".join(rows))
+    speed = calib()
+    began = time.process_time()
+    read = read_inventory(file).load
+    indexing = time.process_time()
+    found = Inventory(read.version, read.services, read.cis)
+    looking = time.process_time()
+    reached = sum(len(found.ancestors(canonical_ci(ci.name))) for ci in read.cis)
+    done = time.process_time()
+    line = {
+        "figure": "inventory",
+        "cis": len(read.cis),
+        "dependencies": found.dependencies,
+        "read_cpu_s": round(indexing - began, 2),
+        "index_cpu_s": round(looking - indexing, 2),
+        "ancestors_cpu_s": round(done - looking, 2),
+        "ancestors": reached,
+        "calib_ms": speed,
+    }
+    print(json.dumps(line), flush=True)
+
+
+FIGURES = {
+    "http": http,
+    "mqtt": mqtt,
+    "rules": many_rules,
+    "memory": memory,
+    "restart": restart,
+    "inventory": inventory,
+}
 
 
 def _chosen(names: list[str]) -> Iterator[Callable[[Path], None]]:
