@@ -141,6 +141,16 @@ def test_a_window_over_an_alias_covers_the_ci() -> None:
     assert engine.step(maintenance(cis=["web1"], id="2"), at(3))[1:] == ()
 
 
+def test_a_window_announced_before_the_inventory_covers_by_it() -> None:
+    window = maintenance(cis=["10.0.0.1"])
+    engine = engine_after([(at(0), window), (at(1), SHOP)], group_rule())
+
+    facts = engine.step(event(ci="web1"), at(2))
+
+    assert [type(fact) for fact in facts] == [AlertFired, AlertSuppressed]
+    assert revived(engine).snapshot() == engine.snapshot()
+
+
 def test_a_window_over_a_service_covers_it_however_it_is_spelled() -> None:
     engine = engine_after([(at(0), SHOP), (at(1), maintenance(services=["SHOP"]))], group_rule())
 

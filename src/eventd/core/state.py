@@ -131,6 +131,7 @@ class State:
     def take_inventory(self, inventory: Inventory) -> None:
         """Whoever asks the inventory asks this one from now on."""
         self.enrichment.load(inventory)
+        self.suppressions.rename(self.enrichment.window)
         self.incidents.inventory = inventory
 
     def remember(self, record: Record) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from eventd.core.model import Alert, Maintenance, Silence
+from msgspec.structs import replace
+
+from eventd.core.model import Alert, Maintenance, Silence, Window
 from eventd.core.rules.index import SelectorIndex
 
 
@@ -74,6 +76,11 @@ class Suppressions:
             self._by_ci.setdefault(ci, {})[maintenance.id] = None
         for service in maintenance.window.services:
             self._by_service.setdefault(service, {})[maintenance.id] = None
+
+    def rename(self, seen: Callable[[Window], Window]) -> None:
+        """CIs and services go by other names from now on: so do those of every window."""
+        for one in list(self.windows.values()):
+            self.add_window(replace(one, window=seen(one.window)), self._announcement[one.id])
 
     def end(self, by: str) -> list[str]:
         """End a silence or window. The fingerprints it held, sorted: they are judged again."""
