@@ -97,6 +97,7 @@ def test_labels_that_do_not_count_do_not_count_under_an_alias() -> None:
 
 def test_an_identity_of_the_senders_own_stays() -> None:
     engine = Engine()
+    assert engine.identify(event(ci="10.0.0.1")) == event(ci="10.0.0.1").fingerprint
     run(engine, [(at(0), SHOP)])
     own = event(ci="10.0.0.1", volatile=None)
 
@@ -116,6 +117,48 @@ def test_an_alert_that_fires_keeps_its_identity_until_it_clears() -> None:
     assert cleared[-1].fingerprint == firing.fingerprint
     assert isinstance(refired, AlertFired)
     assert refired.alert.fingerprint == event(ci="web1").fingerprint
+
+
+def test_a_clear_finds_what_fired_wherever_the_alias_leads_by_then() -> None:
+    moved = inventory(Ci("web1"), Ci("web2", aliases=("10.0.0.1",)), version="i2")
+    firing = event(ci="10.0.0.1", id="1")
+    clear = event(ci="10.0.0.1", id="2", status=Status.CLEARED)
+    for another in (moved, LoadInventory("")):
+        engine = engine_after([(at(0), SHOP), (at(1), firing), (at(2), another)])
+        engine = revived(engine)
+
+        told = engine.identify(clear)
+        cleared = engine.step(clear, at(3))
+
+        assert told == event(ci="web1").fingerprint
+        assert isinstance(cleared[-1], AlertCleared)
+        assert cleared[-1].fingerprint == told
+
+
+def test_an_episode_that_is_over_binds_no_alias() -> None:
+    moved = inventory(Ci("web1"), Ci("web2", aliases=("10.0.0.1",)), version="i2")
+    engine = engine_after(
+        [
+            (at(0), SHOP),
+            (at(1), event(ci="10.0.0.1", id="1")),
+            (at(2), event(ci="web1", id="2", status=Status.CLEARED)),
+            (at(3), event(ci="web1", id="3")),
+            (at(4), moved),
+        ]
+    )
+
+    assert engine.identify(event(ci="10.0.0.1")) == event(ci="web2").fingerprint
+
+
+def test_at_the_cap_identities_by_alias_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enrich, "MAX_KNOWN_AS", 1)
+    engine = engine_after([(at(0), SHOP), (at(1), event("disk", ci="10.0.0.1"))])
+
+    facts = [*engine.step(event("cpu", ci="10.0.0.1"), at(2))]
+
+    assert facts[-1] == CapHit(at(2), "known_as")
+    assert list(engine.enrichment.known_as) == [event("cpu", ci="10.0.0.1").fingerprint]
+    assert CapHit(at(3), "known_as") not in engine.step(event("cpu", ci="10.0.0.1"), at(3))
 
 
 def test_a_new_episode_is_where_the_inventory_has_it_by_then() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.builders import event, group_rule, load, run
+from tests.builders import at, event, group_rule, load, revived, run
 from tests.properties.feeds import Recipe, timed
 
 from eventd.core.engine import Engine
@@ -153,3 +153,33 @@ def test_whoever_uses_aliases_has_the_incidents_of_whoever_does_not(
 def _plain(said: Event) -> Event:
     ci = said.ci.removeprefix("alias-")
     return event(said.name, ci=ci, status=said.status, service="", id=said.id)
+
+
+@st.composite
+def stocks(draw: st.DrawFn) -> LoadInventory:
+    """Two aliases, wherever they lead; or nothing."""
+    rows = {name: draw(st.sets(st.sampled_from(["x", "y"]))) for name in ("a", "b", "x")}
+    known = draw(st.booleans())
+    found = tuple(Ci(name, aliases=tuple(sorted(also))) for name, also in rows.items())
+    return LoadInventory(str(rows), (), found) if known else LoadInventory("")
+
+
+@given(
+    st.lists(st.one_of(stocks(), st.sampled_from(["a", "b", "x", "y"])), min_size=1, max_size=20),
+    st.permutations(["a", "b", "x", "y"]),
+)
+def test_who_clears_what_they_fired_leaves_nothing_firing(
+    happened: list[LoadInventory | str], names: list[str]
+) -> None:
+    engine = Engine()
+    number = 0
+    for one in happened:
+        number += 1
+        engine.step(event(ci=one, id=str(number)) if isinstance(one, str) else one, at(number))
+        engine = revived(engine)
+
+    for name in names:
+        number += 1
+        engine.step(event(ci=name, status=Status.CLEARED, id=str(number)), at(number))
+
+    assert [one.ci for one in engine.alerts() if one.status is Status.FIRING] == []

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from eventd.core.dedup import Outcome, Record
-from eventd.core.enrich import NOWHERE, Place, placed
+from eventd.core.enrich import Place, placed
 from eventd.core.incidents import Rejected
 from eventd.core.inventory import Inventory
 from eventd.core.model import (
@@ -129,7 +129,10 @@ class Engine:
                 except Exception as error:  # noqa: BLE001 - due again after a restart, and again
                     facts.append(TimerFailed(at, kind, key, repr(error)))
         if isinstance(item, Event):
-            self._event(item, now, facts)
+            if self.enrichment.active:
+                self._enriched(item, now, facts)
+            else:
+                self._event(item, now, facts)
         else:
             self._other(item, now, facts)
         return tuple(facts)
@@ -182,16 +185,34 @@ class Engine:
 
     def identify(self, event: Event) -> str:
         """The fingerprint of the alert the event would speak of now."""
-        place = self.enrichment.place(event) if self.enrichment.active else NOWHERE
-        return self._placed(event, place).fingerprint if place.moved else event.fingerprint
+        if not self.enrichment.active:
+            return event.fingerprint
+        return self._placed(event, self.enrichment.place(event)).fingerprint
 
     # -- events ------------------------------------------------------------------------------
 
+    def _enriched(self, said: Event, now: datetime, facts: list[Fact]) -> None:
+        """Take the event as the inventory has it; remember what it lacks, and whom it spoke of."""
+        enrichment = self.enrichment
+        place = enrichment.place(said)
+        if place.plain and said.fingerprint not in enrichment.known_as:
+            self._event(said, now, facts)
+            return
+        event = self._placed(said, place)
+        self._event(event, now, facts)
+        if type(facts[-1]) is EventDuplicate:
+            return
+        if place.unknown and enrichment.count(place.unknown):
+            facts.append(CapHit(now, "unknown_names"))
+        if event.fingerprint != said.fingerprint and event.status is Status.FIRING:
+            record = self.table.records[event.fingerprint]
+            if record.status is Status.FIRING and enrichment.know(
+                said.fingerprint, record.fingerprint, record.episode
+            ):
+                facts.append(CapHit(now, "known_as"))
+
     def _event(self, event: Event, now: datetime, facts: list[Fact]) -> None:
         table, settings = self.table, self.settings
-        place = self.enrichment.place(event) if self.enrichment.active else NOWHERE
-        if place.moved:
-            event = self._placed(event, place)
         record = table.records.get(event.fingerprint)
         if table.is_duplicate(event, record, now, settings.weak_key_within):
             if record is not None and record.doubted and table.sets_right(event, record):
@@ -204,8 +225,6 @@ class Engine:
             known = event.fingerprint if record is not None else ""
             facts.append(EventDuplicate(now, known))
             return
-        if place.unknown and self.enrichment.count(place.unknown):
-            facts.append(CapHit(now, "unknown_names"))
         status = event.status
         beats = status is Status.HEARTBEAT  # never a duplicate: its key recognises nothing
         if event.strong and not beats and table.keys.add(event.key, now, settings):
@@ -232,14 +251,23 @@ class Engine:
     def _placed(self, event: Event, place: Place) -> Event:
         """The event as the inventory has it, but an alert that fires keeps its identity.
 
-        Else what was known before its alias was would never be cleared.
+        Else nobody could clear what fired before its alias led where it leads now.
         """
-        found = placed(event, place)
-        if found.fingerprint != event.fingerprint:
-            before = self.table.records.get(event.fingerprint)
-            if before is not None and before.status is Status.FIRING:
-                return replace(found, fingerprint=event.fingerprint)
+        said = event.fingerprint
+        found = placed(event, place) if place.moved else event
+        known = self.enrichment.known_as.get(said)
+        if known is not None and self._fires(*known):
+            return replace(found, fingerprint=known[0])
+        if found.fingerprint != said and self._fires(said):
+            return replace(found, fingerprint=said)
         return found
+
+    def _fires(self, fingerprint: str, episode: int = 0) -> bool:
+        """Whether the alert does, in that episode if one is named."""
+        record = self.table.records.get(fingerprint)
+        if record is None or record.status is not Status.FIRING:
+            return False
+        return episode in {0, record.episode}
 
     def _moved(
         self,

@@ -13,6 +13,7 @@ from eventd.core.model import Event, Window
 
 MAX_PLACES = 65_536  # pairs of CI and service remembered; at the cap all are looked up anew
 MAX_UNKNOWN = 10_000  # names that are counted; at the cap the rarer half is forgotten
+MAX_KNOWN_AS = 100_000  # identities by alias; at the cap all are forgotten
 
 Name = tuple[str, str]  # "ci" or "service", and the name
 
@@ -22,11 +23,9 @@ class Place(Struct, frozen=True, gc=False):
 
     ci: str
     service: str
-    unknown: tuple[Name, ...] = ()  # what of it the inventory lacks
-    moved: bool = False  # the event says it otherwise, or not at all
-
-
-NOWHERE = Place("", "")  # of every event while there is no inventory
+    unknown: tuple[Name, ...]  # what of it the inventory lacks
+    moved: bool  # the event says it otherwise, or not at all
+    plain: bool  # neither: nothing is to do
 
 
 class Enrichment:
@@ -38,14 +37,25 @@ class Enrichment:
     def __init__(self) -> None:
         """No inventory."""
         self.unknown: dict[Name, int] = {}  # → how many events named it
+        # fingerprint of an event by alias → alert and episode it fired: its clear must find them
+        # whatever the alias leads to by then
+        self.known_as: dict[str, tuple[str, int]] = {}
         self.load(Inventory())
 
     def load(self, inventory: Inventory) -> None:
         """Another inventory is in force; what it knows is no longer unknown."""
         self.inventory = inventory
-        self.active = len(inventory) > 0
+        self.active = len(inventory) > 0 or len(self.known_as) > 0
         self._places: dict[Name, Place] = {}  # by CI and service as events have them
         self.restore((*name, n) for name, n in self.unknown.items())
+
+    def know(self, said: str, fingerprint: str, episode: int) -> bool:
+        """An event by alias fired the episode. True where all others had to be forgotten."""
+        full = len(self.known_as) >= MAX_KNOWN_AS and said not in self.known_as
+        if full:
+            self.known_as.clear()
+        self.known_as[said] = (fingerprint, episode)
+        return full
 
     def restore(self, counted: Iterable[tuple[str, str, int]]) -> None:
         """Take up what was counted, as far as it is unknown still."""
@@ -89,10 +99,11 @@ class Enrichment:
         named = self.inventory.spelled(service) or self.inventory.service_of(found)
         said = (("ci", found), ("service", service))
         unknown = tuple((kind, name) for kind, name in said if self._lacks(kind, name))
-        return Place(found, named, unknown, moved=(found, named) != (ci, service))
+        moved = (found, named) != (ci, service)
+        return Place(found, named, unknown, moved, plain=not moved and not unknown)
 
     def _lacks(self, kind: str, name: str) -> bool:
-        if not name or not self.active:
+        if not name or not len(self.inventory):
             return False
         if kind == "service":
             return self.inventory.service(name) is None

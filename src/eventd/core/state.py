@@ -78,6 +78,7 @@ class State:
                 "services": list(inventory.services),
                 "cis": list(inventory.cis),
                 "unknown": [(*name, count) for name, count in self.enrichment.unknown.items()],
+                "known_as": [(said, *one) for said, one in self.enrichment.known_as.items()],
                 "rules": list(self.rules.texts()),
                 "rules_off": list(self.rules.off.items()),
                 "rule_states": [
@@ -97,6 +98,8 @@ class State:
     def restore(cls, data: Restored) -> State:
         """The state a snapshot holds. Raises msgspec.MsgspecError where it cannot be read."""
         state = cls()
+        for said, fingerprint, episode in data.read("known_as", tuple[str, str, int]):
+            state.enrichment.known_as[said] = fingerprint, episode
         for meta in data.read("meta", Meta):
             state.settings = meta.settings
             state.incidents.count = meta.incidents
