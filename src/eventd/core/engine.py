@@ -56,6 +56,7 @@ from eventd.core.model import (
     Stormed,
     Tick,
     TimerFailed,
+    Window,
     seconds,
 )
 from eventd.core.rules.rule import STORM, Finding, RuleState, Seen, Transition
@@ -232,7 +233,7 @@ class Engine:
         if status is not Status.FIRING and status is not Status.CLEARED:
             facts.append(EventNoted(now, event.source, status))
             if event.window is not None:
-                self._announce(event, now, facts)
+                self._announce(event, event.window, now, facts)
         elif record is not None:
             was = record.severity
             outcome = table.apply(event, record, now, settings)
@@ -585,10 +586,8 @@ class Engine:
         facts.append(SilenceEnded(now, silence, actor))
         self._judge_again(silence, held, now, facts)
 
-    def _announce(self, event: Event, now: datetime, facts: list[Fact]) -> None:
-        if event.window is None:
-            return
-        window = self.enrichment.window(event.window)
+    def _announce(self, event: Event, said: Window, now: datetime, facts: list[Fact]) -> None:
+        window = self.enrichment.window(said)
         before = self.suppressions.announced(event.fingerprint)
         if before is not None and before.window == window:
             return
