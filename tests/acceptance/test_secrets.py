@@ -25,9 +25,11 @@ from paho.mqtt import publish
 
 from eventd import __version__
 from tests.acceptance.abuse import lines
-from tests.acceptance.daemon import Daemon, free_port, samples, until
+from tests.acceptance.daemon import PATIENCE, Daemon, free_port, samples, until
 from tests.broker import Mosquitto
 from tests.certificates import certificate
+
+pytestmark = pytest.mark.xdist_group("secrets")  # one daemon for all, the last test stops it
 
 
 def canary(name: str) -> str:
@@ -114,7 +116,7 @@ def daemon(folder: Path, broker: Mosquitto, tls_port: int) -> Iterator[Daemon]:
         try:
             running.start()
             os.umask(umask)
-            until(lambda: connected(running), 20.0, "the subscription")
+            until(lambda: connected(running), what="the subscription")
             yield running
         finally:
             running.kill()  # the last test has stopped it
@@ -130,7 +132,7 @@ def ask(
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=20.0) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.status, f"{answer.headers}\n{answer.read().decode()}"
     except urllib.error.HTTPError as error:
         return error.code, f"{error.headers}\n{error.read().decode()}"
@@ -164,6 +166,7 @@ def shown(daemon: Daemon) -> set[str]:
         ("/api/v1/openapi.json", API, 200), ("/-/healthy", "", 200), ("/-/ready", "", 200),
         ("/v1/events", "", 405), ("/", "", 404),
     ],
+    ids={API: "api", METRICS: "metrics"}.get,  # pytest puts it in environments
 )  # fmt: skip
 def test_metrics_have_a_token_of_their_own_and_strangers_learn_no_version(
     daemon: Daemon, path: str, token: str, status: int
