@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Make the demo's recording: a bank's bad afternoon, about three minutes of deliveries.
+"""Make the demo's recording, a bank's bad afternoon of about three minutes, and its inventory.
 
-    tools/make-demo-recording.py src/eventd/cli/recordings/bank-afternoon.jsonl.gz
+    tools/make-demo-recording.py src/eventd/cli/recordings
 
 Deterministic: the same bytes each time. Times are those of the story; the player moves them to
 the present.
@@ -360,7 +360,7 @@ def two_things_of_their_own(day: Afternoon) -> None:
 
 
 def the_background(day: Afternoon) -> None:
-    """What a quiet day says: measurements and heartbeats, no alarms."""
+    """What a quiet day says: measurements and heartbeats, which end with the story."""
     for second in range(2, 178, 2):
         host = f"vm-{day.chance.randrange(1, 60):04d}"
         day.native(
@@ -382,8 +382,65 @@ def the_background(day: Afternoon) -> None:
             )
 
 
+SERVICES = """\
+# What the bank of the demo has, and what depends on what. Written by tools/make-demo-recording.py.
+services:
+  - {name: payments, owner: team-payments, impact: 1, hours: 24x7, depends_on: [db-pay-1, db-pay-2]}
+  - {name: branches, owner: team-network, impact: 1, hours: 08-18, depends_on: [rtr-br-north]}
+  - {name: storage, owner: team-storage, impact: 2, hours: 24x7, depends_on: [san-dc1-1]}
+  - {name: virtualisation, owner: team-compute, impact: 2, hours: 24x7}
+  - {name: intranet, owner: team-workplace, impact: 3, depends_on: [intranet-web-1]}
+  - {name: mail, owner: team-workplace, impact: 2, depends_on: [esx-dc1-0103]}
+  - {name: dc2-facility, owner: team-facility, impact: 2, depends_on: [crac-3]}
+"""
+Row = tuple[str, str, str, tuple[str, ...]]  # name, type, service, what it depends on
+
+
+def inventory() -> str:
+    """The CIs of the story, a line each."""
+    steps = ("login", "balance", "transfer", "card", "standing-order", "export")
+    ends = (("atm", 3), ("till", 2), ("voip", 2))
+    rows: list[Row] = [
+        ("san-dc1-1", "storage array", "storage", ()),
+        *((f"vol-pay-{n:02d}", "volume", "storage", ("san-dc1-1",)) for n in range(1, 7)),
+        ("db-pay-1", "database", "payments", ("vol-pay-01", "vol-pay-02", "vol-pay-03")),
+        ("db-pay-2", "database", "payments", ("vol-pay-04", "vol-pay-05", "vol-pay-06")),
+    ]
+    for n in range(1, 13):
+        rows += [(f"payments-api-{n}", "pod", "payments", (f"db-pay-{2 - n % 2}",))]
+    for n, step in enumerate(steps, 1):
+        pods = (f"payments-api-{n}", f"payments-api-{n + 6}")
+        rows += [(f"gw-pay-{n}", "gateway", "payments", pods)]
+        rows += [(f"probe-{step}", "synthetic check", "payments", (f"gw-pay-{n}",))]
+    rows += [("rtr-br-north", "router", "branches", ())]
+    rows += [
+        (f"{kind}-n{branch:03d}-{slot}", kind, "branches", ("rtr-br-north",))
+        for branch in range(1, 41)
+        for kind, slots in ends
+        for slot in range(1, slots + 1)
+    ]
+    hosts = [f"esx-dc1-01{n:02d}" for n in range(1, 9)]
+    rows += [(host, "hypervisor", "virtualisation", ()) for host in hosts]
+    for n in range(1, 60):
+        rows += [(f"vm-{n:04d}", "vm", "virtualisation", (hosts[n % len(hosts)],))]
+    rows += [
+        ("intranet-web-1", "vm", "intranet", ()),
+        ("crac-3", "air conditioner", "dc2-facility", ()),
+        ("gw-plant-1", "gateway", "dc2-facility", ()),
+    ]
+    return SERVICES + "cis:\n" + "".join(map(_ci, rows))
+
+
+def _ci(row: Row) -> str:
+    name, kind, service, needs = row
+    depends = f", depends_on: [{', '.join(needs)}]" if needs else ""
+    return f"  - {{name: {name}, type: {kind}, service: {service}{depends}}}\n"
+
+
 def main() -> None:
-    """Write the file."""
+    """Write both files."""
+    folder = Path(sys.argv[1])
+    (folder / "bank-inventory.yaml").write_text(inventory())
     day = Afternoon()
     for part in (
         storage_fills_and_payments_fail,
@@ -398,7 +455,7 @@ def main() -> None:
         json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
         for _, _, row in sorted(day.rows, key=lambda one: one[:2])
     )
-    with gzip.GzipFile(Path(sys.argv[1]), "wb", mtime=0) as stream:
+    with gzip.GzipFile(folder / "bank-afternoon.jsonl.gz", "wb", mtime=0) as stream:
         stream.write(text.encode())
 
 

@@ -18,10 +18,13 @@ from eventd.core.model import (
     Command,
     Comment,
     Delivery,
+    Detach,
     EndSilence,
     Matcher,
+    Merge,
     Reopen,
     Resolve,
+    Split,
     seconds,
 )
 from eventd.core.rules.rule import parse_span
@@ -44,6 +47,30 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class Act(Struct, frozen=True, forbid_unknown_fields=True):
     """Something done to an incident: who did it, and what they say."""
 
+    actor: str = "api"
+    text: str = ""
+
+
+class Merging(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which incident has the alerts from now on; who says so, and why."""
+
+    into: str
+    actor: str = "api"
+    text: str = ""
+
+
+class Splitting(Struct, frozen=True, forbid_unknown_fields=True):
+    """Fingerprints of the alerts that are an incident of their own; who says so, and why."""
+
+    alerts: tuple[str, ...]
+    actor: str = "api"
+    text: str = ""
+
+
+class Detaching(Struct, frozen=True, forbid_unknown_fields=True):
+    """Fingerprint of the alert that has nothing to do with it; who says so, and why."""
+
+    alert: str
     actor: str = "api"
     text: str = ""
 
@@ -85,6 +112,8 @@ def command_from(delivery: Delivery) -> Command:
     match delivery.method, parts:
         case "POST", ["incidents", incident, action] if action in ACTIONS:
             return _act(incident, action, body_of(delivery.payload, Act), key)
+        case "POST", ["incidents", incident, "merge" | "split" | "detach" as action]:
+            return _regroup(incident, action, delivery.payload, key)
         case "POST", ["silences"]:
             return _silence(delivery, body_of(delivery.payload, Silencing), key)
         case "DELETE", ["silences", silence]:
@@ -141,6 +170,25 @@ def _act(incident: str, action: str, body: Act, key: bytes) -> Command:
             return Close(incident, actor, text, key)
         case _:
             return Reopen(incident, actor, text, key)
+
+
+def _regroup(incident: str, action: str, payload: bytes, key: bytes) -> Command:
+    body: Merging | Splitting | Detaching
+    match action:
+        case "merge":
+            body = body_of(payload, Merging)
+            who = _actor(body.actor), _text("text", body.text)
+            return Merge(incident, body.into, *who, key)
+        case "split":
+            body = body_of(payload, Splitting)
+            who = _actor(body.actor), _text("text", body.text)
+            if not body.alerts:
+                raise DecodeError("alerts", "none", "fingerprints of alerts, at least one")
+            return Split(incident, body.alerts, *who, key)
+        case _:
+            body = body_of(payload, Detaching)
+            who = _actor(body.actor), _text("text", body.text)
+            return Detach(incident, body.alert, *who, key)
 
 
 def _silence(delivery: Delivery, body: Silencing, key: bytes) -> AddSilence:

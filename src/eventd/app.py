@@ -7,7 +7,7 @@ import gc
 import math
 import signal
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,10 @@ from eventd import __version__, metrics, recording
 from eventd.admission import command_from
 from eventd.clock import SystemClock, monotonic
 from eventd.config import Config, Environment, Mqtt, default_rules, policy_of
+from eventd.core.correlation import parameters
+from eventd.core.habits import MAX_SEEN
+from eventd.core.habits import MAX_SOURCES as MAX_STREAMS
+from eventd.core.heartbeats import MAX_BEATING, MAX_SOURCES
 from eventd.core.model import (
     QUARANTINED,
     CommandRejected,
@@ -333,9 +337,34 @@ class _Daemon:
         meter.watch(meter.cis, lambda: len(engine.inventory.cis))
         meter.watch(meter.dependencies, lambda: engine.inventory.dependencies)
         meter.watch(meter.unknown, lambda: len(engine.enrichment.unknown))
+        self._watch_correlation()
         meter.watch(meter.beyond, lambda: runtime.beyond_snapshot)
         meter.watch(meter.blocked, lambda: runtime.blocked_since is not None)
         meter.watch(meter.drift, self._clock.drift)
+
+    def _watch_correlation(self) -> None:
+        meter, engine = self._meter, self._runtime.engine
+        correlation, heartbeats, habits = engine.correlation, engine.heartbeats, engine.habits
+        clusters, beats = correlation.table.clusters, heartbeats.beats
+        meter.watch(meter.flapping, lambda: len(engine.correlating.flapping))
+        meter.watch(meter.clusters, lambda: len(clusters))
+        meter.watch(meter.raised, lambda: sum(one.raised for one in clusters.values()))
+        meter.watch(meter.heartbeats, lambda: len(beats))
+        meter.watch(meter.silent, lambda: sum(one.silent for one in beats.values()))
+        meter.clusters_limit.set(parameters.MAX_CLUSTERS)
+        learned: dict[str, tuple[Sized, int]] = {
+            "checks": (correlation.noise, parameters.MAX_CHECKS),
+            "clocks": (correlation.onsets, parameters.MAX_CIS),
+            "changes": (correlation.changes, parameters.MAX_CHANGES),
+            "past": (correlation.past, parameters.MAX_PAST),
+            "heartbeats": (beats, MAX_BEATING),
+            "heartbeat_sources": (heartbeats.pulses, MAX_SOURCES),
+            "sources": (habits.sources, MAX_STREAMS),
+            "paces": (habits.paces, MAX_SEEN),
+            "hours": (habits.hours, MAX_SEEN),
+        }
+        for kind, (table, limit) in learned.items():
+            meter.watch_learned(kind, table, limit)
 
     async def _reloads(self, notifier: Notifier) -> None:
         """SIGHUP: all new secrets, or the old ones; and so the rule set, and the inventory."""

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
 
 from eventd.core.engine import Engine
+from eventd.core.incidents import DROP_AFTER
 from eventd.core.model import (
-    AlertCleared,
+    Alert,
+    AlertAlone,
+    AlertDetached,
     AlertFired,
     AlertJoined,
     AlertSuppressed,
+    AlertUnsuppressed,
     Because,
     Event,
+    EventDuplicate,
+    EventNoted,
+    EventRefused,
     Fact,
-    FindingNoted,
     Incident,
-    IncidentAcknowledged,
     IncidentClosed,
-    IncidentCommented,
     IncidentOpened,
-    IncidentReopened,
-    IncidentResolved,
-    IncidentUpdated,
     Input,
     LoadInventory,
     LoadRules,
     Started,
+    Status,
+    Tick,
 )
+from eventd.core.sentences import alone
+from eventd.core.snapshot import Restored
 from eventd.recording import Line
 
-Episode = tuple[str, int]  # fingerprint and episode
+PAUSE = timedelta(seconds=DROP_AFTER / 2)
+NAMED = 10  # CIs told as root candidates where the engine ranked none
+SPEAKS_OF_ALERTS = (Status.FIRING, Status.CLEARED)
 
 
 class Span(Struct, frozen=True, omit_defaults=True):
@@ -57,6 +64,33 @@ class Outcome(Struct, frozen=True):
     title: str
 
 
+class Episode(Struct, gc=False):
+    """One firing-to-clear span of an alert, and what became of it."""
+
+    alert: Alert  # as it fired
+    joined: AlertJoined | None = None
+    alone: AlertAlone | None = None
+    suppressed_by: str = ""
+
+    @property
+    def standing(self) -> str:
+        """Why it is in no incident, in a word; "" where it is in one."""
+        if self.joined is not None:
+            return ""
+        if self.suppressed_by:
+            return "silenced" if self.suppressed_by.startswith("SIL-") else "maintenance"
+        return self.alone.why.value if self.alone is not None else "undecided"
+
+    @property
+    def because(self) -> Because | str | None:
+        """Why it is where it is."""
+        if self.joined is not None:
+            return self.joined.because
+        if self.suppressed_by:
+            return f"suppressed by {self.suppressed_by}"
+        return alone(self.alone) if self.alone is not None else None
+
+
 class Backtest:
     """Plays lines and remembers what became of every event.
 
@@ -74,33 +108,54 @@ class Backtest:
     ) -> None:
         """`forced`: `rules` replace those of the recording, as an `inventory` does."""
         self.engine = Engine()
-        self.events = self.refused = 0
+        self.events = self.facts = 0
+        self.kinds: dict[str, int] = {}  # events that move no alert, by what they are
+        self.episodes: dict[tuple[str, int], Episode] = {}  # by fingerprint and number
+        self.began: datetime | None = None
+        self.now: datetime | None = None
         self._inputs_of, self._rules, self._forced = inputs_of, rules, forced
         self._inventory = inventory
-        self._now: datetime | None = None
-        self._seen: list[tuple[str, Episode]] = []
-        self._episodes: dict[str, int] = {}
-        self._joined: dict[Episode, AlertJoined] = {}
-        self._suppressed: dict[Episode, str] = {}
-        self._incidents: dict[str, Incident] = {}
-        self._members: dict[str, dict[str, None]] = {}
-        self._cis: dict[str, str] = {}
+        self._spoken: list[tuple[str, Episode | None]] = []  # events and what they speak of
+        self._latest: dict[str, Episode] = {}  # by fingerprint
+        self._members: dict[str, dict[tuple[str, int], None]] = {}  # in order of joining
+        self._closed: dict[str, Incident] = {}
+
+    def learn_from(self, lines: Iterable[Line]) -> None:
+        """Begin with what an engine learns from other lines, and nothing else of them."""
+        other = Backtest(self._inputs_of, self._rules, self._inventory, forced=self._forced)
+        for _ in other.play(lines):
+            pass
+        self.engine.learn(Restored(other.engine.learned().frames()))
 
     def play(self, lines: Iterable[Line]) -> Iterator[tuple[datetime, Input, tuple[Fact, ...]]]:
         """Step every input; yields what each caused."""
+        loaded = False
         for line in lines:
             own = line.own
-            if self._now is None and not isinstance(own, Started):
-                yield from self._step(Started("replay"), line.at)
-            if self._replaced(own):
+            if own is None:
+                inputs = self._inputs_of(line)
+            elif self._replaced(own):
                 continue
-            if not isinstance(own, Started | LoadRules | LoadInventory):
+            else:
+                inputs = (own,)
+            if self.now is None and not isinstance(own, Started):
+                yield self._step(Started("replay"), line.at)
+            if not loaded and not isinstance(own, Started | LoadRules | LoadInventory):
+                loaded = True
                 for load in self._missing():
-                    yield from self._step(load, line.at)
-            for one in (own,) if own is not None else self._inputs_of(line):
-                yield from self._step(one, line.at)
+                    yield self._step(load, line.at)
+            yield from self._pass(line.at)
+            for item in inputs:
+                yield self._step(item, line.at)
 
-    def _replaced(self, own: Input | None) -> bool:
+    def _pass(self, until: datetime) -> Iterator[tuple[datetime, Input, tuple[Fact, ...]]]:
+        """Ticks through a long pause: no step sees an incident close and be forgotten."""
+        if self.now is None or until - self.now < PAUSE:
+            return
+        while (due := self.engine.deadline()) is not None and until - due >= PAUSE:
+            yield self._step(Tick(), due)
+
+    def _replaced(self, own: Input) -> bool:
         """Whether the operator gave another one to play with."""
         match own:
             case LoadRules():
@@ -119,79 +174,124 @@ class Backtest:
 
     def spans(self) -> Iterator[Span]:
         """One for each event, in order."""
-        for event, episode in self._seen:
-            joined = self._joined.get(episode)
-            if joined is not None:
-                yield Span(event, joined.incident, joined.because)
-            else:
-                by = self._suppressed.get(episode)
-                yield Span(event, None, f"suppressed by {by}" if by else None)
+        merged = self._merged()
+        for event, episode in self._spoken:
+            if episode is None:
+                yield Span(event, None, None)
+                continue
+            joined = episode.joined
+            incident = None if joined is None else merged.get(joined.incident, joined.incident)
+            yield Span(event, incident, episode.because)
 
     def incidents(self) -> Iterator[Incident]:
-        """Every incident that was opened, as it stands at the end."""
-        return iter(self._incidents.values())
+        """Every incident that was opened, as it stands at the end, in order of opening."""
+        for incident in self._members:
+            yield self.engine.find_incident(incident) or self._closed[incident]
+
+    def members(self) -> dict[str, list[Episode]]:
+        """The episodes of each incident that was not merged into another, in order of joining."""
+        merged = self._merged()
+        found: dict[str, list[Episode]] = {one: [] for one in self._members if one not in merged}
+        for incident, keys in self._members.items():
+            found[merged.get(incident, incident)] += [self.episodes[key] for key in keys]
+        return found
 
     def outcomes(self) -> Iterator[Outcome]:
-        """One for each incident, in order of opening."""
-        for incident in self._incidents.values():
-            members = self._members.get(incident.id, {})
-            cis = tuple(dict.fromkeys(c for f in members if (c := self._cis.get(f, ""))))
+        """One for each incident that was not merged into another, in order of opening."""
+        members = self.members()
+        for incident in self.incidents():
+            if incident.merged_into:
+                continue
+            named = (one.alert.ci for one in members[incident.id] if one.alert.ci)
+            cis = tuple(dict.fromkeys(named))
+            ranked = tuple(root.ci for root in incident.roots) or cis[:NAMED]
             yield Outcome(
                 incident.id,
                 incident.opened_at,
                 incident.resolved_at,
-                cis[0] if cis else None,
-                cis[:10],
+                ranked[0] if ranked else None,
+                ranked,
                 cis,
                 f"P{incident.priority}",
                 incident.title,
             )
 
-    def _step(
-        self, item: Input, at: datetime
-    ) -> Iterator[tuple[datetime, Input, tuple[Fact, ...]]]:
-        now = at if self._now is None or at > self._now else self._now
-        self._now = now
-        fingerprint = self.engine.identify(item) if isinstance(item, Event) else ""
-        facts = self.engine.step(item, now)
-        touched: dict[str, None] = {}
+    def _merged(self) -> dict[str, str]:
+        """Where each incident that was merged into another finally went."""
+        into = {one.id: one.merged_into for one in self.incidents() if one.merged_into}
+        for incident, target in into.items():
+            while target in into:
+                target = into[target]  # noqa: PLW2901 - the last of the chain is meant
+            into[incident] = target
+        return into
+
+    def _step(self, item: Input, at: datetime) -> tuple[datetime, Input, tuple[Fact, ...]]:
+        now = self.now
+        if now is None or at > now:
+            now = self.now = at
+        engine = self.engine
+        fingerprint = ""
+        if isinstance(item, Event) and item.status in SPEAKS_OF_ALERTS:
+            fingerprint = engine.identify(item)
+        facts = engine.step(item, now)
+        self.facts += len(facts)
         for fact in facts:
-            self._note(fact, touched)
+            self._note(fact)
         if isinstance(item, Event):
             self.events += 1
+            if self.began is None:
+                self.began = now
             name = item.id or str(self.events)
-            self._seen.append((name, (fingerprint, self._episodes.get(fingerprint, 0))))
-        for incident in touched:
-            self._incidents[incident] = self.engine.incident(incident)
-        yield now, item, facts
+            self._spoken.append((name, self._latest.get(fingerprint)))
+        return now, item, facts
 
-    def _note(self, fact: Fact, touched: dict[str, None]) -> None:
+    def _note(self, fact: Fact) -> None:
         match fact:
+            case EventNoted():
+                self._count(fact.status.value)
+            case EventRefused():
+                self._count("refused")
+            case EventDuplicate():
+                self._count("duplicate")
             case AlertFired(_, alert):
-                self._episodes[alert.fingerprint] = alert.episode
-                self._cis[alert.fingerprint] = alert.ci
+                episode = Episode(alert)
+                self.episodes[alert.fingerprint, alert.episode] = episode
+                self._latest[alert.fingerprint] = episode
             case AlertJoined():
-                self._joined[fact.fingerprint, fact.episode] = fact
-                self._members.setdefault(fact.incident, {})[fact.fingerprint] = None
-                touched[fact.incident] = None
-            case AlertSuppressed():
-                self._suppressed[fact.fingerprint, fact.episode] = fact.by
-            case AlertCleared() if fact.incident:
-                touched[fact.incident] = None
+                key = fact.fingerprint, fact.episode
+                episode = self.episodes[key]
+                if episode.joined is not None:
+                    self._members[episode.joined.incident].pop(key, None)
+                episode.joined = fact
+                self._members[fact.incident][key] = None
+            case AlertDetached():
+                key = fact.fingerprint, fact.episode
+                self._members[fact.incident].pop(key, None)
+                joined = self.episodes[key].joined
+                if joined is not None and joined.incident == fact.incident:
+                    self.episodes[key].joined = None
+            case AlertAlone() | AlertSuppressed() | AlertUnsuppressed():
+                self._stand(self.episodes[fact.fingerprint, fact.episode], fact)
             case IncidentOpened():
-                touched[fact.incident.id] = None
-            case (
-                IncidentUpdated()
-                | IncidentAcknowledged()
-                | IncidentCommented()
-                | IncidentResolved()
-                | IncidentReopened()
-                | IncidentClosed()
-                | FindingNoted()
-            ):
-                touched[fact.incident] = None
+                self._members[fact.incident.id] = {}
+            case IncidentClosed():
+                self._closed[fact.incident] = self.engine.incident(fact.incident)
             case _:
                 pass
+
+    def _stand(
+        self, episode: Episode, fact: AlertAlone | AlertSuppressed | AlertUnsuppressed
+    ) -> None:
+        match fact:
+            case AlertAlone():
+                episode.alone = fact
+            case AlertSuppressed():
+                episode.suppressed_by = fact.by
+            case AlertUnsuppressed():
+                episode.suppressed_by = ""
+
+    def _count(self, kind: str) -> None:
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
 
 def write(backtest: Backtest) -> Iterator[bytes]:

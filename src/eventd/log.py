@@ -14,9 +14,11 @@ from eventd.core.model import (
     Fact,
     IncidentAcknowledged,
     IncidentClosed,
+    IncidentMerged,
     IncidentOpened,
     IncidentReopened,
     IncidentResolved,
+    IncidentSplit,
     IncidentUpdated,
     InventoryLoaded,
     RulesLoaded,
@@ -25,6 +27,7 @@ from eventd.core.model import (
     SilenceEnded,
     TimerFailed,
 )
+from eventd.core.sentences import sentence
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -76,9 +79,14 @@ def _inert(
     JSON escapes it by itself, and a traceback has lines.
     """
     for name, value in event.items():
-        if isinstance(value, str) and not value.isprintable() and name != "exception":
-            event[name] = "".join(map(_shown, value))
+        if isinstance(value, str) and name != "exception":
+            event[name] = inert(value)
     return event
+
+
+def inert(text: str) -> str:
+    """The text as it may stand on one line of a terminal."""
+    return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def _shown(character: str) -> str:
@@ -118,6 +126,8 @@ LOGGED = frozenset(
         IncidentOpened,
         IncidentUpdated,
         IncidentAcknowledged,
+        IncidentMerged,
+        IncidentSplit,
         SilenceAdded,
         SilenceEnded,
         RulesLoaded,
@@ -159,6 +169,8 @@ def log_facts(facts: Iterable[Fact]) -> None:
                 )
             case IncidentAcknowledged():
                 log.info("incident.acknowledged", incident=fact.incident, actor=fact.actor)
+            case IncidentMerged() | IncidentSplit():
+                _log_regrouped(fact)
             case SilenceAdded(_, silence):
                 log.info("silence.added", silence=silence.id, actor=silence.actor)
             case SilenceEnded():
@@ -188,3 +200,13 @@ def _log_other(fact: Fact) -> None:
             log.error("timer.failed", kind=fact.kind, key=fact.key, error=fact.error)
         case _:
             pass
+
+
+def _log_regrouped(fact: IncidentMerged | IncidentSplit) -> None:
+    log = structlog.get_logger()
+    match fact:
+        case IncidentMerged():
+            why = sentence(fact.because)
+            log.info("incident.merged", incident=fact.incident, into=fact.into, because=why)
+        case IncidentSplit():
+            log.info("incident.split", incident=fact.incident, apart=fact.apart, actor=fact.actor)

@@ -7,7 +7,7 @@ waiting.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Protocol
 
 from prometheus_client import (
@@ -23,8 +23,11 @@ from prometheus_client import (
 
 from eventd import __version__
 from eventd.core.model import (
+    AlertAlone,
     AlertCleared,
+    AlertDetached,
     AlertFired,
+    AlertFlapping,
     AlertRepeated,
     AlertSuppressed,
     CapHit,
@@ -34,9 +37,12 @@ from eventd.core.model import (
     Fact,
     FindingNoted,
     IncidentClosed,
+    IncidentMerged,
     IncidentOpened,
+    IncidentRanked,
     IncidentReopened,
     IncidentResolved,
+    IncidentSplit,
     Input,
     Refused,
     RulesLoaded,
@@ -48,12 +54,19 @@ MAX_RULES = 1_000  # label values; beyond that "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 EVENTS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 
-TRANSITIONS: dict[type, str] = {AlertFired: "fired", AlertCleared: "cleared"}
+TRANSITIONS: dict[type, str] = {
+    AlertFired: "fired",
+    AlertCleared: "cleared",
+    AlertDetached: "detached",
+}
 INCIDENTS: dict[type, str] = {
     IncidentOpened: "opened",
     IncidentResolved: "resolved",
     IncidentReopened: "reopened",
     IncidentClosed: "closed",
+    IncidentMerged: "merged",
+    IncidentSplit: "split",
+    IncidentRanked: "ranked",
 }
 
 
@@ -148,10 +161,23 @@ class Meter:
         self._mqtt_connects = counter("mqtt_connections", "Connections made.", "source")
         self._mqtt_dropped = counter("mqtt_dropped", "QoS 0 messages without room.", "source")
         gauge("build_info", "What runs.", "version").labels(__version__).set(1)
+        self._correlation(counter, gauge)
         self._known_rules: dict[str, None] = {}
         # counts since the last page: a labelled counter costs ten times an addition
         self._since: dict[tuple[Counter, tuple[str, ...]], int] = {}
         self._came: dict[str, int] = {}  # events of a source, likewise
+
+    def _correlation(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        self._alone = counter("alerts_alone", "Alerts the correlation left alone.", "reason")
+        self._flaps = counter("alerts_flapped", "Alerts that began to flap.")
+        self.flapping = gauge("alerts_flapping", "Alerts that flap now.")
+        self.clusters = gauge("clusters_live", "Clusters of alerts the correlation holds.")
+        self.clusters_limit = gauge("clusters_limit", "Clusters there may be.")
+        self.raised = gauge("clusters_raised", "Of them, those that are incidents.")
+        self.heartbeats = gauge("heartbeats_tracked", "Heartbeats that are listened for.")
+        self.silent = gauge("heartbeats_silent", "Of them, those that are missing.")
+        self._learned = gauge("learned_rows", "Rows of what is learned from events.", "kind")
+        self._learned_limit = gauge("learned_limit_rows", "Rows there may be.", "kind")
 
     def page(self) -> bytes:
         """The text page of /metrics."""
@@ -256,23 +282,30 @@ class Meter:
         if not causes.keys() & _LOOKED_AT:
             return
         for fact in facts:
-            match fact:
-                case IncidentOpened() | FindingNoted():
-                    self._findings.labels(self._rule(fact.because.rule)).inc()
-                case AlertSuppressed():
-                    silence = fact.by.startswith("SIL-")
-                    self._suppressed.labels("silence" if silence else "maintenance").inc()
-                case CapHit():
-                    self._caps.labels(fact.table).inc()
-                case RulesLoaded():
-                    self.rules.set(fact.rules)
-                    self.reloaded.set(1)
-                case RuleSwitchedOff():
-                    self._rules_off.inc()
-                case TimerFailed():
-                    self._timers_failed.inc()
-                case _:
-                    pass
+            self._look(fact)
+
+    def _look(self, fact: Fact) -> None:
+        match fact:
+            case IncidentOpened() | FindingNoted():
+                self._findings.labels(self._rule(fact.because.rule)).inc()
+            case AlertSuppressed():
+                silence = fact.by.startswith("SIL-")
+                self._suppressed.labels("silence" if silence else "maintenance").inc()
+            case AlertAlone():
+                self._alone.labels(fact.why.value).inc()
+            case AlertFlapping(on=True):
+                self._flaps.inc()
+            case CapHit():
+                self._caps.labels(fact.table).inc()
+            case RulesLoaded():
+                self.rules.set(fact.rules)
+                self.reloaded.set(1)
+            case RuleSwitchedOff():
+                self._rules_off.inc()
+            case TimerFailed():
+                self._timers_failed.inc()
+            case _:
+                pass
 
     def quarantined(self) -> None:
         """An event crashed the core."""
@@ -285,6 +318,11 @@ class Meter:
             self._known_rules[name] = None
         return name
 
+    def watch_learned(self, kind: str, table: Sized, limit: int) -> None:
+        """Count the rows of a learned table when the page is asked for; it has `limit` at most."""
+        self._learned.labels(kind).set_function(lambda: len(table))
+        self._learned_limit.labels(kind).set(limit)
+
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
         """Read the gauge's value when the page is asked for."""
         gauge.set_function(read)
@@ -295,6 +333,8 @@ _LOOKED_AT = frozenset(
     {
         IncidentOpened,
         FindingNoted,
+        AlertAlone,
+        AlertFlapping,
         AlertSuppressed,
         CapHit,
         RulesLoaded,

@@ -11,11 +11,13 @@ from typing import Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
+from eventd.core.concerned import incidents_of
 from eventd.core.engine import Engine
 from eventd.core.model import (
     Alert,
     AlertChanged,
     AlertCleared,
+    AlertDetached,
     AlertFired,
     AlertForgotten,
     AlertJoined,
@@ -338,7 +340,7 @@ class _Recovery:
         for step, _ in steps:
             moved: dict[str, None] = {}
             for fact in step.facts:
-                _name_incident(fact, moved)
+                moved.update(dict.fromkeys(incidents_of(fact)))
             yield Batch((step,), tuple(_incidents(self._engine, moved)))
 
     def _everything(self) -> Iterator[Batch]:
@@ -361,15 +363,15 @@ class _Recovery:
                     pass  # a command given twice
                 case EventDuplicate() | AlertRepeated() | AlertChanged() | AlertForgotten():
                     touched[fact.fingerprint] = None
-                case AlertCleared() | AlertJoined():
+                case AlertCleared() | AlertJoined() | AlertDetached():
                     touched[fact.fingerprint] = None
-                    _name_incident(fact, self._moved)
+                    self._moved.update(dict.fromkeys(incidents_of(fact)))
                 case AlertSuppressed() | AlertUnsuppressed():
                     touched[fact.fingerprint] = None
                 case AlertFired():
                     touched[fact.alert.fingerprint] = None
                 case _:
-                    _name_incident(fact, self._moved)
+                    self._moved.update(dict.fromkeys(incidents_of(fact)))
 
 
 def _is_known(engine: Engine, fingerprint: str) -> bool:
@@ -377,14 +379,6 @@ def _is_known(engine: Engine, fingerprint: str) -> bool:
         return engine.alert(fingerprint).episode > 0
     except KeyError:
         return False
-
-
-def _name_incident(fact: Fact, names: dict[str, None]) -> None:
-    """The incident a fact speaks of, if any."""
-    incident = getattr(fact, "incident", "")
-    name = incident.id if isinstance(incident, Incident) else incident
-    if isinstance(name, str) and name:
-        names[name] = None
 
 
 def _incidents(engine: Engine, names: Iterable[str]) -> Iterator[Incident]:

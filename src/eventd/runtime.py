@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from eventd.clock import Clock, monotonic
+from eventd.core.concerned import incidents_of
 from eventd.core.engine import Engine
 from eventd.core.labels import payload_key
 from eventd.core.model import (
@@ -23,6 +24,7 @@ from eventd.core.model import (
     Alert,
     AlertChanged,
     AlertCleared,
+    AlertDetached,
     AlertFired,
     AlertForgotten,
     AlertJoined,
@@ -39,9 +41,12 @@ from eventd.core.model import (
     IncidentAcknowledged,
     IncidentClosed,
     IncidentCommented,
+    IncidentMerged,
     IncidentOpened,
+    IncidentRanked,
     IncidentReopened,
     IncidentResolved,
+    IncidentSplit,
     IncidentState,
     IncidentUpdated,
     Input,
@@ -373,6 +378,11 @@ class Runtime:
                 touched[fact.incident.id] = None
             elif isinstance(fact, _OF_INCIDENTS):
                 touched[fact.incident] = None
+            elif isinstance(fact, (AlertDetached, IncidentMerged, IncidentSplit)):
+                # never late: a counter that falls would look like one that runs ahead
+                touched.update(dict.fromkeys(incidents_of(fact)))
+                if isinstance(fact, AlertDetached):
+                    dirty[fact.fingerprint] = None
             elif isinstance(fact, AlertForgotten):
                 dirty.pop(fact.fingerprint, None)
                 seen.pop(fact.fingerprint, None)
@@ -462,5 +472,6 @@ _OF_INCIDENTS = (
     IncidentResolved,
     IncidentReopened,
     IncidentClosed,
+    IncidentRanked,
     FindingNoted,
 )

@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PROFILE = Path(__file__).parents[2] / "config" / "mosquitto" / "eventd.conf"
+ROOT = Path(__file__).parents[2]
+PROFILE = ROOT / "config" / "mosquitto" / "eventd.conf"
+GROUPING = ROOT / "docs" / "examples" / "grouping.yaml"
 PATIENCE = 60.0  # s for whatever is waited for: a loaded machine fails no test, speed is for bench/
 POLL = 0.02  # s between looks at a process's state
 _HELD: list[socket.socket] = []  # one for each free port that was asked for
@@ -112,7 +114,10 @@ class Mosquitto:
 
 
 class Daemon:
-    """`eventd run` on `folder`; started, killed and started again on the same state."""
+    """`eventd run` on `folder`; started, killed and started again on the same state.
+
+    Its rules group by labels unless `config` says otherwise: incidents open at once.
+    """
 
     def __init__(
         self,
@@ -127,7 +132,11 @@ class Daemon:
         self.env = dict(os.environ) if measured else unmeasured()
         self.state = folder / "state"
         self.url = f"http://127.0.0.1:{self.port}"
-        settings: dict[str, Any] = {"listen": f"127.0.0.1:{self.port}", "state": str(self.state)}
+        settings: dict[str, Any] = {
+            "listen": f"127.0.0.1:{self.port}",
+            "state": str(self.state),
+            "rules": str(GROUPING),
+        }
         if mqtt_port is not None:
             settings["sources"] = {
                 "mqtt": [

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from eventd.cli import main
 from eventd.cli.client import Client
 from tests.acceptance.abuse import memory
-from tests.acceptance.daemon import PATIENCE, Daemon, get, post, until
+from tests.acceptance.daemon import GROUPING, PATIENCE, Daemon, get, post, until
 from tests.acceptance.faults import Sender, check
 
 NOBODY, ME = 65534, os.geteuid()
@@ -123,7 +123,7 @@ def test_what_was_seen_is_there_after_a_stop_and_a_kill(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, [*export, "--since", "2020-01-01"]).exit_code == 0
     assert len(recorded.read_text().splitlines()) >= 4
     assert CliRunner().invoke(main, ["export", "--state", str(tmp_path / "x")]).exit_code == 2
-    replay = CliRunner().invoke(main, ["replay", str(recorded), "--rules", str(ROOT / "rules")])
+    replay = CliRunner().invoke(main, ["replay", str(recorded), "--rules", str(GROUPING)])
     assert "INC-000001" in replay.output
     as_json = CliRunner().invoke(main, ["replay", str(recorded), "--json"])
     assert json.loads(as_json.output)["incidents"] == 1
@@ -304,7 +304,7 @@ def test_files_are_checked_from_the_command_line(tmp_path: Path) -> None:
     good.write_text("listen: 127.0.0.1:1\n")
     bad.write_text("rules:\n  - {name: a}\n")
 
-    fine = CliRunner().invoke(main, ["check", str(good), str(ROOT / "rules")])
+    fine = CliRunner().invoke(main, ["check", str(good), str(ROOT / "rules"), str(GROUPING)])
     wrong = CliRunner().invoke(main, ["check", str(bad), str(tmp_path / "none")])
     no_store = CliRunner().invoke(main, ["check", "--store", str(tmp_path / "none")])
 

@@ -11,8 +11,10 @@ from tests.builders import (
     engine_after,
     event,
     group_rule,
+    inventory,
     load,
     maintenance,
+    only,
     run,
     silence,
 )
@@ -21,7 +23,9 @@ from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertCleared,
     AlertForgotten,
+    AlertSuppressed,
     AlertUnsuppressed,
+    Ci,
     ClearReason,
     EndReason,
     IncidentClosed,
@@ -32,8 +36,10 @@ from eventd.core.model import (
     MaintenanceAnnounced,
     MaintenanceEnded,
     Resolve,
+    Severity,
     SilenceAdded,
     SilenceEnded,
+    Window,
 )
 
 INC = "INC-000001"
@@ -63,6 +69,29 @@ def test_alerts_and_open_incidents_go_on() -> None:
     assert again.incident(INC) == engine.incident(INC)
     facts = run(again, [(at(200), clear()), (at(300), TICK)])
     assert facts[-1] == IncidentResolved(at(260), INC, EndReason.CLEARED)
+
+
+def test_what_is_known_of_an_incident_outlives_the_correlation() -> None:
+    feed: Feed = [
+        (at(0), inventory(Ci("sw"), Ci("app", depends_on=("sw",)))),
+        (at(1), event("down", ci="sw", severity=Severity.CRITICAL)),
+        (at(2), event("slow", ci="app")),
+        (at(60), TICK),
+    ]
+    engine = engine_after(feed)
+    members = [(INC, alert.fingerprint) for alert in engine.alerts()]
+
+    again = rebuilt(engine, *members)
+
+    assert again.incident(INC) == engine.incident(INC)
+    assert again.incident(INC).roots[0].ci == "sw"
+    clears: Feed = [
+        (at(200), clear("down", ci="sw", severity=Severity.CRITICAL)),
+        (at(201), clear("slow", ci="app")),
+        (at(300), TICK),
+    ]
+    resolved = IncidentResolved(at(261), INC, EndReason.CLEARED)
+    assert only(IncidentResolved, run(again, clears)) == resolved
 
 
 def test_a_cleared_alert_is_forgotten_in_its_time() -> None:
@@ -160,11 +189,21 @@ def test_silences_and_windows_hold_what_they_held_and_end_in_time() -> None:
         (6, event("cpu", ci="db2")),
     )
 
-    facts = run(rebuilt(engine), [(at(500), TICK)])
+    facts = run(rebuilt(engine), [(at(1_400), TICK)])
 
     assert [(type(fact), fact.at) for fact in facts if not hasattr(fact, "incident")] == [
         (SilenceEnded, at(300)),
         (AlertUnsuppressed, at(300)),
-        (MaintenanceEnded, at(400)),
-        (AlertUnsuppressed, at(400)),
+        (MaintenanceEnded, at(1_300)),  # a quarter of an hour is for what comes up slowly
+        (AlertUnsuppressed, at(1_300)),
     ]
+
+
+def test_of_a_window_that_is_over_only_the_id_counts() -> None:
+    over = Maintenance("MNT-000007", Window(at(10), at(10), ("db1",)), "CHG1", "zabbix")
+    engine = Engine.rebuild((), (), (), (), (over,))
+
+    facts = run(engine, [(at(10), event()), (at(20), maintenance("CHG2", ends=900, cis=["z"]))])
+
+    assert not [fact for fact in facts if isinstance(fact, AlertSuppressed)]
+    assert only(MaintenanceAnnounced, facts).maintenance.id == "MNT-000008"

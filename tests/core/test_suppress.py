@@ -49,6 +49,7 @@ from eventd.core.model import (
 )
 
 DISK = event().fingerprint
+SHARP = started(maintenance_lead=0.0, maintenance_grace=0.0)
 NOTED = EventNoted(at(0), "zabbix", Status.CHANGE)
 
 
@@ -257,15 +258,23 @@ def test_a_change_event_announces_maintenance() -> None:
 
 
 def test_maintenance_of_a_ci_covers_its_alerts_in_the_half_open_window() -> None:
-    planned = (at(0), maintenance(starts=60, ends=120, cis=["db1"]))
+    planned: Feed = [(T0, SHARP), (at(0), maintenance(starts=60, ends=120, cis=["db1"]))]
 
     def opens(second: float, ci: str) -> bool:
-        return IncidentOpened in kinds(last([planned, (at(second), event(ci=ci))], group_rule()))
+        return IncidentOpened in kinds(last([*planned, (at(second), event(ci=ci))], group_rule()))
 
     assert [opens(59, "db1"), opens(60, "db1"), opens(119, "db1"), opens(120, "db1")] == [
         True, False, False, True,
     ]  # fmt: skip
     assert opens(90, "db2")
+
+
+def test_maintenance_covers_a_little_before_and_for_longer_after() -> None:
+    def opens(second: float) -> bool:
+        planned = (at(0), maintenance(starts=300, ends=600, cis=["db1"]))
+        return IncidentOpened in kinds(last([planned, (at(second), event())], group_rule()))
+
+    assert [opens(239), opens(240), opens(1_499), opens(1_500)] == [True, False, False, True]
 
 
 def test_maintenance_of_a_service_covers_its_alerts() -> None:
@@ -278,7 +287,12 @@ def test_maintenance_of_a_service_covers_its_alerts() -> None:
 
 
 def test_what_still_fires_when_maintenance_is_over_is_judged_again_that_moment() -> None:
-    feed: Feed = [(at(0), maintenance(ends=60, cis=["db1"])), (at(5), event()), (at(90), TICK)]
+    feed: Feed = [
+        (T0, SHARP),
+        (at(0), maintenance(ends=60, cis=["db1"])),
+        (at(5), event()),
+        (at(90), TICK),
+    ]
 
     facts = last(feed, group_rule())
 
@@ -304,6 +318,7 @@ def test_an_announcement_replaces_the_one_made_before() -> None:
 
 def test_two_announcements_for_one_ci_stand_side_by_side() -> None:
     feed: Feed = [
+        (T0, SHARP),
         (at(0), maintenance("CHG1", ends=60, cis=["db1"])),
         (at(1), maintenance("CHG2", ends=600, cis=["db1"])),
         (at(5), event()),
@@ -318,7 +333,11 @@ def test_two_announcements_for_one_ci_stand_side_by_side() -> None:
 
 
 def test_a_window_that_names_a_ci_twice_ends_cleanly() -> None:
-    feed: Feed = [(at(0), maintenance(ends=60, cis=["db1", "db1"])), (at(60), TICK)]
+    feed: Feed = [
+        (T0, SHARP),
+        (at(0), maintenance(ends=60, cis=["db1", "db1"])),
+        (at(60), TICK),
+    ]
 
     assert last(feed) == [MaintenanceEnded(at(60), "MNT-000001")]
 

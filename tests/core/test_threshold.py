@@ -134,10 +134,8 @@ def test_each_that_keeps_the_count_reached_joins_alone() -> None:
 
 def test_after_a_pause_all_in_the_window_are_found_again() -> None:
     feed: Feed = [
-        (at(0), event("a")),
-        (at(10), event("b")),
-        (at(100), event("c")),
-        (at(110), event("d")),
+        (at(s), event(name, severity=Severity.INFO))
+        for s, name in ((0, "a"), (10, "b"), (100, "c"), (110, "d"))
     ]
 
     assert joined(last(feed[:3], threshold_rule(count=2))) == []
@@ -221,7 +219,7 @@ def test_a_noted_finding_may_raise_impact_or_urgency_alone() -> None:
 
 def test_beyond_the_cap_the_group_longest_quiet_is_dropped() -> None:
     def alert_of(service: str, name: str) -> Event:
-        return event(name, service=service)
+        return event(name, service=service, severity=Severity.INFO)
 
     feed: Feed = [
         (at(0), alert_of("s1", "a")),

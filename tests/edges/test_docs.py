@@ -8,11 +8,12 @@ from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
-from tests.acceptance.daemon import Daemon
+from tests.acceptance.daemon import Daemon, until
 
 from eventd.cli import COMMANDS, main
-from eventd.config import Environment, load
+from eventd.config import Environment, default_rules, load
 from eventd.core.rules import parse
+from eventd.files import load_rules
 from eventd.inventory import examine, read_inventory
 from eventd.metrics import Meter
 
@@ -25,11 +26,13 @@ def blocks(page: Path, kind: str) -> list[str]:
 
 
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path)
+    daemon = Daemon(tmp_path, config={"rules": ""})
     daemon.start()
     ran = 0
 
     for block in blocks(ROOT / "README.md", "sh"):
+        if "INC-000001" in block:
+            until(lambda: daemon.api("incidents")["items"], what="an incident")
         for line in block.splitlines():
             _, *args = shlex.split(line)
             done = CliRunner().invoke(main, [*args, "--url", daemon.url])
@@ -67,6 +70,19 @@ def test_rules_and_configurations_in_the_pages_are_good(tmp_path: Path) -> None:
                 file.write_text(block)
                 load(file, Environment())
     assert rules >= 2
+
+
+def test_the_default_rules_claim_nothing_and_the_example_in_them_is_good() -> None:
+    text = (default_rules() / "default.yaml").read_text()
+    example = text.replace("#   ", "  ").replace("rules: []\n", "")
+    commented = "rules:\n" + "".join(
+        f"{line}\n" for line in example.splitlines() if not line.startswith("#")
+    )
+
+    (rule,) = (parse(one) for one in yaml.safe_load(commented)["rules"])
+
+    assert load_rules(default_rules()).rules == ()
+    assert rule.name == "backups"
 
 
 def test_links_lead_somewhere() -> None:

@@ -11,7 +11,13 @@ import structlog
 from msgspec.structs import replace
 from tests.builders import at, event, facts_of, group_rule, only
 
-from eventd.core.model import IncidentAcknowledged, IncidentOpened
+from eventd.core.model import (
+    IncidentAcknowledged,
+    IncidentMerged,
+    IncidentOpened,
+    IncidentSplit,
+    Ordered,
+)
 from eventd.log import configure, log_facts
 
 EVIL = [
@@ -54,3 +60,28 @@ def test_what_senders_and_operators_write_stays_inside_its_record(
     if style == "json":
         assert [json.loads(line).get("incident") for line in said][2] is None
         assert json.loads(said[0])["title"] == text
+
+
+def test_incidents_that_are_merged_and_split_leave_a_line_each(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("info", "json")
+
+    log_facts(
+        [
+            IncidentMerged(at(0), "INC-000002", "INC-000001", Ordered("ann", "one"), "ann"),
+            IncidentSplit(at(0), "INC-000001", "INC-000003", "bob"),
+        ]
+    )
+
+    merged, split = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (merged["event"], merged["into"], merged["because"]) == (
+        "incident.merged",
+        "INC-000001",
+        "ann put it there (one)",
+    )
+    assert (split["event"], split["apart"], split["actor"]) == (
+        "incident.split",
+        "INC-000003",
+        "bob",
+    )

@@ -23,6 +23,7 @@ def test_a_kill_and_a_clean_stop_lead_to_the_state_that_was(first: Feed, second:
         state = folder / "state"
         async with alive(state) as life:
             await life.feed(first)
+            await life.runtime.submit(())  # what was due at once is decided, and committed
             before = frames(life.runtime.engine)
             grave = killed(state, folder / "killed")
         assert wrong(state) == []

@@ -29,6 +29,7 @@ from eventd.core.model import (
     Input,
     Refused,
     Resolve,
+    Severity,
     Started,
     Status,
     Window,
@@ -361,11 +362,11 @@ async def test_without_snapshots_and_the_oldest_rows_the_tables_must_do(tmp_path
 
 async def test_maintenance_windows_come_back_from_the_tables(tmp_path: Path) -> None:
     async with alive(tmp_path) as life:
-        for name, begin, end in (("db", 10, 20), ("web", 30, 900)):
+        for name, begin, end in (("db", 10, 20), ("web", 30, 2_000)):
             window = Window(at(begin), at(end), (name,))
             change = event(f"patch {name}", status=Status.CHANGE, window=window)
             await life.submit(at(begin - 5), change)
-        await life.submit(at(40), event("a", ci="web"))
+        await life.submit(at(930), event("a", ci="web"))
     windows = "SELECT id, ended_at IS NULL FROM maintenance"
     assert query(tmp_path, windows) == [("MNT-000001", 0), ("MNT-000002", 1)]
     without_snapshots(tmp_path)
@@ -373,18 +374,19 @@ async def test_maintenance_windows_come_back_from_the_tables(tmp_path: Path) -> 
 
     async with alive(tmp_path) as life:
         assert life.recovered.start == "tables"
-        await life.submit(at(50), event("b", ci="web"), event("c", ci="db"))
+        info = event("c", ci="db", severity=Severity.INFO)
+        await life.submit(at(940), event("b", ci="web"), info)
         suppressed = {one.name: one.suppressed_by for one in life.runtime.engine.alerts()}
-        await life.submit(at(901), event("b", ci="web"))
+        await life.submit(at(2_901), event("b", ci="web"))
     assert suppressed == {"a": "MNT-000002", "b": "MNT-000002", "c": ""}
     assert query(tmp_path, windows) == [("MNT-000001", 0), ("MNT-000002", 0)]
 
     without_snapshots(tmp_path)
     tamper(tmp_path, "DELETE FROM journal WHERE seq < 3")
     async with alive(tmp_path) as life:
-        window = Window(at(910), at(920), ("lab",))
+        window = Window(at(2_910), at(2_920), ("lab",))
         change = event("patch lab", status=Status.CHANGE, window=window)
-        await life.submit(at(905), change)
+        await life.submit(at(2_905), change)
     assert query(tmp_path, windows)[2:] == [("MNT-000003", 1)]
 
 

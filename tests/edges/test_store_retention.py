@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import Life, alive, query, wrong
 
-from eventd.core.model import Close, EndSilence, Refused
+from eventd.core.model import Close, EndSilence, Refused, Severity
 from eventd.store.journal import iter_journal
 from eventd.store.snapshots import position_of, snapshot_paths
 
@@ -28,7 +28,7 @@ async def settled(life: Life) -> None:
 async def test_raw_deliveries_go_before_their_rows(tmp_path: Path) -> None:
     async with alive(tmp_path, raw_for=timedelta(days=1)) as life:
         for day in range(4):
-            await life.submit(at(day * DAY), event("a"))
+            await life.submit(at(day * DAY), event("a", severity=Severity.INFO))
         await settled(life)
 
     rows = list(iter_journal(tmp_path))
@@ -40,7 +40,9 @@ async def test_the_journal_always_reaches_back_to_the_older_snapshot(tmp_path: P
     for life_no in range(4):
         async with alive(tmp_path, journal_for=timedelta(days=1)) as life:
             for n in range(3):
-                await life.submit(at((life_no * 3 + n) * DAY), event(f"e{n}"))
+                await life.submit(
+                    at((life_no * 3 + n) * DAY), event(f"e{n}", severity=Severity.INFO)
+                )
             await settled(life)
         older = position_of(snapshot_paths(tmp_path)[-1])
         assert next(iter_journal(tmp_path)).seq <= older
@@ -53,7 +55,7 @@ async def test_the_journal_always_reaches_back_to_the_older_snapshot(tmp_path: P
 async def test_the_last_row_stays_however_old(tmp_path: Path) -> None:
     for n in range(3):
         async with alive(tmp_path, journal_for=timedelta(), raw_for=timedelta()) as life:
-            await life.submit(at(n * DAY), event("a"))
+            await life.submit(at(n * DAY), event("a", severity=Severity.INFO))
             await settled(life)
     async with alive(tmp_path, journal_for=timedelta(), raw_for=timedelta()) as life:
         assert life.recovered.next_seq == 3
@@ -100,7 +102,7 @@ async def test_closed_incidents_go_with_their_reasons_open_ones_stay(tmp_path: P
 async def test_a_closed_incident_that_retention_took_does_not_come_back(tmp_path: Path) -> None:
     async with alive(tmp_path) as life:
         await life.submit(at(0), load(group_rule()))
-        await life.submit(at(1), event("a"))
+        await life.submit(at(1), event("a", severity=Severity.INFO))
         await life.submit(at(2), Close("INC-000001", "ann"))
         await life.submit(at(2), event("b", service="bank"))  # the last one is kept for its id
     for n in (3, 4):

@@ -10,15 +10,18 @@ from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertChanged,
     AlertCleared,
+    AlertDetached,
     AlertFired,
     AlertForgotten,
     AlertJoined,
     AlertSuppressed,
     AlertUnsuppressed,
+    EndReason,
     Fact,
     Incident,
     IncidentAcknowledged,
     IncidentClosed,
+    IncidentMerged,
     IncidentOpened,
     IncidentReopened,
     IncidentResolved,
@@ -65,6 +68,8 @@ class Beliefs:
         self.alerts: dict[str, BelievedAlert] = {}
         self.incidents: dict[str, BelievedIncident] = {}
         self.suppressors: set[str] = set()
+        self.merged: set[str] = set()  # incidents whose alerts are elsewhere
+        self.moving: set[tuple[str, str]] = set()  # alerts that are to leave an incident yet
 
     def take(self, fact: Fact) -> None:
         """Believe one more fact."""
@@ -90,14 +95,37 @@ class Beliefs:
                 assert self.alerts[fact.fingerprint].suppressed_by == fact.by
                 self.alerts[fact.fingerprint].suppressed_by = ""
             case AlertJoined():
-                joined = self.alerts[fact.fingerprint]
-                assert (joined.incident, joined.suppressed_by) == ("", "")
-                joined.incident = fact.incident
-                self.incidents[fact.incident].members.add(fact.fingerprint)
-                self.incidents[fact.incident].firing += 1
+                self._joined(fact)
+            case AlertDetached():
+                self._detached(fact)
             case _:
                 self._suppressor(fact)
                 self._incident(fact)
+
+    def _joined(self, fact: AlertJoined) -> None:
+        """An episode that is over, or another one by now, joins without firing."""
+        alert = self.alerts.get(fact.fingerprint)
+        incident = self.incidents[fact.incident]
+        assert incident.state is not IncidentState.CLOSED
+        incident.members.add(fact.fingerprint)
+        if alert is None or alert.episode != fact.episode:
+            return
+        if alert.incident == "":
+            assert alert.suppressed_by == ""
+        elif alert.incident not in self.merged:
+            self.moving.add((alert.incident, fact.fingerprint))
+        alert.incident = fact.incident
+        incident.firing += alert.status is Status.FIRING
+
+    def _detached(self, fact: AlertDetached) -> None:
+        self.moving.discard((fact.incident, fact.fingerprint))
+        incident = self.incidents[fact.incident]
+        incident.members.discard(fact.fingerprint)  # another episode of it may have left before
+        incident.firing -= fact.fires
+        alert = self.alerts.get(fact.fingerprint)
+        if alert is not None and alert.episode == fact.episode and not fact.into:
+            assert fact.fires is (alert.status is Status.FIRING)
+            alert.incident = ""
 
     def _suppressor(self, fact: Fact) -> None:
         match fact:
@@ -131,16 +159,23 @@ class Beliefs:
                 assert known.state is IncidentState.RESOLVED
                 known.state, known.resolved_at = IncidentState.OPEN, None
                 known.acknowledged_at, known.acknowledged_by = None, ""
+            case IncidentMerged():
+                self.merged.add(fact.incident)
             case IncidentClosed():
                 known = self.incidents[fact.incident]
+                if fact.reason is EndReason.MERGED:
+                    known.firing = 0
                 assert known.state is not IncidentState.CLOSED
                 known.state, known.closed_at = IncidentState.CLOSED, fact.at
                 known.resolved_at = known.resolved_at or fact.at
+                if fact.reason is EndReason.MERGED:
+                    known.firing = 0  # they fire elsewhere
             case _:
                 pass
 
     def agree_with(self, engine: Engine) -> None:
         """Assert that the engine's tables say the same."""
+        assert not self.moving
         seen = {
             alert.fingerprint: BelievedAlert(
                 alert.episode,

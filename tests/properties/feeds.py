@@ -24,15 +24,18 @@ from eventd.core.model import (
     Ci,
     Close,
     Comment,
+    Detach,
     EndSilence,
     Event,
     Input,
     LoadInventory,
+    Merge,
     Refused,
     Reopen,
     Resolve,
     Service,
     Severity,
+    Split,
     Started,
     Status,
     Tick,
@@ -63,21 +66,20 @@ def maybe(values: st.SearchStrategy[int]) -> st.SearchStrategy[int | None]:
     return st.one_of(st.none(), st.none(), values)
 
 
+ALERTS = (
+    ("disk", "a", "shop"),
+    ("disk", "b", "shop"),
+    ("cpu", "a", "bank"),
+    ("net", "c", "bank"),
+    ("net", "", "shop"),
+    ("odd", "", ""),
+)
+
+
 @st.composite
 def events(draw: st.DrawFn, *, strong: bool = False) -> Recipe:
     """About six alerts, all statuses, arrivals and promises."""
-    name, ci, service = draw(
-        st.sampled_from(
-            [
-                ("disk", "a", "shop"),
-                ("disk", "b", "shop"),
-                ("cpu", "a", "bank"),
-                ("net", "c", "bank"),
-                ("net", "", "shop"),
-                ("odd", "", ""),
-            ]
-        )
-    )
+    name, ci, service = draw(st.sampled_from(ALERTS))
     status = draw(st.sampled_from([Status.FIRING] * 6 + [Status.CLEARED] * 4 + list(Status)[2:]))
     severity = draw(st.sampled_from(Severity))
     number = draw(st.integers(0, 10_000) if strong else maybe(st.integers(0, 6)))
@@ -139,6 +141,21 @@ def commands(draw: st.DrawFn) -> Recipe:
 
 
 @st.composite
+def regroupings(draw: st.DrawFn) -> Recipe:
+    """What operators say of which alerts belong together, right or wrong."""
+    incident, into = (f"INC-{draw(st.integers(1, 4)):06d}" for _ in range(2))
+    chosen = draw(st.lists(st.sampled_from(ALERTS), min_size=1, max_size=2))
+    alerts = tuple(event(n, ci=ci, service=service).fingerprint for n, ci, service in chosen)
+    orders: tuple[Input, ...] = (
+        Merge(incident, into, "ann", "text"),
+        Split(incident, alerts, "ann", "text"),
+        Detach(incident, alerts[0], "ann", "text"),
+    )
+    order = draw(st.sampled_from(orders))
+    return lambda now: order
+
+
+@st.composite
 def starts(draw: st.DrawFn) -> Recipe:
     """Starts with other settings, small caps among them."""
     settings = draw(
@@ -188,12 +205,15 @@ def timed(recipes: list[tuple[float, Recipe]]) -> Feed:
 def feeds(
     *others: st.SearchStrategy[Recipe], strong: bool = False, steps: tuple[float, ...] = STEPS
 ) -> st.SearchStrategy[Feed]:
-    """All rules loaded, then events, mixed with `others`; everything where none are named."""
-    mixed = others or (commands(), starts(), loads(), inventories(), fixed())
+    """Rules loaded, then events, mixed with `others`; everything where none are named."""
+    mixed = others or (commands(), regroupings(), starts(), loads(), inventories(), fixed())
     event_ = events(strong=strong)
     inputs = st.one_of(event_, event_, event_, event_, event_, *mixed)
     rest = st.lists(st.tuples(st.sampled_from(steps), inputs), max_size=40)
-    return rest.map(lambda recipes: timed([(0, lambda now: load(*RULES)), *recipes]))
+    rules = st.sampled_from((RULES, RULES, ()))  # without any, the correlation has the word
+    return st.tuples(rules, rest).map(
+        lambda drawn: timed([(0, lambda now: load(*drawn[0])), *drawn[1]])
+    )
 
 
 def is_start(item: Input) -> bool:

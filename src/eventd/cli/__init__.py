@@ -10,7 +10,7 @@ from eventd import __version__
 
 COMMANDS = (
     "run", "check", "export", "replay", "demo", "send", "incidents", "alerts", "silence",
-    "inventory",
+    "why", "inventory",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from eventd.cli.incidents import line as in_one_line
-from eventd.cli.playback import Player, pages, recording
+from eventd.cli.playback import Player, inventory, pages, recording
 from eventd.config import Environment
 from eventd.errors import EventdError
 
@@ -29,6 +29,9 @@ WATCHED_SPEED, QUICK_SPEED = 3.0, 25.0  # times the story's own: a minute, and s
 START_WITHIN = 30.0  # s
 STOP_WITHIN = 20.0  # s
 POLL = 0.05  # s
+# What belongs together is an incident 20 to 40 s after its first alert; a heartbeat that ends with
+# the story is missed half a minute later, and an incident after 20 s more.
+GATHERED = 55.0  # s
 
 # The shipped profile without the parts a demo has no use for: what is acknowledged is saved.
 _BROKER = """listener {port} 127.0.0.1
@@ -95,18 +98,20 @@ async def _demo(
         ) as progress:
             task = progress.add_task("", total=len(lines))
             await Player(url, mqtt_port, pace).play(lines, lambda: progress.advance(task))
+        console.print(f"Waiting {GATHERED:.0f} s for what belongs to the last of it.")
+        await asyncio.sleep(GATHERED)
         summary = await _summary(url, over)
         click.echo(json.dumps(summary)) if as_json else _print(console, summary, url)
         if not leave:
-            console.print("Ctrl-C stops it; start it again, and everything is still there.")
-            await _until_interrupted()
+            await _until_interrupted(console)
 
 
-async def _until_interrupted() -> None:
+async def _until_interrupted(console: Console) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, stop.set)
+    console.print("Ctrl-C stops it; start it again, and everything is still there.")
     await stop.wait()
     raise KeyboardInterrupt
 
@@ -138,6 +143,7 @@ def _daemon(
     config: dict[str, Any] = {
         "listen": f"{host}:{port}",
         "state": str(state.absolute()),
+        "inventory": "inventory.yaml",
         "incidents": {"resolve_after": "5s"},
         "log": {"format": "json"},
     }
@@ -148,6 +154,7 @@ def _daemon(
         }
     path = scratch / "eventd.yaml"
     path.write_text(json.dumps(config))
+    (scratch / "inventory.yaml").write_bytes(inventory())
     command = [sys.executable, "-m", "eventd", "run", "--config", str(path)]
     with (scratch / "eventd.log").open("wb") as log:
         # a session of its own: Ctrl-C is ours to handle, then we tell it
@@ -208,12 +215,10 @@ async def _summary(url: str, over: list[str]) -> dict[str, Any]:
                 continue
             async with http.get(f"{url}/api/v1/incidents/{one['id']}") as answer:
                 detail = await answer.json()
-            members = sorted(
-                (member["alert"]["name"], member["alert"]["ci"])
-                for member in detail["alerts"]
-                if member["alert"] is not None
-            )
-            incidents.append({**one, "members": list(dict.fromkeys(members))})
+            known = [member for member in detail["alerts"] if member["alert"] is not None]
+            members = sorted((each["alert"]["name"], each["alert"]["ci"]) for each in known)
+            last = max(known, key=lambda each: (each["joined_at"], each["fingerprint"]))
+            incidents.append({**one, "members": list(dict.fromkeys(members)), "last": _said(last)})
     events = sum(
         float(row.rpartition(" ")[2])
         for row in page.splitlines()
@@ -222,7 +227,7 @@ async def _summary(url: str, over: list[str]) -> dict[str, Any]:
     return {
         "events": int(events),
         "alerts": len(alerts),
-        "suppressed": sum(1 for one in alerts if one["incident"] is None),
+        "alone": sum(1 for one in alerts if one["incident"] is None),
         "incidents": incidents,
         "noise_reduction": round(1 - len(incidents) / max(1.0, events), 4),
     }
@@ -233,23 +238,33 @@ def _print(console: Console, summary: dict[str, Any], url: str) -> None:
     console.print(
         f"\n{summary['events']} events were {summary['alerts']} alerts, and are "
         f"{len(found)} incidents: {summary['noise_reduction']:.1%} less to read. "
-        f"{summary['suppressed']} alerts opened nothing (maintenance).\n"
+        f"{summary['alone']} alerts are in none: maintenance covers them, or they are waited for.\n"
     )
     for one in sorted(found, key=lambda one: (one["priority"], one["id"])):
         console.print(in_one_line(one), soft_wrap=True, markup=False)
-        console.print(
-            f"      {one['ci_count']} CIs; impact: {one['impact_because']}; "
-            f"urgency: {one['urgency_because']}",
-            soft_wrap=True,
-            markup=False,
-        )
+        for line in _because(one):
+            console.print(f"      {line}", soft_wrap=True, markup=False)
     worst = min(found, key=lambda one: (one["priority"], one["id"]))["id"] if found else ""
     console.print(
         f"\nLook closer:\n  {url}/api/v1/incidents\n  {url}/api/v1/incidents/{worst}\n"
-        f"  {url}/metrics\n  eventd incidents {worst} --url {url}\n",
+        f"  {url}/metrics\n  eventd incidents show {worst} --why --url {url}\n",
         soft_wrap=True,
         markup=False,
     )
+
+
+def _because(one: dict[str, Any]) -> Iterator[str]:
+    """What speaks for an incident's priority, its roots, and the alert that came last."""
+    yield f"impact: {one['impact_because']}; urgency: {one['urgency_because']}"
+    for rank, root in enumerate(one["roots"], 1):
+        yield f"root {rank}: {root['text']}"
+    yield f"the last of its {one['alert_count']} alerts: {one['last']}"
+
+
+def _said(member: dict[str, Any]) -> str:
+    """An alert of an incident, and why it is in it."""
+    alert = member["alert"]
+    return f"{alert['name']} on {alert['ci']}: {member['because']['text']}"
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from eventd.cli.client import client_of, connected, show
 
@@ -18,22 +18,30 @@ ACTIONS = {
     "close": "close",
     "reopen": "reopen",
 }
+REGROUPS = {
+    "merge": "eventd incidents merge ID INTO",
+    "split": "eventd incidents split ID FINGERPRINT…",
+    "detach": "eventd incidents detach ID FINGERPRINT",
+}
+WORDS = "|".join(("show", *ACTIONS, *REGROUPS))
+BASE = "/api/v1/incidents"
 
 
 @click.command()
-@click.argument("what", required=False, metavar="[ID | ack|comment|resolve|close|reopen]")
-@click.argument("incident", required=False, metavar="[ID]")
+@click.argument("what", required=False, metavar=f"[ID | {WORDS}]")
+@click.argument("names", nargs=-1, metavar="[ID] [INTO | FINGERPRINT…]")
 @click.option("--state", help="open, resolved or closed.")
 @click.option("--priority", help="P1 to P5.")
 @click.option("--service", help="Of this service.")
 @click.option("--limit", default=50, show_default=True, help="How many at most.")
 @click.option("--actor", default="cli", show_default=True, help="Who acts.")
 @click.option("--text", default="", help="What to write down.")
+@click.option("--why", is_flag=True, help="Show one with what speaks for its roots and members.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connected
 def incidents(
     what: str | None,
-    incident: str | None,
+    names: tuple[str, ...],
     state: str | None,
     priority: str | None,
     service: str | None,
@@ -43,59 +51,91 @@ def incidents(
     url: str,
     token_file: Path | None,
     *,
+    why: bool,
     as_json: bool,
 ) -> None:
-    """List incidents, newest first; with an ID show one; with an action and an ID act on it."""
+    """List incidents, newest first; with an ID show one; with an action and an ID act on it.
+
+    Merge an incident into another, split alerts off as an incident of their own, or detach an alert
+    that has nothing to do with it.
+    """
     client = client_of(url, token_file)
-    base = "/api/v1/incidents"
+    said = {"actor": actor, "text": text}
     if what in ACTIONS:
-        if not incident:
+        if len(names) != 1:
             raise click.UsageError(f"eventd incidents {what} ID")
-        answer = client.call(
-            "POST", f"{base}/{incident}/{ACTIONS[what]}", {"actor": actor, "text": text}
-        )
+        answer = client.call("POST", f"{BASE}/{names[0]}/{ACTIONS[what]}", said)
+        show(answer) if as_json else click.echo(line(answer))
+    elif what in REGROUPS:
+        answer = client.call("POST", f"{BASE}/{names[0]}/{what}", {**_regroup(what, names), **said})
         show(answer) if as_json else click.echo(line(answer))
     elif what:
-        answer = client.call("GET", f"{base}/{what}")
-        show(answer) if as_json else _one(answer)
+        if (what == "show") != (len(names) == 1):
+            raise click.UsageError("eventd incidents show ID")
+        answer = client.call("GET", f"{BASE}/{names[0] if names else what}")
+        show(answer) if as_json else print_one(answer, why=why)
     else:
         filters = [("state", state), ("priority", priority), ("service", service)]
         query = "&".join(f"{name}={value}" for name, value in filters if value)
-        found = list(client.every(f"{base}?{query}" if query else base, limit))
+        found = list(client.every(f"{BASE}?{query}" if query else BASE, limit))
         show({"items": found}) if as_json else _table(found)
+
+
+def _regroup(what: str, names: tuple[str, ...]) -> dict[str, object]:
+    """The body of a request that moves alerts. Raises UsageError."""
+    match what, names:
+        case "merge", (_, into):
+            return {"into": into}
+        case "split", (_, _, *_):
+            return {"alerts": names[1:]}
+        case "detach", (_, fingerprint):
+            return {"alert": fingerprint}
+        case _:
+            raise click.UsageError(REGROUPS[what])
 
 
 def line(one: dict[str, Any]) -> str:
     """An incident in one line: what, since when, how bad, why, who has it."""
     owner = f", {one['acknowledged_by']} has it" if one["acknowledged_by"] else ""
+    merged = f"; merged into {one['merged_into']}" if one["merged_into"] else ""
     return (
         f"{one['id']}  {one['priority']}  {one['state']:8}  {one['title']}  "
-        f"({one['alert_count']} alerts since {one['opened_at'][:19]}Z; {one['because']}{owner})"
+        f"({one['alert_count']} alerts since {one['opened_at'][:19]}Z; "
+        f"{one['because']}{owner}{merged})"
     )
 
 
 def _table(found: list[dict[str, Any]]) -> None:
-    table = Table("id", "priority", "state", "since", "alerts", "firing", "title", "why")
+    name = Column("id", no_wrap=True)
+    table = Table(name, "priority", "state", "since", "alerts", "firing", "root", "title", "why")
     for one in found:
+        root = one["roots"][0]["ci"] if one["roots"] else ""
         table.add_row(
             one["id"], one["priority"], one["state"], one["opened_at"][:19],
-            str(one["alert_count"]), str(one["firing_count"]), one["title"], one["because"],
+            str(one["alert_count"]), str(one["firing_count"]), root, one["title"], one["because"],
         )  # fmt: skip
     Console().print(table)
 
 
-def _one(answer: dict[str, Any]) -> None:
-    click.echo(line(answer))
-    one = answer
+def print_one(one: dict[str, Any], *, why: bool) -> None:
+    """An incident with its timeline and its alerts; `why`: with all that speaks for them."""
+    click.echo(line(one))
     click.echo(f"  impact {one['impact']}: {one['impact_because']}")
     click.echo(f"  urgency {one['urgency']}: {one['urgency_because']}")
     if one["owner"]:
         click.echo(f"  owner: {one['owner']}")
     if one["workaround"]:
         click.echo(f"  workaround: {one['workaround']}")
-    for entry in answer["timeline"]:
+    if one["recurs"]:
+        click.echo(f"  recurrence of {one['recurs']}")
+    for n, root in enumerate(one["roots"] if why else one["roots"][:1], 1):
+        click.echo(f"  root {n}: {root['ci']} ({root['score']:.2f}): {root['text']}")
+    for entry in one["timeline"]:
         click.echo(f"  {entry['at'][:19]}  {entry['kind']:13} {entry['text']}")
-    for member in answer["alerts"]:
+    for member in one["alerts"]:
         alert = member["alert"] or {"name": member["fingerprint"], "ci": "", "status": "forgotten"}
-        why = ", ".join(f"{k} {v}" for k, v in member["because"]["group"].items())
-        click.echo(f"    {alert['status']:8} {alert['name']} {alert['ci']}  (same {why})")
+        because = member["because"]
+        click.echo(f"    {alert['status']:9} {alert['name']} {alert['ci']}  ({because['text']})")
+        if why:
+            other = member["runner_up"]
+            click.echo(f"              {member['fingerprint']}{f'; {other}' if other else ''}")

@@ -19,6 +19,7 @@ from eventd.core.model import Delivery, SourcePolicy
 from eventd.recording import Line, parse
 
 BANK = "bank-afternoon.jsonl.gz"
+INVENTORY = "bank-inventory.yaml"
 SOURCES = {
     "events": SourcePolicy(name="events", decoder="native"),
     "bank": SourcePolicy(name="bank", decoder="native"),
@@ -30,8 +31,17 @@ _TIME = re.compile(rb"2026-01-05T\d\d:\d\d:\d\d(?:\.\d+)?Z")  # of the story
 
 def recording() -> list[Line]:
     """The story, in order."""
-    data = files("eventd.cli").joinpath("recordings", BANK).read_bytes()
+    data = _packaged(BANK)
     return [parse(text, SOURCES) for text in gzip.decompress(data).splitlines()]
+
+
+def inventory() -> bytes:
+    """What the bank of the story has, and what depends on what."""
+    return _packaged(INVENTORY)
+
+
+def _packaged(name: str) -> bytes:
+    return files("eventd.cli").joinpath("recordings", name).read_bytes()
 
 
 class Player:

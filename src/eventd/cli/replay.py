@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,33 +11,48 @@ import click
 import msgspec
 
 from eventd import app, backtest, recording
+from eventd.cli import page, report
 from eventd.errors import ConfigError
+from eventd.summary import summary
+
+EXISTING = click.Path(exists=True, path_type=Path)
+NEW = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--rules", type=click.Path(exists=True, path_type=Path), help="Rules to judge by.")
-@click.option("--inventory", type=click.Path(exists=True, path_type=Path), help="Services and CIs.")
-@click.option("--out", type=click.Path(path_type=Path), help="One JSON line per event, incident.")
+@click.argument("files", nargs=-1, required=True, type=EXISTING)
+@click.option("--rules", type=EXISTING, help="Rules to judge by.")
+@click.option("--inventory", type=EXISTING, help="Services and CIs.")
+@click.option("--learn-from", multiple=True, type=EXISTING, help="A recording to learn from first.")
+@click.option("--out", type=NEW, help="One JSON line per event, incident.")
+@click.option("--html", type=NEW, help="The summary as a page, with a picture of the day.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def replay(
     files: tuple[Path, ...],
     rules: Path | None,
     inventory: Path | None,
+    learn_from: tuple[Path, ...],
     out: Path | None,
+    html: Path | None,
     *,
     as_json: bool,
 ) -> None:
     """Play recordings as fast as it goes: no network, no state left behind.
 
     Without --rules the rules are those of the recording, else the default set; without
-    --inventory the inventory is that of the recording, else none.
+    --inventory the inventory is that of the recording, else none. With --learn-from what earlier
+    recordings teach of checks, clocks and heartbeats is known from the start.
     """
+    gc.freeze()
+    gc.set_threshold(*app.GC_THRESHOLDS)
     try:
         loaded = app.load_rules(rules)
         known = app.load_inventory(inventory) if inventory is not None else None
         run = backtest.Backtest(app.inputs_of_line, loaded, known, forced=rules is not None)
-        facts = sum(len(caused) for _, _, caused in run.play(_lines(files)))
+        if learn_from:
+            run.learn_from(_lines(learn_from))
+        for _ in run.play(_lines(files)):
+            pass
     except ConfigError as error:
         for problem in error.problems:
             click.echo(problem, err=True)
@@ -44,23 +60,13 @@ def replay(
     if out is not None:
         with out.open("wb") as stream:
             stream.writelines(backtest.write(run))
-    incidents = list(run.incidents())
-    summary = {
-        "events": run.events,
-        "facts": facts,
-        "alerts": sum(1 for _ in run.engine.alerts()),
-        "incidents": len(incidents),
-        "open": sum(1 for one in incidents if one.state.value == "open"),
-    }
+    found = summary(run)
+    if html is not None:
+        html.write_text(page.html(found, run), encoding="utf-8")
     if as_json:
-        click.echo(msgspec.json.encode(summary).decode())
-        return
-    click.echo("  ".join(f"{name} {count}" for name, count in summary.items()))
-    for one in incidents:
-        click.echo(
-            f"{one.id}  P{one.priority}  {one.state.value:8}  {one.alerts:5} alerts  "
-            f"{one.title}  ({one.because})"
-        )
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        click.echo("\n".join(report.text(found)))
 
 
 def _lines(files: tuple[Path, ...]) -> Iterator[recording.Line]:

@@ -55,6 +55,7 @@ class Record(Struct, gc=False, array_like=True):
     weak_at: datetime | None = None
     occurrence: bool = False  # clears itself when quiet
     doubted: bool = False  # moved by what the broker sent again, nobody knows whether anew
+    detached: bool = False  # by an operator: no rule and no cluster takes it up in this episode
 
     def value(self) -> Alert:
         """The alert as a value."""
@@ -109,6 +110,10 @@ class DeliveryKeys:
         self._row += key
         self._left -= 1
         return capped
+
+    def limit(self) -> None:
+        """The cap may be another one now: it holds from the next key on."""
+        self._left = 0
 
     def _open_row(self, now: datetime, settings: Settings) -> bool:
         """Have room in the last row, and under the cap for all of it; True where that took keys."""
@@ -306,6 +311,7 @@ class AlertTable:
         record.incident = record.suppressed_by = ""
         record.measured = event.value
         record.occurrence = event.quiet_for > 0
+        record.detached = False
         record.labels = shared_labels(event.labels)
         record.links = event.links
 

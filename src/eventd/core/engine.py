@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from eventd.core.correlating import Began, Correlating
 from eventd.core.dedup import Outcome, Record
 from eventd.core.enrich import Place, placed
 from eventd.core.incidents import Rejected
@@ -37,6 +38,7 @@ from eventd.core.model import (
     Fact,
     Grouped,
     Incident,
+    IncidentClosed,
     Input,
     InventoryLoaded,
     LoadInventory,
@@ -59,6 +61,7 @@ from eventd.core.model import (
     Window,
     seconds,
 )
+from eventd.core.overruling import Overruling
 from eventd.core.rules.rule import STORM, Finding, RuleState, Seen, Transition
 from eventd.core.rules.selectors import check
 from eventd.core.snapshot import Restored, Snapshot
@@ -87,7 +90,12 @@ class Engine:
         self.table, self.rules = state.table, state.rules
         self.suppressions, self.timers = state.suppressions, state.timers
         self.storms, self.enrichment = state.storms, state.enrichment
+        self._full = state.full
         self.incident_table = state.incidents
+        self.correlation = state.correlation
+        self.heartbeats, self.habits = state.heartbeats, state.habits
+        self.correlating = Correlating(state)
+        self._overruling = Overruling(state.table, state.incidents, state.correlation)
 
     @classmethod
     def restore(cls, data: Restored) -> Engine:
@@ -114,6 +122,14 @@ class Engine:
         """Its state as plain data that later steps do not reach."""
         return self._state.snapshot()
 
+    def learned(self) -> Snapshot:
+        """What it has learned of checks, clocks and cadences, without anything that happened."""
+        return self._state.learned()
+
+    def learn(self, data: Restored) -> None:
+        """Begin with what another learned: for an engine that has seen nothing yet."""
+        self._state.learn(data)
+
     # -- what the shell asks -----------------------------------------------------------------
 
     def step(self, item: Input, now: datetime) -> tuple[Fact, ...]:
@@ -136,6 +152,9 @@ class Engine:
                 self._event(item, now, facts)
         else:
             self._other(item, now, facts)
+        if self._full:
+            facts += [CapHit(now, table) for table in self._full]
+            self._full.clear()
         return tuple(facts)
 
     def deadline(self) -> datetime | None:
@@ -231,9 +250,7 @@ class Engine:
         if event.strong and not beats and table.keys.add(event.key, now, settings):
             facts.append(CapHit(now, "keys"))
         if status is not Status.FIRING and status is not Status.CLEARED:
-            facts.append(EventNoted(now, event.source, status))
-            if event.window is not None:
-                self._announce(event, event.window, now, facts)
+            self._noted(event, now, facts)
         elif record is not None:
             was = record.severity
             outcome = table.apply(event, record, now, settings)
@@ -248,6 +265,17 @@ class Engine:
                 forget_at = now + seconds(settings.forget_after)
                 self.timers.set(("forget", record.fingerprint), forget_at)
                 facts.append(EventNoted(now, event.source, status))
+
+    def _noted(self, event: Event, now: datetime, facts: list[Fact]) -> None:
+        facts.append(EventNoted(now, event.source, event.status))
+        if event.status is Status.HEARTBEAT:
+            back = self.heartbeats.beat(event, now.timestamp())
+            if back is not None:
+                self._event(back, now, facts)
+        if event.window is not None:
+            self._announce(event, event.window, now, facts)
+        elif event.status is Status.CHANGE and event.ci:
+            self.correlation.changed(event.ci, now.timestamp())
 
     def _placed(self, event: Event, place: Place) -> Event:
         """The event as the inventory has it, but an alert that fires keeps its identity.
@@ -289,32 +317,39 @@ class Engine:
                 late = outcome is Outcome.LATE
                 facts.append(AlertRepeated(now, fingerprint, record.episode, late))
                 if record.status is event.status is Status.FIRING:
+                    self.correlating.repeated(event, record, now, facts, late=late)
                     self._promise(event, record, now, extend=late)
                     if self.rules.repeats and not record.suppressed_by:
                         self._repeated(record, now, facts)
             case Outcome.CHANGED:
                 self._promise(event, record, now)
-                alert = record.value()
-                facts.append(AlertChanged(now, fingerprint, record.episode, was, record.severity))
-                if record.incident:
-                    facts += self.incident_table.changed(record.incident, alert, now)
-                elif not record.suppressed_by:
-                    self._suppress(record, alert, now, facts)
-                if not record.suppressed_by:
-                    self.rules.forget(fingerprint)
-                    states = self.rules.index.matching(alert)
-                    self._ask(states, record, Seen(alert, Transition.CHANGED), now, facts)
+                self._changed(record, was, now, facts)
             case Outcome.CLEARED:
                 self._cleared(record, now, ClearReason.SENT, facts)
+
+    def _changed(self, record: Record, was: Severity, now: datetime, facts: list[Fact]) -> None:
+        alert = record.value()
+        facts.append(AlertChanged(now, alert.fingerprint, alert.episode, was, alert.severity))
+        if record.incident:
+            facts += self.incident_table.changed(record.incident, alert, now)
+        elif not record.suppressed_by:
+            self._suppress(record, alert, now, facts)
+        if not record.suppressed_by:
+            self.rules.forget(record.fingerprint)
+            states = self.rules.index.matching(alert)
+            self._ask(states, record, Seen(alert, Transition.CHANGED), now, facts)
+            if record.severity > was:
+                self.correlating.worsened(record, alert, now, facts)
 
     def _fired(
         self, event: Event, record: Record, now: datetime, facts: list[Fact], *, new: bool = False
     ) -> None:
-        self._promise(event, record, now)
         alert = record.value()
         facts.append(AlertFired(now, alert))
+        began = self.correlating.began(event, record, now, self.settings, facts)
+        self._promise(event, record, now)
         storm = self.storms.count(alert, now, self.settings.storm_above) if new else None
-        self._judge(record, alert, Transition.FIRED, now, facts, storm)
+        self._judge(record, alert, Transition.FIRED, now, facts, storm, began)
 
     def _repeated(self, record: Record, now: datetime, facts: list[Fact]) -> None:
         alert = record.value()
@@ -330,7 +365,7 @@ class Engine:
 
         `extend`: the event is an old one seen again, and can only put that time off.
         """
-        wait = event.quiet_for or event.repeats_within
+        wait = event.quiet_for or event.repeats_within or self.correlating.quiet_for(record)
         if wait:
             at = now + timedelta(seconds=wait)
         elif event.expires_at is not None:
@@ -352,6 +387,7 @@ class Engine:
         now: datetime,
         facts: list[Fact],
         storm: Storm | None = None,
+        began: Began | None = None,
     ) -> None:
         """Suppress a firing alert, or ask the rules about it; in a storm, only the urgent ones."""
         covers = self.suppressions.silences or self.suppressions.windows
@@ -363,6 +399,8 @@ class Engine:
         self._ask(states, record, Seen(alert, transition), now, facts)
         if storm is not None and not record.incident:
             self._storm(storm, record, alert, now, facts)
+        if storm is None:
+            self.correlating.fired(record, alert, began, now, facts)
         if not record.incident:
             facts.append(AlertUnmatched(now, record.fingerprint, record.episode))
 
@@ -390,11 +428,12 @@ class Engine:
 
     def _suppress(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> bool:
         """Suppress a firing alert of no incident, where a silence or a window covers it now."""
-        by = self.suppressions.cover(alert, now)
+        by = self.suppressions.cover(alert, now, self.settings)
         if by:
             record.suppressed_by = by
             self.suppressions.hold(by, record.fingerprint)
             facts.append(AlertSuppressed(now, record.fingerprint, record.episode, by))
+            self.correlation.withdrawn(record.fingerprint, now.timestamp())
         return bool(by)
 
     def _cleared(
@@ -413,11 +452,13 @@ class Engine:
         ):
             incident = record.incident
         facts.append(AlertCleared(at, fingerprint, record.episode, reason, incident))
+        self.correlating.cleared(record, at, reason, facts)
 
     def _forget(self, record: Record, at: datetime, facts: list[Fact]) -> None:
         self.timers.cancel(("forget", record.fingerprint))
         self.table.forget(record)
         self.rules.forget(record.fingerprint)
+        self.correlating.forget(record.fingerprint, at)
         facts.append(AlertForgotten(at, record.fingerprint))
 
     def _make_room(self, now: datetime, facts: list[Fact]) -> None:
@@ -438,6 +479,8 @@ class Engine:
         now: datetime,
         facts: list[Fact],
     ) -> None:
+        if record.detached:
+            return
         fresh = seen.transition is Transition.FIRED
         for state in states:
             dropped = state.dropped
@@ -453,9 +496,28 @@ class Engine:
                 if len(finding.alerts) > 1 or record.incident or record.suppressed_by:
                     self._take(finding, seen.alert, now, facts, fresh=fresh)
                 else:
-                    record.incident = self.incident_table.join(
-                        finding, seen.alert, now, self.settings, facts, fresh=fresh
-                    )
+                    self._join(finding, record, seen.alert, now, facts, fresh=fresh)
+                    if not fresh:
+                        claimed = [record.fingerprint]
+                        self.correlating.claimed(claimed, record.incident, now, facts)
+
+    def _join(
+        self,
+        finding: Finding,
+        record: Record,
+        alert: Alert,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        fresh: bool,
+    ) -> None:
+        start = len(facts)
+        record.incident = self.incident_table.join(
+            finding, alert, now, self.settings, facts, fresh=fresh
+        )
+        superseded = facts[start]
+        if isinstance(superseded, IncidentClosed):
+            self.correlation.closed(superseded.incident)
 
     def _take(
         self, finding: Finding, alert: Alert, now: datetime, facts: list[Fact], *, fresh: bool
@@ -467,10 +529,8 @@ class Engine:
         asked = alert.fingerprint
         loose: list[Record] = []
         elsewhere: dict[str, None] = {}
-        for fingerprint in finding.alerts:
-            record = self.table.records.get(fingerprint)
-            if record is None or record.status is not Status.FIRING or record.suppressed_by:
-                continue
+        known = map(self.table.records.get, finding.alerts)
+        for record in [one for one in known if one is not None and _can_be_taken(one)]:
             if record.incident:
                 elsewhere[record.incident] = None
             else:
@@ -497,9 +557,12 @@ class Engine:
                 # it may have fired before what covers it now began
                 if self._suppress(record, one, now, facts):
                     continue
-            record.incident = self.incident_table.join(
-                finding, one, now, self.settings, facts, fresh=fresh
-            )
+            self._join(finding, record, one, now, facts, fresh=fresh)
+        taken = [record for record in loose if record.incident]
+        if taken:  # and what the correlation raised of the others before the rule held
+            claims = [r.fingerprint for r in taken]
+            claims += [f for f in finding.alerts if f not in claims]
+            self.correlating.claimed(claims, taken[0].incident, now, facts)
         if not loose and isinstance(finding.because, Counted):
             facts += self.incident_table.note(self.table.records[asked].incident, finding, now)
 
@@ -528,7 +591,9 @@ class Engine:
         """Nothing goes stale in the first minutes: while eventd was away nobody could repeat."""
         self.settings = self._state.settings = started.settings
         self.rules.limit(self.settings.max_groups)
+        self.table.keys.limit()
         grace = now + seconds(self.settings.start_grace)
+        self.heartbeats.excuse(grace)
         for (kind, key), due in list(self.timers.items()):
             if kind == "stale" and due < grace and not self.table.records[key].occurrence:
                 self.timers.set((kind, key), grace)
@@ -545,7 +610,7 @@ class Engine:
                     self._known(command.silence)
                     self._end_silence(command.silence, command.actor, now, facts)
                 case _:
-                    facts += self.incident_table.command(command, now)
+                    facts += self._overruling.command(command, now, self.settings)
         except Rejected as no:
             facts.append(CommandRejected(now, no.missing, no.error))
             return
@@ -603,7 +668,8 @@ class Engine:
             f"MNT-{self._state.window_count:06d}", window, event.name, event.source
         )
         self.suppressions.add_window(maintenance, event.fingerprint)
-        self.timers.set(("maintenance", maintenance.id), window.ends_at)
+        grace = seconds(self.settings.maintenance_grace)
+        self.timers.set(("maintenance", maintenance.id), window.ends_at + grace)
         facts.append(MaintenanceAnnounced(now, maintenance))
         if before is not None:
             self._end_window(before.id, now, facts)
@@ -635,6 +701,7 @@ class Engine:
                 facts += self.incident_table.resolve_due(key, at)
             case "close":
                 facts += self.incident_table.close_due(key, at)
+                self.correlation.closed(key)
             case "drop":
                 self.incident_table.drop_due(key)
             case "silence":
@@ -643,5 +710,30 @@ class Engine:
                 self._end_window(key, at, facts)
             case "storm":
                 self._check_storm(key, at, facts)
+            case "silent":
+                self._silent(key, at, facts)
+            case "flapping":
+                self.correlating.calm(key, at, facts)
+            case "cluster":
+                self._look_at(key, at, facts)
             case _:
                 raise ValueError(kind)
+
+    def _silent(self, heartbeat: str, at: datetime, facts: list[Fact]) -> None:
+        silent = self.heartbeats.due(heartbeat, at.timestamp())
+        if silent is not None:
+            self._event(silent, at, facts)
+
+    def _look_at(self, cluster: str, at: datetime, facts: list[Fact]) -> None:
+        if self.suppressions.silences or self.suppressions.windows:
+            # what waits may have fired before what covers it now began
+            waiting = map(self.table.records.__getitem__, self.correlation.waiting(cluster))
+            for record in [one for one in waiting if not one.incident]:
+                self._suppress(record, record.value(), at, facts)
+        for fingerprint in self.correlating.look_at(cluster, at, facts):
+            self._cleared(self.table.records[fingerprint], at, ClearReason.LOST, facts)
+
+
+def _can_be_taken(record: Record) -> bool:
+    """Whether a rule may put the alert into its incident."""
+    return record.status is Status.FIRING and not record.suppressed_by and not record.detached

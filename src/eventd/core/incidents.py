@@ -14,7 +14,7 @@ from eventd.core.model import (
     Because,
     Close,
     Comment,
-    Counted,
+    Correlated,
     EndReason,
     Fact,
     FindingNoted,
@@ -24,19 +24,23 @@ from eventd.core.model import (
     IncidentClosed,
     IncidentCommented,
     IncidentOpened,
+    IncidentRanked,
     IncidentReopened,
     IncidentResolved,
     IncidentState,
     IncidentUpdated,
+    Ordered,
     Reopen,
     Resolve,
+    RootCandidate,
     Settings,
     Severity,
-    Stormed,
+    Status,
     seconds,
 )
 from eventd.core.rules.rule import Finding
 from eventd.core.rules.titles import render
+from eventd.core.sentences import evidence, sentence
 from eventd.core.timers import Timers
 
 # How many CIs make an impact of 1 and of 2, where the rule does not say: ten things at once is
@@ -52,6 +56,13 @@ MAX_NOTED = 64  # findings noted on one incident
 DROP_AFTER = 600.0  # s
 
 _URGENCY = {Severity.CRITICAL: 1, Severity.MAJOR: 2}
+
+CORRELATION = "correlation"  # eventd's own rule: no operator's is called so
+OPERATOR = "operator"  # the same for what operators split off
+_OWN_RULES = frozenset({CORRELATION, OPERATOR})
+# s; what comes later is a recurrence (CORRELATION §2.9)
+REOPEN_WITHIN = 600.0
+LET_GO_RESOLVES = 300.0  # s; as long as the correlation would have waited
 
 IncidentKey = tuple[str, tuple[str, ...]]
 
@@ -87,6 +98,11 @@ class IncidentRecord(Struct, gc=False, array_like=True):
     noted: list[str] = []
     worst: int = -1  # severity so far; none yet
     owner: str = ""
+    steered: bool = False  # the correlation says when it is over
+    roots: tuple[RootCandidate, ...] = ()
+    merged_into: str = ""
+    recurs: str = ""
+    answers_for: list[IncidentKey] = []  # rules and groups of what was merged into it
 
     def value(self) -> Incident:
         """The incident as a value."""
@@ -114,6 +130,9 @@ class IncidentRecord(Struct, gc=False, array_like=True):
             workaround=self.workaround,
             because=self.because,
             owner=self.owner,
+            roots=self.roots,
+            merged_into=self.merged_into,
+            recurs=self.recurs,
         )
 
 
@@ -241,9 +260,133 @@ class IncidentTable:
             return False
         record.firing -= 1
         record.updated_at = now
-        if record.firing == 0 and record.state is IncidentState.OPEN:
-            self._timers.set(("resolve", incident), now + seconds(settings.resolve_after))
+        self.settle(record, now, settings)
         return True
+
+    # -- what the correlation decides -----------------------------------------------------------
+
+    def raise_cluster(
+        self,
+        number: int,
+        title: str,
+        lead: Alert,
+        because: Correlated,
+        roots: tuple[RootCandidate, ...],
+        now: datetime,
+        recurs: str = "",
+    ) -> IncidentRecord:
+        """An incident for a cluster; it has no members yet."""
+        why = evidence(roots[0]) if roots else sentence(because)
+        group = {"cluster": str(number)}
+        record = self._raised(CORRELATION, group, title, lead, why, now)
+        record.steered, record.roots, record.recurs = True, roots, recurs
+        return record
+
+    def _raised(
+        self,
+        rule: str,
+        group: dict[str, str],
+        title: str,
+        lead: Alert,
+        because: str,
+        now: datetime,
+    ) -> IncidentRecord:
+        self.count += 1
+        record = IncidentRecord(
+            id=f"INC-{self.count:06d}",
+            rule=rule,
+            group=group,
+            title=title,
+            service=lead.service,
+            impact=3,
+            urgency=3,
+            impact_because="",
+            urgency_because="",
+            opened_at=now,
+            updated_at=now,
+            because=because,
+            reopen_within=REOPEN_WITHIN,
+            members={},
+            cis={},
+            noted=[],
+            answers_for=[],
+        )
+        self.load(record)
+        return record
+
+    def place(
+        self,
+        incident: str,
+        alert: Alert,
+        because: Because,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        opening: bool = False,
+    ) -> None:
+        """Put an episode, firing or over, into an incident that is not closed."""
+        record = self.records[incident]
+        fires = alert.status is Status.FIRING
+        if fires and record.state is IncidentState.RESOLVED:
+            self._reopen(record, now)
+            facts.append(IncidentReopened(now, record.id, EndReason.FIRED))
+        if fires:
+            self._admit(record, alert, now)
+        else:
+            record.members.setdefault(alert.fingerprint, alert.episode)
+            record.cis |= {alert.ci: None} if alert.ci else {}
+        why = self._judge(record, alert)
+        if opening:
+            facts.append(IncidentOpened(now, record.value(), because))
+        elif why is not None:
+            facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))
+        facts.append(AlertJoined(now, record.id, alert.fingerprint, alert.episode, because))
+
+    def members(self, incident: str) -> list[tuple[str, int]]:
+        """Fingerprint and the episode that joined last, in order of joining."""
+        return list(self.records[incident].members.items())
+
+    def release(self, incident: str, fingerprint: str, *, fires: bool, now: datetime) -> None:
+        """A member leaves the incident."""
+        record = self.records[incident]
+        left = record.members.pop(fingerprint, None) is not None
+        record.firing -= fires and left
+        record.updated_at = now
+
+    def merged(
+        self, incident: str, into: str, now: datetime, actor: str = "", text: str = ""
+    ) -> list[Fact]:
+        """The incident's members have all gone: it answers with where from now on."""
+        record = self.records[incident]
+        record.merged_into = into
+        record.firing = 0
+        self._close(record, now)
+        return [IncidentClosed(now, incident, EndReason.MERGED, actor, text)]
+
+    def forgotten(self, incident: str, now: datetime) -> None:
+        """Nobody but its own alerts says when it is over from now on."""
+        record = self.records[incident]
+        record.steered = False
+        if record.firing == 0 and record.state is IncidentState.OPEN:
+            self._timers.set(("resolve", incident), now + seconds(LET_GO_RESOLVES))
+
+    def over(self, incident: str, now: datetime) -> list[Fact]:
+        """Nearly nothing of it fires any more."""
+        record = self.records[incident]
+        self._resolve(record, now)
+        reason = EndReason.SUBSIDED if record.firing else EndReason.CLEARED
+        return [IncidentResolved(now, incident, reason)]
+
+    def ranked(self, incident: str, roots: tuple[RootCandidate, ...], now: datetime) -> list[Fact]:
+        """Its root candidates as they are judged now; told where another one leads."""
+        record = self.records.get(incident)
+        if record is None or record.state is IncidentState.CLOSED or record.roots == roots:
+            return []
+        led = record.roots[:1] and record.roots[0].ci
+        record.roots = roots
+        if roots and roots[0].ci == led:
+            return []
+        return [IncidentRanked(now, incident, roots)]
 
     # -- time -------------------------------------------------------------------------------
 
@@ -264,15 +407,45 @@ class IncidentTable:
 
     # -- commands ---------------------------------------------------------------------------
 
+    def live(self, incident: str, now: datetime) -> IncidentRecord:
+        """An incident that is not closed. Raises Rejected."""
+        record = self.records.get(incident)
+        if record is None or _long_closed(record, now):
+            raise Rejected(missing=True, error=f"no open incident {incident}")
+        if record.merged_into:
+            where = f"{record.id} is one with {record.merged_into}"
+            raise Rejected(missing=False, error=f"{where}; say it of that one")
+        if record.state is IncidentState.CLOSED:
+            raise Rejected(missing=False, error=f"{record.id} is closed; closed is final")
+        return record
+
+    def split_off(self, title: str, lead: Alert, because: Ordered, now: datetime) -> IncidentRecord:
+        """An incident for alerts that an operator named; it has no members yet."""
+        number = f"INC-{self.count + 1:06d}"
+        return self._raised(OPERATOR, {"split": number}, title, lead, sentence(because), now)
+
+    def answer_for(self, record: IncidentRecord, merged: IncidentRecord) -> None:
+        """What rules find for the merged incident belongs to this one from now on."""
+        for key in _keys(merged):
+            if key[0] not in _OWN_RULES and key not in record.answers_for:
+                record.answers_for.append(key)
+                self._open[key] = record.id
+
+    def let_go(self, record: IncidentRecord, now: datetime, settings: Settings) -> None:
+        """The correlation says no more when it is over."""
+        record.steered = False
+        self.settle(record, now, settings)
+
+    def settle(self, record: IncidentRecord, now: datetime, settings: Settings) -> None:
+        """Its alerts are others: where none fires any more, it starts to resolve."""
+        if record.firing == 0 and record.state is IncidentState.OPEN and not record.steered:
+            self._timers.set(("resolve", record.id), now + seconds(settings.resolve_after))
+
     def command(
         self, command: Acknowledge | Comment | Resolve | Close | Reopen, now: datetime
     ) -> list[Fact]:
         """What an operator asked for. Raises Rejected, and then nothing changed."""
-        record = self.records.get(command.incident)
-        if record is None or _long_closed(record, now):
-            raise Rejected(missing=True, error=f"no open incident {command.incident}")
-        if record.state is IncidentState.CLOSED:
-            raise Rejected(missing=False, error=f"{record.id} is closed; closed is final")
+        record = self.live(command.incident, now)
         facts = self._apply(command, record, now)
         record.updated_at = now
         return facts
@@ -314,6 +487,7 @@ class IncidentTable:
                     raise Rejected(missing=False, error=f"{record.id} is open")
                 # where nothing fires, it stays open until a person resolves it
                 self._reopen(record, now)
+                record.steered = False
                 return [
                     IncidentReopened(
                         now, record.id, EndReason.OPERATOR, command.actor, command.text
@@ -354,6 +528,7 @@ class IncidentTable:
             members={},
             cis={},
             noted=[],
+            answers_for=[],
         )
 
     def _admit(self, record: IncidentRecord, alert: Alert, now: datetime) -> None:
@@ -420,13 +595,14 @@ class IncidentTable:
         # and closes in one step, and the shell must still be able to read it
         since = at if self.now is None else max(at, self.now)
         self._timers.set(("drop", record.id), since + seconds(DROP_AFTER))
-        self._open.pop((record.rule, tuple(record.group.values())), None)
+        for key in _keys(record):
+            self._open.pop(key, None)
 
     def load(self, record: IncidentRecord) -> None:
         """Take up a record of a snapshot; timers are restored by their owner."""
         self.records[record.id] = record
         if record.state is not IncidentState.CLOSED:
-            self._open[(record.rule, tuple(record.group.values()))] = record.id
+            self._open.update(dict.fromkeys(_keys(record), record.id))
 
     def readmit(
         self, incident: str, fingerprint: str, episode: int, ci: str, *, fires: bool
@@ -450,20 +626,11 @@ class IncidentTable:
                 self._timers.set(("close", record.id), record.resolved_at + wait)
 
 
+def _keys(record: IncidentRecord) -> list[IncidentKey]:
+    """What findings look for it by."""
+    return [(record.rule, tuple(record.group.values())), *record.answers_for]
+
+
 def _long_closed(record: IncidentRecord, now: datetime) -> bool:
     """Whether commands no longer find it, whenever the timer ran that drops it."""
     return record.closed_at is not None and record.closed_at + seconds(DROP_AFTER) <= now
-
-
-def sentence(because: Because) -> str:
-    """The reason for people."""
-    group = ", ".join(f"{label} {value}" for label, value in because.group.items())
-    match because:
-        case Grouped():
-            return f"rule {because.rule}: same {group}"
-        case Counted():
-            window = f"{because.within:g} s"
-            return f"rule {because.rule}: {because.count} within {window} for {group}"
-        case Stormed():
-            most = ", ".join(f"{name} ({count})" for name, count in because.names)
-            return f"more than {because.limit} new alerts a minute from {group}; most are {most}"

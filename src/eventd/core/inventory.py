@@ -12,6 +12,10 @@ from eventd.core.model import Ci, Dependency, Service
 # How likely what depends on a failed thing fails with it: shares, from CORRELATION §2.5. A hard
 # dependency is rarely survived; one that others can stand in for mostly is, but not always.
 HARD, REDUNDANT = 0.85, 0.30
+# Being at one site is a common cause too, that nobody writes down: power, uplink, weather. It is
+# weighed like a hub that says nothing, so a site of hundreds explains nothing of two.
+TOGETHER = 0.70
+AT = "site:"  # before a site's name: no CI is called so
 # Hops along dependencies that still explain: four, five and six measured the same.
 MAX_HOPS = 5
 # Strength below which a path explains nothing: one redundant hop and five hard ones are above it,
@@ -117,9 +121,11 @@ class Inventory:
         """All it depends on within MAX_HOPS and WEAKEST, in the order found; remembered."""
         found = self._ancestors.get(name)
         if found is None:
-            if name not in self._above:  # unknown names have no bound
+            if name not in self._known and name not in self._above:  # unknown ones have no bound
                 return {}
-            found = _reached(self._above, name, MAX_HOPS, MAX_ANCESTORS)
+            found = dict(_reached(self._above, name, MAX_HOPS, MAX_ANCESTORS))
+            if name in self._sites:
+                found[AT + self._sites[name]] = Reach(TOGETHER, 1, ())
             self._remembered += len(found) + 1
             if self._remembered > MAX_REMEMBERED:
                 self._ancestors.clear()
@@ -156,8 +162,10 @@ class Inventory:
     def _take(self, name: str, row: Service | Ci) -> None:
         if row.type:
             self._types.setdefault(name, row.type)
-        if row.site:
-            self._sites.setdefault(name, row.site)
+        if row.site and name not in self._sites:
+            self._sites[name] = row.site
+            site = AT + row.site
+            self._weights[site] = self._weights.get(site, 0.0) + TOGETHER
         service = self.spelled(row.name if isinstance(row, Service) else row.service)
         if service:
             self._part_of.setdefault(name, service)

@@ -137,6 +137,20 @@ class Alert(Struct, frozen=True, gc=False, array_like=True):
     value: float | None = None
 
 
+class RootCandidate(Struct, frozen=True, gc=False, array_like=True):
+    """A CI the other alerts of an incident may follow from, and the evidence for it."""
+
+    ci: str
+    score: float  # only compares candidates of one incident
+    explains: int  # CIs of the incident that depend on it, itself included
+    of: int  # CIs of the incident
+    # s; its first alert after the first of the other CIs, negative before it; None: it is silent
+    lag: float | None = None
+    depends: float = 0.0  # strengths of what it depends on that alerts too; 0: all that is quiet
+    changed: float | None = None  # s; between a change to it and its first alert
+    silent: bool = False  # it has no alert itself
+
+
 class IncidentState(Enum):
     """ITIL's states as eventd keeps them."""
 
@@ -170,6 +184,9 @@ class Incident(Struct, frozen=True, gc=False, array_like=True):
     team: str = ""
     workaround: str = ""
     because: str = ""  # why it was opened, one sentence
+    roots: tuple[RootCandidate, ...] = ()  # the likeliest first
+    merged_into: str = ""  # the incident that has its alerts now
+    recurs: str = ""  # the incident this is a recurrence of
     owner: str = ""  # of the first service among its alerts' that has one
 
     @property
@@ -287,6 +304,8 @@ class Settings(Struct, frozen=True, array_like=True, kw_only=True):
     max_silences: int = 10_000
     max_maintenance: int = 10_000
     storm_above: int = 60_000  # new alerts of one source within a minute
+    maintenance_lead: float = 60.0  # s before a window in which it covers already: clocks differ
+    maintenance_grace: float = 900.0  # s after it in which it still does: things come up slowly
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):
@@ -355,6 +374,36 @@ class Reopen(Struct, frozen=True, array_like=True, tag="reopen"):
     key: bytes = b""
 
 
+class Merge(Struct, frozen=True, array_like=True, tag="merge"):
+    """A person says that two incidents are one: the alerts of `incident` go into `into`."""
+
+    incident: str
+    into: str
+    actor: str
+    text: str = ""
+    key: bytes = b""
+
+
+class Split(Struct, frozen=True, array_like=True, tag="split"):
+    """A person says that some alerts of an incident are one of their own."""
+
+    incident: str
+    alerts: tuple[str, ...]  # fingerprints
+    actor: str
+    text: str = ""
+    key: bytes = b""
+
+
+class Detach(Struct, frozen=True, array_like=True, tag="detach"):
+    """A person says that an alert has nothing to do with its incident, nor with another."""
+
+    incident: str
+    fingerprint: str
+    actor: str
+    text: str = ""
+    key: bytes = b""
+
+
 class AddSilence(Struct, frozen=True, array_like=True, tag="add_silence"):
     """Suppress what matches until `ends_at`; starts when it is applied."""
 
@@ -373,7 +422,18 @@ class EndSilence(Struct, frozen=True, array_like=True, tag="end_silence"):
     key: bytes = b""
 
 
-Command = Acknowledge | Comment | Resolve | Close | Reopen | AddSilence | EndSilence
+Command = (
+    Acknowledge
+    | Comment
+    | Resolve
+    | Close
+    | Reopen
+    | Merge
+    | Split
+    | Detach
+    | AddSilence
+    | EndSilence
+)
 Input = (
     Event
     | Refused
@@ -387,6 +447,9 @@ Input = (
     | Resolve
     | Close
     | Reopen
+    | Merge
+    | Split
+    | Detach
     | AddSilence
     | EndSilence
 )
@@ -402,6 +465,7 @@ class ClearReason(Enum):
     STALE = "stale"  # it broke its promise to repeat
     QUIET = "quiet"  # an occurrence that was not seen again
     EVICTED = "evicted"  # the alert table was full
+    LOST = "lost"  # nearly all of its incident cleared; its own clear must have been lost
 
 
 class Grouped(Struct, frozen=True, gc=False, array_like=True, tag="grouped"):
@@ -433,7 +497,52 @@ class Stormed(Struct, frozen=True, gc=False, array_like=True, tag="stormed"):
     cis: tuple[tuple[str, int], ...]
 
 
-Because = Grouped | Counted | Stormed
+class Tie(Enum):
+    """What holds an alert and a cluster together."""
+
+    OPENS = "opens"  # it is the first
+    SAME = "same"  # an alert of the same CI
+    DEPENDS = "depends"  # its CI depends on one that alerts
+    ROOT = "root"  # alerting CIs depend on its own
+    COMMON = "common"  # both depend on one that says nothing
+    ALIKE = "alike"  # the same name on CIs named alike
+    ISLAND = "island"  # nothing is known of its CI, and little else goes on
+    POLLED = "polled"  # seen in the same looks of a source that looks once a period
+    CLAIMED = "claimed"  # a rule put it there
+
+
+class Correlated(Struct, frozen=True, gc=False, array_like=True, tag="correlated"):
+    """The automatic correlation put the alert there."""
+
+    tie: Tie
+    score: float  # affinity, in [0, 1]
+    needed: float  # that it had to reach
+    via: str = ""  # the CI, or name, that ties them
+    hops: int = 0  # from the alert's own CI to it
+    other: str = ""  # the runner-up: an incident, or "" where it was none yet
+    other_score: float = 0.0
+    rule: str = "correlation"
+    group: dict[str, str] = {}
+
+
+class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
+    """An operator put the alert there."""
+
+    actor: str
+    text: str = ""
+    rule: str = "operator"
+    group: dict[str, str] = {}
+
+
+Because = Grouped | Counted | Stormed | Correlated | Ordered
+
+
+class Why(Enum):
+    """Why an alert stands alone."""
+
+    INFO = "info"  # its source calls it information
+    NOISY = "noisy"  # its check cries wolf, and nothing explains it
+    BLIP = "blip"  # it cleared before there was enough to raise
 
 
 class EndReason(Enum):
@@ -443,6 +552,8 @@ class EndReason(Enum):
     OPERATOR = "operator"
     FIRED = "fired"  # a new firing episode inside the reopen window
     EXPIRED = "expired"  # the reopen window passed
+    SUBSIDED = "subsided"  # nearly all its alerts have cleared and stayed clear
+    MERGED = "merged"  # another incident has its alerts now
     SUPERSEDED = "superseded"  # another of its rule and group took its place
 
 
@@ -558,6 +669,66 @@ class AlertJoined(Struct, frozen=True, gc=False, array_like=True, tag="joined"):
     fingerprint: str
     episode: int
     because: Because
+
+
+class AlertFlapping(Struct, frozen=True, gc=False, array_like=True, tag="flapping"):
+    """The alert began, or ended, to change state too often to be believed."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    on: bool
+
+
+class AlertDetached(Struct, frozen=True, gc=False, array_like=True, tag="detached"):
+    """The episode belongs to the incident no more."""
+
+    at: datetime
+    incident: str
+    fingerprint: str
+    episode: int
+    fires: bool  # and still does
+    into: str = ""  # the incident that it went to, if any
+    actor: str = ""  # an operator, or eventd itself
+    text: str = ""
+
+
+class AlertAlone(Struct, frozen=True, gc=False, array_like=True, tag="alone"):
+    """The episode opens and joins nothing; `near` is what it was nearest to."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    why: Why
+    near: Correlated | None = None
+
+
+class IncidentMerged(Struct, frozen=True, gc=False, array_like=True, tag="merged"):
+    """The incident's alerts belong to `into` from now on."""
+
+    at: datetime
+    incident: str
+    into: str
+    because: Correlated | Ordered
+    actor: str = ""
+
+
+class IncidentSplit(Struct, frozen=True, gc=False, array_like=True, tag="split"):
+    """Some of the incident's alerts became the incident `apart`."""
+
+    at: datetime
+    incident: str
+    apart: str
+    actor: str = ""
+    text: str = ""
+
+
+class IncidentRanked(Struct, frozen=True, gc=False, array_like=True, tag="ranked"):
+    """Another CI than before leads the incident's root candidates."""
+
+    at: datetime
+    incident: str
+    roots: tuple[RootCandidate, ...]
 
 
 class FindingNoted(Struct, frozen=True, gc=False, array_like=True, tag="finding_noted"):
@@ -707,7 +878,7 @@ class CommandRejected(Struct, frozen=True, array_like=True, tag="command_rejecte
 
 
 class CapHit(Struct, frozen=True, gc=False, array_like=True, tag="cap_hit"):
-    """A table was full and its policy was applied: alerts, keys, silences or maintenance."""
+    """A table was full and its policy was applied: `table` is one of a closed set."""
 
     at: datetime
     table: str
@@ -727,6 +898,12 @@ Fact = (
     | AlertUnsuppressed
     | AlertUnmatched
     | AlertJoined
+    | AlertFlapping
+    | AlertDetached
+    | AlertAlone
+    | IncidentMerged
+    | IncidentSplit
+    | IncidentRanked
     | FindingNoted
     | IncidentOpened
     | IncidentUpdated

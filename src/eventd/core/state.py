@@ -8,8 +8,12 @@ from datetime import datetime
 
 from msgspec import Struct, structs
 
+from eventd.core.correlation.correlation import Correlation
 from eventd.core.dedup import AlertTable, Record
 from eventd.core.enrich import Enrichment
+from eventd.core.flapping import Flapping
+from eventd.core.habits import Habits, Hours, Pace, Source
+from eventd.core.heartbeats import Beat, Heartbeats, Pulse
 from eventd.core.incidents import IncidentRecord, IncidentTable
 from eventd.core.inventory import Inventory
 from eventd.core.labels import shared, shared_labels
@@ -58,6 +62,12 @@ class State:
         self.timers: Timers[TimerKey] = Timers()
         self.incidents = IncidentTable(self.timers)
         self.enrichment = Enrichment()
+        self.full: list[str] = []  # tables that made room in this step
+        self.correlation = Correlation(self.timers, self.full)
+        self.doubted: dict[str, None] = {}  # whose clear may be lost: fingerprints
+        self.habits = Habits(self.full)
+        self.heartbeats = Heartbeats(self.timers, self.full)
+        self.flapping = Flapping(self.timers)
         self.silence_count = 0
         self.window_count = 0
 
@@ -90,9 +100,33 @@ class State:
                 "incidents": [_copied(record) for record in self.incidents.records.values()],
                 "suppressions": self.suppressions.dump(),
                 "storms": self.storms.dump(),
+                "heartbeats": self.heartbeats.dump(),
+                "flapping": self.flapping.dump(),
+                "doubted": list(self.doubted),
+                **self.habits.dump(),
+                **self.correlation.dump(),
                 "timers": [(kind, key, at) for (kind, key), at in self.timers.items()],
             }
         )
+
+    def learned(self) -> Snapshot:
+        """What experience tells, in sections of their own.
+
+        Of checks whether they cry wolf, of CIs how wrong their clocks are, of what beats how often.
+        """
+        return Snapshot(
+            {
+                "checks": self.correlation.noise.dump(),
+                "lags": self.correlation.onsets.dump(),
+                "cadences": self.heartbeats.cadences(),
+            }
+        )
+
+    def learn(self, data: Restored) -> None:
+        """Take up what `learned` gave, before anything has happened."""
+        self.correlation.noise.load(data.read("checks", tuple[str, int, int]))
+        self.correlation.onsets.load(data.read("lags", tuple[str, list[float]]))
+        self.heartbeats.load(data.read("cadences", tuple[str, Pulse | None, Beat | None]))
 
     @classmethod
     def restore(cls, data: Restored) -> State:
@@ -127,6 +161,15 @@ class State:
             data.read("suppressions", tuple[str, Silence | None, Maintenance | None])
         )
         state.storms.load(data.read("storms", tuple[str, list[int], Storm | None]))
+        state.heartbeats.load(data.read("heartbeats", tuple[str, Pulse | None, Beat | None]))
+        state.flapping.load(data.read("flapping", tuple[str, int, int, bool]))
+        state.doubted.update(dict.fromkeys(data.read("doubted", str)))
+        state.habits.load(
+            data.read("sources", tuple[str, Source]),
+            data.read("paces", tuple[str, Pace]),
+            data.read("hours", tuple[str, Hours]),
+        )
+        state.correlation.load(data)
         for kind, key, at in data.read("timers", tuple[str, str, datetime]):
             state.timers.set((kind, key), at)
         return state
@@ -136,6 +179,7 @@ class State:
         self.enrichment.load(inventory)
         self.suppressions.rename(self.enrichment.window)
         self.incidents.inventory = inventory
+        self.correlation.table.inventory = inventory
 
     def remember(self, record: Record) -> None:
         """Take up an alert, its texts stored once."""
@@ -157,9 +201,10 @@ class State:
     ) -> State:
         """The last resort: from the tables, when no snapshot is good.
 
-        Lost are delivery keys, promises to repeat, the times sources gave, and what rules were
-        counting. `incidents` are
-        those not closed; `members` pairs (incident, fingerprint).
+        Lost are delivery keys, promises to repeat, the times sources gave, what rules were
+        counting, and the clusters of the correlation: what it raised resolves as a rule's incident
+        does. `incidents` are those not closed; `members` pairs (incident, fingerprint). Of a
+        maintenance whose window is empty only the id counts.
         """
         state = cls()
         for alert in alerts:
@@ -185,9 +230,11 @@ class State:
             state.suppressions.add_silence(silence)
             state.timers.set(("silence", silence.id), silence.ends_at)
             state.silence_count = max(state.silence_count, int(silence.id.rpartition("-")[2]))
+        grace = seconds(state.settings.maintenance_grace)
         for one in maintenance:
-            state.suppressions.add_window(one, one.id)
-            state.timers.set(("maintenance", one.id), one.window.ends_at)
+            if one.window.ends_at > one.window.starts_at:
+                state.suppressions.add_window(one, one.id)
+                state.timers.set(("maintenance", one.id), one.window.ends_at + grace)
             state.window_count = max(state.window_count, int(one.id.rpartition("-")[2]))
         return state
 
@@ -195,6 +242,7 @@ class State:
 def _copied(record: IncidentRecord) -> IncidentRecord:
     twin = copy(record)
     twin.members, twin.cis, twin.noted = dict(record.members), dict(record.cis), list(record.noted)
+    twin.answers_for = list(record.answers_for)
     return twin
 
 
@@ -244,8 +292,12 @@ def _incident_record_of(incident: Incident, settings: Settings) -> IncidentRecor
         members={},
         cis={},
         noted=[],
+        answers_for=[],
         resolved_at=incident.resolved_at if closing else None,
         acknowledged_at=incident.acknowledged_at,
         acknowledged_by=incident.acknowledged_by,
         owner=incident.owner,
+        roots=incident.roots,
+        merged_into=incident.merged_into,
+        recurs=incident.recurs,
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from eventd.core.model import Alert, Maintenance, Silence, Window
+from eventd.core.model import Alert, Maintenance, Settings, Silence, Window, seconds
 from eventd.core.rules.index import SelectorIndex
 
 
@@ -29,7 +29,7 @@ class Suppressions:
         self._by_ci: dict[str, dict[str, None]] = {}
         self._by_service: dict[str, dict[str, None]] = {}
 
-    def cover(self, alert: Alert, now: datetime) -> str:
+    def cover(self, alert: Alert, now: datetime, settings: Settings) -> str:
         """The id of what suppresses the alert now, or ""."""
         if self.silences:
             if self._index is None:
@@ -37,10 +37,11 @@ class Suppressions:
             for silence in self._index.matching(alert):
                 return silence
         if self.windows:
+            lead, grace = seconds(settings.maintenance_lead), seconds(settings.maintenance_grace)
             for found in (self._by_ci.get(alert.ci), self._by_service.get(alert.service)):
                 for window in found or ():
                     span = self.windows[window].window
-                    if span.starts_at <= now < span.ends_at:
+                    if span.starts_at - lead <= now < span.ends_at + grace:
                         return window
         return ""
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from eventd.core.concerned import incidents_of
 from eventd.core.engine import Engine
 from eventd.core.model import (
     Alert,
@@ -17,6 +18,7 @@ from eventd.core.model import (
     Fact,
     Incident,
     IncidentState,
+    RootCandidate,
     Status,
 )
 from eventd.store.journal import JournalReader, Row
@@ -111,11 +113,7 @@ class Told:
                 self.incidents[name] = None
 
     def _note(self, fact: Fact, names: dict[str, None]) -> None:
-        incident = getattr(fact, "incident", None)
-        if isinstance(incident, Incident):
-            names[incident.id] = None
-        elif isinstance(incident, str) and incident:
-            names[incident] = None
+        names.update(dict.fromkeys(incidents_of(fact)))
         alert = getattr(fact, "alert", None)
         fingerprint = alert.fingerprint if isinstance(alert, Alert) else None
         fingerprint = fingerprint or getattr(fact, "fingerprint", None)
@@ -175,7 +173,7 @@ def _incidents(audit: Audit) -> Finding:
 
 
 def _follows(row: Incident, told: Incident) -> bool:
-    """Equal, or behind by counters alone, which the journal rebuilds."""
+    """Equal, or behind by counters and evidence alone, which the journal rebuilds."""
     if row == told:
         return True
     if row.updated_at > told.updated_at or row.alerts > told.alerts or row.cis > told.cis:
@@ -184,8 +182,9 @@ def _follows(row: Incident, told: Incident) -> bool:
 
 
 def _settled(incident: Incident) -> Incident:
-    """Without the counters."""
-    level = {"alerts": 0, "firing": 0, "cis": 0, "updated_at": incident.opened_at}
+    """Without the counters, and of the root candidates with none but the leader's name."""
+    leads = tuple(RootCandidate(one.ci, 0.0, 0, 0) for one in incident.roots[:1])
+    level = {"alerts": 0, "firing": 0, "cis": 0, "updated_at": incident.opened_at, "roots": leads}
     return msgspec.structs.replace(incident, **level)
 
 

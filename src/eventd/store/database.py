@@ -18,7 +18,7 @@ from eventd.store.queries import QUERIES
 
 DATABASE = "eventd.db"
 LOCK = "lock"
-SCHEMA = 3  # the highest schema/NNN.sql
+SCHEMA = 4  # the highest schema/NNN.sql
 # Bytes: a delivery of 100 events takes about 90 kB; with 4 KiB pages each costs a third more CPU.
 PAGE_SIZE = 8192
 CACHE_KIB = 16 * 1024

@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 from eventd.core.model import (
     QUARANTINED,
     Alert,
+    AlertDetached,
     AlertJoined,
     Delivery,
     Fact,
@@ -165,10 +166,14 @@ class JournalReader:
 
     def members(self) -> Iterator[tuple[str, str]]:
         """Incident and fingerprint, for incidents that are not closed, in order of joining."""
+        found: dict[tuple[str, str], None] = {}
         for (body,) in self.db.execute(QUERIES["ledger_to_rebuild"]):
             for _, fact in decode_entries(body):
                 if isinstance(fact, AlertJoined):
-                    yield fact.incident, fact.fingerprint
+                    found[fact.incident, fact.fingerprint] = None
+                elif isinstance(fact, AlertDetached):
+                    found.pop((fact.incident, fact.fingerprint), None)
+        return iter(found)
 
     def silences(self) -> Iterator[Silence]:
         """Those in force, and the last one: where it has ended, it ends when it did."""
@@ -179,11 +184,11 @@ class JournalReader:
             yield silence
 
     def maintenance(self) -> Iterator[Maintenance]:
-        """Those to come or in force, and the last one: where it has ended, it ends when it did."""
+        """Those to come or in force, and the last one: where it has ended, its window is empty."""
         for body, ended_at in self.db.execute(QUERIES["maintenance_to_rebuild"]):
             one = decode_maintenance(body)
             if ended_at is not None:
-                window = structs.replace(one.window, ends_at=moment(ended_at))
+                window = structs.replace(one.window, ends_at=one.window.starts_at)
                 one = structs.replace(one, window=window)
             yield one
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from eventd.core.concerned import KINDS, incidents_of
 from eventd.core.model import (
     AccessDenied,
+    AlertAlone,
+    AlertDetached,
+    AlertFlapping,
     AlertJoined,
     AlertSuppressed,
     AlertUnmatched,
@@ -16,9 +20,12 @@ from eventd.core.model import (
     IncidentAcknowledged,
     IncidentClosed,
     IncidentCommented,
+    IncidentMerged,
     IncidentOpened,
+    IncidentRanked,
     IncidentReopened,
     IncidentResolved,
+    IncidentSplit,
     IncidentUpdated,
     InventoryLoaded,
     MaintenanceAnnounced,
@@ -39,18 +46,12 @@ TimelineFact = (
     | IncidentResolved
     | IncidentReopened
     | IncidentClosed
+    | IncidentMerged
+    | IncidentSplit
+    | IncidentRanked
+    | AlertDetached
     | FindingNoted
 )
-KINDS: dict[type[Fact], str] = {
-    IncidentOpened: "opened",
-    IncidentUpdated: "updated",
-    IncidentAcknowledged: "acknowledged",
-    IncidentCommented: "commented",
-    IncidentResolved: "resolved",
-    IncidentReopened: "reopened",
-    IncidentClosed: "closed",
-    FindingNoted: "finding_noted",
-}
 _PROJECTED = frozenset(
     {
         *KINDS,
@@ -58,6 +59,8 @@ _PROJECTED = frozenset(
         AlertSuppressed,
         AlertUnsuppressed,
         AlertUnmatched,
+        AlertAlone,
+        AlertFlapping,
         SilenceAdded,
         SilenceEnded,
         MaintenanceAnnounced,
@@ -73,6 +76,9 @@ _ACTS = frozenset(
         IncidentResolved,
         IncidentReopened,
         IncidentClosed,
+        IncidentMerged,
+        IncidentSplit,
+        AlertDetached,
         SilenceAdded,
         SilenceEnded,
         RulesLoaded,
@@ -95,6 +101,7 @@ class Projection:
         """No rows."""
         self.timeline: list[tuple[str, int, int, str, str, bytes]] = []
         self.ledger: defaultdict[str, list[tuple[int, Fact]]] = defaultdict(list)
+        self.alone: dict[str, None] = {}  # fingerprints
         self.silences: list[SqlRow] = []
         self.ended_silences: list[SqlRow] = []
         self.maintenance: list[SqlRow] = []
@@ -114,12 +121,22 @@ class Projection:
 
     def _add(self, seq: int, fact: Fact) -> None:
         match fact:
-            case AlertSuppressed() | AlertUnsuppressed() | AlertUnmatched():
+            case AlertDetached():
+                self.ledger[fact.incident].append((seq, fact))
+                if not fact.into:  # else the entry that says what became of them is enough
+                    self._happened(seq, fact.incident, fact, fact.actor)
+                    self._stands_alone(seq, fact)
+            case AlertSuppressed() | AlertUnsuppressed() | AlertUnmatched() | AlertFlapping():
                 self.ledger[NOWHERE].append((seq, fact))
+            case AlertAlone():
+                self._stands_alone(seq, fact)
             case IncidentOpened():
                 self._happened(seq, fact.incident.id, fact, "")
-            case IncidentUpdated() | FindingNoted():
+            case IncidentUpdated() | FindingNoted() | IncidentRanked():
                 self._happened(seq, fact.incident, fact, "")
+            case IncidentMerged() | IncidentSplit():
+                for incident in incidents_of(fact):
+                    self._happened(seq, incident, fact, fact.actor)
             case (
                 IncidentAcknowledged()
                 | IncidentCommented()
@@ -128,6 +145,17 @@ class Projection:
                 | IncidentClosed()
             ):
                 self._happened(seq, fact.incident, fact, fact.actor)
+            case SilenceAdded() | SilenceEnded() | MaintenanceAnnounced() | MaintenanceEnded():
+                self._covered(seq, fact)
+            case _:
+                pass
+
+    def _covered(
+        self,
+        seq: int,
+        fact: SilenceAdded | SilenceEnded | MaintenanceAnnounced | MaintenanceEnded,
+    ) -> None:
+        match fact:
             case SilenceAdded(silence=silence):
                 span = micros(silence.starts_at), micros(silence.ends_at)
                 self.silences.append((silence.id, seq, *span, encode(silence)))
@@ -138,8 +166,10 @@ class Projection:
                 self.maintenance.append((one.id, seq, *span, encode(one)))
             case MaintenanceEnded():
                 self.ended_maintenance.append((micros(fact.at), seq, fact.maintenance))
-            case _:
-                pass
+
+    def _stands_alone(self, seq: int, fact: AlertAlone | AlertDetached) -> None:
+        self.ledger[NOWHERE].append((seq, fact))
+        self.alone[fact.fingerprint] = None
 
     def _happened(self, seq: int, incident: str, fact: TimelineFact, actor: str) -> None:
         kind = KINDS[type(fact)]
@@ -156,6 +186,13 @@ class Projection:
             heads[row[0]] = n = heads.get(row[0], 0) + 1
             rows.append((row[0], n, *row[1:]))
         return rows
+
+    def alone_rows(self, first: int) -> list[SqlRow]:
+        """Where the ledger says why alerts stand alone; its ids are given from `first` on."""
+        if not self.alone:
+            return []
+        row = first + list(self.ledger).index(NOWHERE)
+        return [(fingerprint, row) for fingerprint in self.alone]
 
     def ledger_rows(self, first: int) -> list[SqlRow]:
         """One row per incident; ids from `first` on."""

@@ -56,6 +56,15 @@ SELECT body FROM ledger WHERE id IN (
     SELECT id FROM ledger WHERE id > (SELECT id FROM ledger_filed) AND incident = ?1
 ) ORDER BY id
 
+-- name: put_alone
+-- The ledger row that says last why an alert stands alone.
+INSERT INTO alone (fingerprint, id) VALUES (?, ?)
+ON CONFLICT (fingerprint) DO UPDATE SET id = excluded.id
+
+-- name: alone
+-- That ledger row; none where it is kept no more.
+SELECT l.body FROM alone AS a JOIN ledger AS l ON l.id = a.id WHERE a.fingerprint = ?
+
 -- name: put_alert
 -- The present value of an alert.
 INSERT INTO alert
@@ -69,6 +78,10 @@ ON CONFLICT (fingerprint) DO UPDATE SET
 -- name: forget_alerts
 -- Alerts that left the engine's table, as a JSON array of fingerprints.
 DELETE FROM alert WHERE fingerprint IN (SELECT value FROM json_each(?))
+
+-- name: forget_alone
+-- The same alerts.
+DELETE FROM alone WHERE fingerprint IN (SELECT value FROM json_each(?))
 
 -- name: add_silence
 -- In force from its start.
@@ -180,6 +193,10 @@ DELETE FROM ledger WHERE seq >= ?
 -- name: unfile_ledger
 -- Rewriting: what is filed and no longer there.
 DELETE FROM ledger_of WHERE id NOT IN (SELECT id FROM ledger)
+
+-- name: unfile_alone
+-- Rewriting: the same for alerts that stand alone.
+DELETE FROM alone WHERE id NOT IN (SELECT id FROM ledger)
 
 -- name: unfiled_ledger
 -- Rewriting: ids are given anew.

@@ -7,10 +7,20 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Self, TypeVar
 
-from eventd.core.model import Alert, AlertJoined, Fact, Incident, Maintenance, Silence
+from eventd.core.model import (
+    Alert,
+    AlertAlone,
+    AlertDetached,
+    AlertJoined,
+    Fact,
+    Incident,
+    Maintenance,
+    Silence,
+)
 from eventd.errors import Stopping
 from eventd.store.database import open_reader
 from eventd.store.queries import QUERIES
@@ -77,12 +87,35 @@ class Reader:
         return [decode_fact(body) for (body,) in rows]
 
     async def joined(self, incident: str) -> list[AlertJoined]:
-        """Why each alert is in it, in order of joining."""
+        """Why each alert is in it, in order of joining; what was detached is in it no more."""
+        found: dict[tuple[str, int], AlertJoined] = {}
+        for fact in await self._ledger_of(incident):
+            if isinstance(fact, AlertJoined):
+                found[fact.fingerprint, fact.episode] = fact
+            elif isinstance(fact, AlertDetached):
+                found.pop((fact.fingerprint, fact.episode), None)
+        return list(islice(found.values(), MAX_REASONS))
+
+    async def reasons(self, alert: Alert) -> list[AlertJoined | AlertDetached | AlertAlone]:
+        """Why its present or last episode is where it is, in order."""
+        rows = await self._run(
+            lambda db: db.execute(QUERIES["alone"], (alert.fingerprint,)).fetchall()
+        )
+        facts = await self._ledger_of(alert.incident) if alert.incident else []
+        facts += [fact for (body,) in rows for _, fact in decode_entries(body)]
+        found = [
+            fact
+            for fact in facts
+            if isinstance(fact, (AlertJoined, AlertDetached, AlertAlone))
+            and (fact.fingerprint, fact.episode) == (alert.fingerprint, alert.episode)
+        ]
+        return sorted(found, key=lambda fact: fact.at)
+
+    async def _ledger_of(self, incident: str) -> list[Fact]:
         rows = await self._run(
             lambda db: db.execute(QUERIES["ledger_of_incident"], (incident,)).fetchall()
         )
-        facts = [fact for (body,) in rows for _, fact in decode_entries(body)]
-        return [fact for fact in facts if isinstance(fact, AlertJoined)][:MAX_REASONS]
+        return [fact for (body,) in rows for _, fact in decode_entries(body)]
 
     async def alerts(self, filters: Mapping[str, object], after: str, limit: int) -> list[Alert]:
         """By fingerprint; `after` is the last one seen."""

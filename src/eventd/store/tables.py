@@ -148,6 +148,7 @@ class Tables:
     def _add_ledger(self, rows: Projection) -> None:
         """Add the rows; file them when there are enough for it to be cheap."""
         insert(self.db, "add_ledger", rows.ledger_rows(self._ledger_end + 1))
+        insert(self.db, "put_alone", rows.alone_rows(self._ledger_end + 1))
         self._ledger_end += len(rows.ledger)
         if self._ledger_end - self._ledger_filed >= FILE_EVERY:
             self.file_ledger()
@@ -165,7 +166,9 @@ class Tables:
         The rest by fingerprint: SQLite finds its place in the index twice as fast in order.
         """
         if forgotten:
-            self.db.execute(QUERIES["forget_alerts"], (json_array(forgotten),))
+            gone = json_array(forgotten)
+            self.db.execute(QUERIES["forget_alerts"], (gone,))
+            self.db.execute(QUERIES["forget_alone"], (gone,))
         rows = [alert_row(alert) for alert in alerts]
         rows.sort(key=itemgetter(0))
         insert(self.db, "put_alert", rows)
@@ -199,6 +202,7 @@ class Tables:
             db.execute(QUERIES["cut_ledger"], (kept[-1][0], encode(kept), row))
         db.execute(QUERIES["unwrite_ledger"], (seq,))
         db.execute(QUERIES["unfile_ledger"])
+        db.execute(QUERIES["unfile_alone"])
         db.execute(QUERIES["unfiled_ledger"])
         self._find_ledger()
         db.execute(QUERIES["unwrite_alerts"])

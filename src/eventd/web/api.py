@@ -11,17 +11,29 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
-from eventd.admission import ACTIONS, MAX_COMMAND, Act, Silencing, command_from
+from eventd.admission import (
+    ACTIONS,
+    MAX_COMMAND,
+    Act,
+    Detaching,
+    Merging,
+    Silencing,
+    Splitting,
+    command_from,
+)
 from eventd.answers import Problem, not_let_in, problem, unavailable, unreadable
 from eventd.clock import monotonic, wall
 from eventd.core.labels import severity_of
 from eventd.core.model import (
     Alert,
+    AlertAlone,
+    AlertDetached,
     AlertJoined,
     CommandRejected,
     Delivery,
     Fact,
     Incident,
+    IncidentSplit,
     Maintenance,
     Silence,
     SilenceAdded,
@@ -72,6 +84,10 @@ class Reader(Protocol):
 
     async def alert(self, fingerprint: str) -> Alert | None:
         """One, or None."""
+        ...
+
+    async def reasons(self, alert: Alert) -> list[AlertJoined | AlertDetached | AlertAlone]:
+        """Why its present or last episode is where it is, in order."""
         ...
 
     async def known(self, fingerprints: Iterable[str]) -> dict[str, Alert]:
@@ -135,10 +151,16 @@ class Api:
                       self.act, views.IncidentView, body=Act)
                 for action in ACTIONS
             ),
+            Route("POST", f"{base}/incidents/{{id}}/merge", "Merge an incident into another",
+                  self.act, views.IncidentView, body=Merging),
+            Route("POST", f"{base}/incidents/{{id}}/split", "Make some of its alerts their own one",
+                  self.split, views.IncidentView, body=Splitting, status=201),
+            Route("POST", f"{base}/incidents/{{id}}/detach", "Take an alert out of an incident",
+                  self.act, views.IncidentView, body=Detaching),
             Route("GET", f"{base}/alerts", "Alerts by fingerprint", self.alerts,
                   views.AlertView, alert_filters, many=True),
-            Route("GET", f"{base}/alerts/{{fingerprint}}", "One alert", self.alert,
-                  views.AlertView),
+            Route("GET", f"{base}/alerts/{{fingerprint}}", "One alert, and why it is where it is",
+                  self.alert, views.AlertDetail),
             Route("GET", f"{base}/silences", "Silences, newest first", self.silences,
                   views.SilenceView, paging, many=True),
             Route("POST", f"{base}/silences", "Silence what matches", self.silence,
@@ -175,9 +197,12 @@ class Api:
             return _missing(f"no incident {name}")
         facts = await self._reader.timeline(name)
         joined = await self._reader.joined(name)
-        alerts = await self._reader.known({one.fingerprint: None for one in joined})
+        about = {one.fingerprint: None for one in joined}
+        about |= {one.fingerprint: None for one in facts if isinstance(one, AlertDetached)}
+        alerts = await self._reader.known(about)
         members = tuple(views.member_view(one, alerts.get(one.fingerprint)) for one in joined)
-        detail = views.incident_detail(found, tuple(map(views.entry_view, facts)), members)
+        entries = tuple(views.entry_view(fact, name, alerts) for fact in facts)
+        detail = views.incident_detail(found, entries, members)
         return _json(200, detail)
 
     async def alerts(self, request: web.Request) -> web.Response:
@@ -200,7 +225,9 @@ class Api:
         found = await self._reader.alert(request.match_info["fingerprint"])
         if found is None:
             return _missing(f"no alert {request.match_info['fingerprint']}")
-        return _json(200, views.alert_view(found))
+        reasons = await self._reader.reasons(found)
+        flapping = found.fingerprint in self._runtime.engine.correlating.flapping
+        return _json(200, views.alert_detail(found, reasons, flapping=flapping))
 
     async def silences(self, request: web.Request) -> web.Response:
         """GET /silences."""
@@ -259,10 +286,21 @@ class Api:
     async def act(self, request: web.Request) -> web.Response:
         """POST /incidents/{id}/ACTION."""
         await self._command(request)
-        found = await self._reader.incident(request.match_info["id"])
+        return await self._shown(request.match_info["id"], 200)
+
+    async def split(self, request: web.Request) -> web.Response:
+        """POST /incidents/{id}/split: answers with the new one."""
+        facts = await self._command(request)
+        apart = next((fact.apart for fact in facts if isinstance(fact, IncidentSplit)), "")
+        if not apart:  # the same key again: it stands already
+            return await self._shown(request.match_info["id"], 200)
+        return await self._shown(apart, 201)
+
+    async def _shown(self, incident: str, status: int) -> web.Response:
+        found = await self._reader.incident(incident)
         if found is None:
             return _missing("the incident is gone")
-        return _json(200, views.incident_view(found))
+        return _json(status, views.incident_view(found))
 
     async def silence(self, request: web.Request) -> web.Response:
         """POST /silences."""

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct, structs
 
+from eventd.core.concerned import KINDS
 from eventd.core.labels import SEVERITY_NAMES
 from eventd.core.model import (
     AccessDenied,
     Alert,
+    AlertAlone,
+    AlertDetached,
     AlertJoined,
     Because,
+    Correlated,
     Fact,
-    FindingNoted,
     Incident,
     IncidentAcknowledged,
     IncidentClosed,
     IncidentCommented,
-    IncidentOpened,
+    IncidentMerged,
     IncidentReopened,
     IncidentResolved,
-    IncidentUpdated,
+    IncidentSplit,
     InventoryLoaded,
     Maintenance,
     Matcher,
+    RootCandidate,
     RulesLoaded,
     Silence,
     SilenceAdded,
     SilenceEnded,
-    Stormed,
 )
+from eventd.core.sentences import alert_said, evidence, happened, miss, runner_up, sentence
 
 
 class AlertView(Struct, frozen=True):
@@ -54,6 +59,64 @@ class AlertView(Struct, frozen=True):
     value: float | None
     labels: dict[str, str]
     links: tuple[str, ...]
+
+
+class ReasonView(Struct, frozen=True):
+    """Why an alert is where it is, or a rule holds: in a sentence, and its parts."""
+
+    rule: str
+    kind: str
+    group: dict[str, str]
+    text: str
+    count: int | None = None
+    at_least: int | None = None
+    within_seconds: float | None = None
+    elsewhere: tuple[str, ...] = ()
+    above: int | None = None  # new alerts a minute: a storm
+    names: tuple[tuple[str, int], ...] = ()  # who talks most in it, and how often
+    cis: tuple[tuple[str, int], ...] = ()
+    tie: str | None = None  # of the correlation: what connects it
+    via: str | None = None  # the CI, or name, that does
+    hops: int | None = None  # to it
+    score: float | None = None  # how strongly, in [0, 1]
+    needed: float | None = None  # how strongly it had to
+    runner_up: str | None = None  # the incident it would have gone to else
+    runner_up_score: float | None = None
+    actor: str | None = None  # an operator put it there
+
+
+class WhyView(Struct, frozen=True):
+    """Where an alert came to belong, or why to none."""
+
+    at: datetime
+    kind: str  # "joined", "detached" or "alone"
+    incident: str | None
+    text: str
+    because: ReasonView | None = None  # joined: what put it there; alone: what it was nearest to
+    alone: str | None = None  # "info", "noisy" or "blip"
+    short_by: float | None = None  # alone: how much stronger that would have had to be
+    actor: str | None = None
+
+
+class AlertDetail(AlertView, frozen=True):
+    """An alert and why its present or last episode is where it is, in order."""
+
+    flapping: bool
+    reasons: tuple[WhyView, ...]
+
+
+class RootView(Struct, frozen=True):
+    """A CI the other alerts may follow from, and what speaks for it."""
+
+    ci: str
+    score: float  # only compares the candidates of one incident
+    explains: int  # CIs that depend on it, itself included
+    of: int  # CIs of the incident
+    lag: float | None  # s; its first alert after the first of the others, negative before it
+    depends: float  # strengths of what it depends on and alerts too
+    changed: float | None  # s; between a change to it and its first alert
+    silent: bool  # it has no alert itself
+    text: str
 
 
 class IncidentView(Struct, frozen=True):
@@ -83,21 +146,9 @@ class IncidentView(Struct, frozen=True):
     rule: str
     group: dict[str, str]
     owner: str | None
-
-
-class ReasonView(Struct, frozen=True):
-    """Why a rule holds."""
-
-    rule: str
-    kind: str
-    group: dict[str, str]
-    count: int | None = None
-    at_least: int | None = None
-    within_seconds: float | None = None
-    elsewhere: tuple[str, ...] = ()
-    above: int | None = None  # new alerts a minute: a storm
-    names: tuple[tuple[str, int], ...] = ()  # who talks most in it, and how often
-    cis: tuple[tuple[str, int], ...] = ()
+    roots: tuple[RootView, ...]  # the likeliest first
+    merged_into: str | None  # the incident that has its alerts now
+    recurs: str | None  # the incident this is a recurrence of
 
 
 class EntryView(Struct, frozen=True):
@@ -116,6 +167,7 @@ class MemberView(Struct, frozen=True):
     episode: int
     joined_at: datetime
     because: ReasonView
+    runner_up: str | None  # where else it might have gone
     alert: AlertView | None
 
 
@@ -251,7 +303,15 @@ def incident_view(incident: Incident) -> IncidentView:
         rule=incident.rule,
         group=incident.group,
         owner=incident.owner or None,
+        roots=tuple(map(root_view, incident.roots)),
+        merged_into=incident.merged_into or None,
+        recurs=incident.recurs or None,
     )
+
+
+def root_view(root: RootCandidate) -> RootView:
+    """With its evidence in a sentence."""
+    return RootView(**structs.asdict(root), text=evidence(root))
 
 
 def incident_detail(
@@ -265,11 +325,13 @@ def incident_detail(
 
 def reason_view(because: Because) -> ReasonView:
     """The typed reason, flat."""
-    kind = type(because).__name__.lower()
+    correlated = because if isinstance(because, Correlated) else None
+    other = correlated is not None and correlated.other_score > 0
     return ReasonView(
         rule=because.rule,
-        kind=kind,
+        kind=type(because).__name__.lower(),
         group=because.group,
+        text=sentence(because),
         count=getattr(because, "count", None),
         at_least=getattr(because, "at_least", None),
         within_seconds=getattr(because, "within", None),
@@ -277,6 +339,42 @@ def reason_view(because: Because) -> ReasonView:
         above=getattr(because, "limit", None),
         names=getattr(because, "names", ()),
         cis=getattr(because, "cis", ()),
+        tie=correlated.tie.value if correlated else None,
+        via=getattr(because, "via", None) or None,
+        hops=getattr(because, "hops", None),
+        score=getattr(because, "score", None),
+        needed=getattr(because, "needed", None),
+        runner_up=getattr(because, "other", None) or None,
+        runner_up_score=correlated.other_score if correlated and other else None,
+        actor=getattr(because, "actor", None),
+    )
+
+
+def why_view(fact: AlertJoined | AlertDetached | AlertAlone) -> WhyView:
+    """What a fact says of where an alert belongs."""
+    text = alert_said(fact)
+    match fact:
+        case AlertJoined():
+            because = reason_view(fact.because)
+            actor = because.actor
+            return WhyView(fact.at, "joined", fact.incident, text, because, actor=actor)
+        case AlertDetached():
+            return WhyView(fact.at, "detached", fact.incident, text, actor=fact.actor or None)
+        case AlertAlone():
+            near = reason_view(fact.near) if fact.near is not None else None
+            short, _ = miss(fact.near)
+            why = fact.why.value
+            return WhyView(fact.at, "alone", None, text, near, why, short or None)
+
+
+def alert_detail(
+    alert: Alert, reasons: Iterable[AlertJoined | AlertDetached | AlertAlone], *, flapping: bool
+) -> AlertDetail:
+    """An alert with why it is where it is."""
+    return AlertDetail(
+        **structs.asdict(alert_view(alert)),
+        flapping=flapping,
+        reasons=tuple(map(why_view, reasons)),
     )
 
 
@@ -287,34 +385,20 @@ def member_view(joined: AlertJoined, alert: Alert | None) -> MemberView:
         joined.episode,
         joined.at,
         reason_view(joined.because),
+        runner_up(joined.because) or None,
         alert_view(alert) if alert is not None else None,
     )
 
 
-def entry_view(fact: Fact) -> EntryView:
-    """A fact of an incident's history, in a sentence."""
-    match fact:
-        case IncidentOpened(at, incident):
-            return EntryView(at, "opened", None, f"{incident.title}: {incident.because}")
-        case IncidentUpdated():
-            priority = f"P{fact.impact + fact.urgency - 1}"
-            return EntryView(fact.at, "updated", None, f"{priority}: {fact.because}")
-        case IncidentAcknowledged():
-            return EntryView(fact.at, "acknowledged", fact.actor, f"{fact.actor} has it")
-        case IncidentCommented():
-            return EntryView(fact.at, "commented", fact.actor, fact.text)
-        case IncidentResolved() | IncidentReopened() | IncidentClosed():
-            kind = type(fact).__name__.removeprefix("Incident").lower()
-            return EntryView(fact.at, kind, fact.actor or None, fact.text or fact.reason.value)
-        case FindingNoted(because=Stormed() as storm):
-            most = ", ".join(f"{name} ({count})" for name, count in storm.names)
-            text = f"{storm.count} new alerts by now, most of them {most}"
-            return EntryView(fact.at, "finding_noted", None, text)
-        case FindingNoted():
-            text = f"rule {fact.because.rule} holds too"
-            return EntryView(fact.at, "finding_noted", None, text)
-        case _:
-            raise ValueError(type(fact).__name__)
+def entry_view(fact: Fact, incident: str, alerts: Mapping[str, Alert]) -> EntryView:
+    """A fact of an incident's history, in a sentence. Raises KeyError: it is none of one.
+
+    `alerts` are those remembered that it may be about, by fingerprint.
+    """
+    actor = getattr(fact, "actor", "") or None
+    alert = alerts.get(getattr(fact, "fingerprint", ""))
+    called = f"{alert.name} on {alert.ci}" if alert is not None else ""
+    return EntryView(fact.at, KINDS[type(fact)], actor, happened(fact, incident, called))
 
 
 def act_view(number: int, fact: Fact) -> ActView:
@@ -339,8 +423,11 @@ def act_view(number: int, fact: Fact) -> ActView:
             | IncidentResolved()
             | IncidentReopened()
             | IncidentClosed()
+            | IncidentMerged()
+            | IncidentSplit()
+            | AlertDetached()
         ):
-            entry = entry_view(fact)
+            entry = entry_view(fact, fact.incident, {})
             return ActView(number, fact.at, entry.kind, entry.actor, fact.incident, entry.text)
         case _:
             raise ValueError(type(fact).__name__)

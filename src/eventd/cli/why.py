@@ -1,0 +1,78 @@
+"""`eventd why`: why an alert is in its incident, or in none."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from eventd.cli.client import Client, client_of, connected, show
+from eventd.cli.incidents import BASE, print_one
+
+FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+INCIDENT = re.compile(r"INC-[0-9]+")
+MAX_ALERTS = 100  # on one CI
+MAX_INCIDENTS = 1_000  # whose roots are looked at
+
+
+@click.command()
+@click.argument("what", metavar="FINGERPRINT | CI | INCIDENT")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@connected
+def why(what: str, url: str, token_file: Path | None, *, as_json: bool) -> None:
+    """Say why an alert is in its incident and where else it might be, or why it stands alone.
+
+    Of a CI: that of each of its alerts, and which open incidents may follow from it. Of an
+    incident: what speaks for its roots and for each of its alerts.
+    """
+    client = client_of(url, token_file)
+    if INCIDENT.fullmatch(what):
+        answer = client.call("GET", f"{BASE}/{what}")
+        show(answer) if as_json else print_one(answer, why=True)
+        return
+    if FINGERPRINT.fullmatch(what):
+        fingerprints, roots = [what], []
+    else:
+        path = f"/api/v1/alerts?ci={quote(what, safe='')}"
+        fingerprints = [one["fingerprint"] for one in client.every(path, MAX_ALERTS)]
+        roots = _roots(client, what)
+        if not fingerprints and not roots:
+            click.echo(f"eventd: no alert is known on {what}", err=True)
+            sys.exit(1)
+    alerts = [client.call("GET", f"/api/v1/alerts/{one}") for one in fingerprints]
+    if as_json:
+        show({"alerts": alerts, "roots": roots})
+        return
+    for alert in alerts:
+        _alert(alert)
+    for root in roots:
+        click.echo(f"{root['ci']} is root {root['rank']} of {root['incident']}: {root['text']}")
+
+
+def _roots(client: Client, ci: str) -> list[dict[str, Any]]:
+    """The CI as a root candidate of open incidents."""
+    return [
+        {"incident": one["id"], "rank": rank, **root}
+        for one in client.every(f"{BASE}?state=open", MAX_INCIDENTS)
+        for rank, root in enumerate(one["roots"], 1)
+        if root["ci"] == ci
+    ]
+
+
+def _alert(alert: dict[str, Any]) -> None:
+    where = f" on {alert['ci']}" if alert["ci"] else ""
+    flaps = ", flapping" if alert["flapping"] else ""
+    click.echo(
+        f"{alert['name']}{where}  {alert['severity']} {alert['status']}{flaps} since "
+        f"{alert['started_at'][:19]}Z  {alert['fingerprint']}"
+    )
+    for reason in alert["reasons"]:
+        click.echo(f"  {reason['at'][:19]}  {reason['text']}")
+    if alert["suppressed_by"]:
+        click.echo(f"  suppressed by {alert['suppressed_by']}")
+    elif not alert["reasons"]:
+        click.echo("  in no incident: not enough speaks for one yet")

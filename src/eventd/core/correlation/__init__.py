@@ -1,0 +1,1 @@
+"""Correlation without rules: from what alerts, where and when, to incidents."""

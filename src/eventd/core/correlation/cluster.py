@@ -1,0 +1,146 @@
+"""Clusters: incidents in the making, and what is known of those raised."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from msgspec import Struct
+
+from eventd.core.correlation import parameters as p
+from eventd.core.model import Correlated, Severity
+
+_DIGITS = re.compile(r"[0-9]+")  # eventd's own patterns
+_LAST_NUMBER = re.compile(r"[0-9]+(?=[^0-9]*$)")
+
+
+class Member(Struct, gc=False, array_like=True):
+    """An alert in a cluster. Times are seconds since 1970, by eventd's clock."""
+
+    fingerprint: str
+    ci: str
+    name: str
+    severity: Severity
+    onset: float  # of the latest episode
+    since: float  # when that was received
+    noisy: bool
+    firing: bool
+    episodes: dict[int, Correlated]  # and why each is here
+    claimed: bool = False  # by a rule's incident
+    steady: bool = False  # flapping: neither its clears nor its past count
+    prompt: bool = False  # it was waited for already
+
+
+class Span(Struct, gc=False, array_like=True):
+    """When alerts on one CI, or below it, began; and how many of them fire."""
+
+    first: float
+    last: float
+    firing: int = 0
+
+    def distance(self, t: float) -> float:
+        """Seconds between `t` and the nearer end, negative before it; 0 inside."""
+        return t - self.first if t < self.first else t - self.last if t > self.last else 0.0
+
+    def take(self, t: float) -> None:
+        """Another began at `t`."""
+        self.first = min(self.first, t)
+        self.last = max(self.last, t)
+
+
+class Pair(Struct, gc=False, array_like=True):
+    """The members of one (CI, name) that fire, as one piece of evidence."""
+
+    firing: int = 0
+    severity: Severity = Severity.OK  # the gravest seen since it fires; this is what counts
+
+
+class Below(Struct, gc=False, array_like=True):
+    """The members' CIs that depend on one CI: strengths, and when they began."""
+
+    total: float
+    most: float
+    count: int
+    first: float
+    last: float
+
+
+class Cluster(Struct, gc=False, array_like=True):
+    """Alerts that belong together.
+
+    `cis` and `below` count only alerts that are not noisy. Invariants: `firing` members fire;
+    `evidence` counts, by severity, the pairs of which any fires.
+    """
+
+    id: int
+    born: float  # when its first alert was received
+    members: dict[str, Member] = {}
+    cis: dict[str, Span] = {}
+    below: dict[str, Below] = {}
+    pairs: dict[str, Pair] = {}  # by "ci\x1fname"
+    evidence: list[int] = []
+    names: dict[str, Span] = {}  # `firing` counts the CIs
+    shapes: dict[str, int] = {}  # CIs
+    stems: dict[str, float] = {}  # "name\x1fstem" → the last onset
+    firing: int = 0
+    all_cis: dict[str, None] = {}
+    last: float = 0.0  # onset
+    incident: str = ""
+    ruled: bool = False  # the incident is a rule's: it resolves as that rule says
+    raised_at: float | None = None
+    resolved_at: float | None = None
+    raise_at: float | None = None
+    review_at: float | None = None
+    reviews: int = 0
+    speaks: str = ""  # "ci\x1fname" of the alert that speaks for it, once raised
+    session: str = ""  # of a polled source
+    surprises: dict[str, float] = {}  # CI → how much that it alerts tells; in a session
+    bursts: bool = False  # of a source that never clears
+    ranked: int = 0  # CIs when its root candidates were ranked last
+    over_at: float | None = None
+    forget_at: float | None = None
+
+    @property
+    def raised(self) -> bool:
+        """Whether it has an incident."""
+        return self.raised_at is not None
+
+    def weight(self) -> float:
+        """The evidence there is, in alerts that are critical."""
+        return sum(map(float.__mul__, p.WEIGHTS, map(float, self.evidence)))
+
+    def due(self) -> float | None:
+        """When it wants to be looked at."""
+        times = (self.raise_at, self.review_at, self.over_at, self.forget_at)
+        return min((t for t in times if t is not None), default=None)
+
+
+def new(number: int, born: float) -> Cluster:
+    """An empty cluster."""
+    return Cluster(
+        number,
+        born,
+        members={},
+        cis={},
+        below={},
+        pairs={},
+        evidence=[0] * len(Severity),
+        names={},
+        shapes={},
+        stems={},
+        all_cis={},
+        surprises={},
+    )
+
+
+@lru_cache(maxsize=65_536)
+def shape(ci: str) -> str:
+    """What names of its kind look like: digits are all alike."""
+    return _DIGITS.sub("#", ci)
+
+
+@lru_cache(maxsize=65_536)
+def stem(ci: str) -> str:
+    """The name without its last number; "" where it has none."""
+    without = _LAST_NUMBER.sub("#", ci, count=1)
+    return without if without != ci else ""

@@ -1,0 +1,762 @@
+"""The automatic correlation: the last word on alerts that no rule claims."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from math import inf
+
+import msgspec
+
+from eventd.core.correlation import parameters as p
+from eventd.core.correlation.affinity import Link, Links, links
+from eventd.core.correlation.cluster import Cluster, Member
+from eventd.core.correlation.firing import Firing, Session
+from eventd.core.correlation.noise import Noise
+from eventd.core.correlation.onset import Onsets
+from eventd.core.correlation.roots import rank
+from eventd.core.correlation.split import parts
+from eventd.core.correlation.table import Table
+from eventd.core.correlation.verdicts import (
+    Alone,
+    Detach,
+    Join,
+    LetGo,
+    Merge,
+    Over,
+    Placed,
+    Raise,
+    Rank,
+    Split,
+    Verdict,
+)
+from eventd.core.inventory import Inventory
+from eventd.core.model import Alert, Correlated, RootCandidate, Severity, Tie, Why
+from eventd.core.snapshot import Restored
+from eventd.core.timers import Timers
+
+SOON = 1e-3  # s; a timer's time is rounded to microseconds
+NOTHING = Link(0.0, Tie.OPENS)
+TIMER = "cluster"
+# In a storm, an alert that follows from one that is known asks for no hub that says nothing: else
+# the storm would make every hub of its own an explanation for whatever else goes on.
+EXPLAINED = (Tie.SAME, Tie.DEPENDS)
+
+
+class Correlation:
+    """Clusters of alerts, moved by what fires and clears and by their own timers.
+
+    Times are seconds since 1970. Each method returns what it decided, in order.
+    """
+
+    def __init__(self, timers: Timers[tuple[str, str]], full: list[str]) -> None:
+        """`timers` is the engine's, with keys (TIMER, number); `full` names tables at caps."""
+        self.table = Table(Inventory())
+        self.noise = Noise(full)
+        self.onsets = Onsets(full)
+        self.changes: OrderedDict[str, float] = OrderedDict()  # CI → when it was changed last
+        self.past: OrderedDict[str, str] = OrderedDict()  # what spoke → for which incident
+        self.bursts: dict[str, int] = {}  # CI → cluster
+        self.sessions: dict[str, int] = {}  # key → cluster
+        self._timers, self._full = timers, full
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def fired(self, firing: Firing) -> list[Verdict]:
+        """An alert began to fire."""
+        alert, now = firing.alert, firing.now
+        if alert.severity <= Severity.INFO and not firing.claimed:
+            return [Alone(alert.fingerprint, alert.episode, Why.INFO)]
+        said: list[Verdict] = []
+        ci, noisy = firing.ci, self._is_noisy(firing)
+        found = self._candidates(firing, noisy=noisy)
+        cluster, link, because = self._choose(firing, found, noisy=noisy)
+        if cluster is None:
+            self._make_room(said)
+        cluster = self._enter(firing, cluster, because, noisy=noisy)
+        if not noisy and not (link.tie in EXPLAINED and cluster.id in self.table.storms):
+            self.table.heat(ci, firing.onset)
+        cluster.resolved_at = cluster.forget_at = None
+        self._wane(cluster, now)
+        if firing.claimed:
+            said += self._claim(cluster, firing.claimed, now)
+        elif cluster.incident:
+            placed = Placed(alert.fingerprint, alert.episode, because)
+            said.append(Join(cluster.id, cluster.incident, (placed,)))
+        if not noisy and link is not NOTHING:
+            cluster = self._merge_others(cluster, ci, found, link, now, said)
+        self._schedule(cluster, now)
+        self._arm(cluster)
+        return said
+
+    def _is_noisy(self, firing: Firing) -> bool:
+        """Whether the alert opens nothing by itself and is evidence of nothing."""
+        if firing.claimed or firing.steady or firing.prompt:
+            return False
+        if firing.burst:
+            return True
+        if firing.session is not None:
+            return False
+        return firing.doubted or self.noise.of(firing.alert.name).noisy
+
+    def _candidates(self, firing: Firing, *, noisy: bool) -> Links:
+        """The clusters it may belong to."""
+        ci = firing.ci
+        if firing.burst:
+            return self._in_burst(ci) if firing.goes_on else {}
+        if firing.session is not None:
+            return self._in_session(firing.session, firing.onset)
+        at_hand = None if noisy else self._at_hand(ci, firing.onset)
+        if at_hand is not None:
+            return at_hand
+        return self._found(ci, firing.alert.name, firing.onset, firing.now)
+
+    def _choose(
+        self, firing: Firing, found: Links, *, noisy: bool
+    ) -> tuple[Cluster | None, Link, Correlated]:
+        """The cluster it belongs to, None where it is the first of its own; and why."""
+        best, second = _best(found)
+        noise = self.noise.of(firing.alert.name).noise if noisy else 0.0
+        needed = p.JOIN + p.NOISY_MARGIN * noise
+        if (home := self._bound(firing.alert.fingerprint)) is not None:
+            other = second if best[0] == home.id else best
+            link = Link(1.0, Tie.SAME, firing.ci)
+            return home, link, self._because(link, needed, other)
+        if best[1].score >= needed:
+            cluster, link, other = self.table.clusters[best[0]], best[1], second
+        else:
+            cluster, link, other = None, NOTHING, best
+        if firing.claimed:
+            return cluster, link, Correlated(Tie.CLAIMED, 1.0, 0.0)
+        return cluster, link, self._because(link, needed, other)
+
+    def _enter(
+        self, firing: Firing, cluster: Cluster | None, because: Correlated, *, noisy: bool
+    ) -> Cluster:
+        """Make it a member, of the cluster or of one of its own."""
+        alert, ci = firing.alert, firing.ci
+        episodes: dict[int, Correlated] = {}
+        known = self._member(alert.fingerprint)
+        if known is not None:
+            self.table.drop(*known)
+            if cluster is known[0]:
+                episodes = known[1].episodes
+            else:
+                self._left(known[0], firing.now)
+        if cluster is None:
+            cluster = self._open(firing)
+        if firing.session is not None:
+            told = cluster.surprises.get(ci, 0.0)
+            cluster.surprises[ci] = max(told, firing.session.surprise)
+        episodes[alert.episode] = because
+        member = Member(
+            alert.fingerprint,
+            ci,
+            alert.name,
+            alert.severity,
+            firing.onset,
+            firing.now,
+            noisy,
+            firing=True,
+            episodes=episodes,
+            claimed=bool(firing.claimed),
+            steady=firing.steady,
+            prompt=firing.prompt,
+        )
+        self.table.add(cluster, member)
+        return cluster
+
+    def _open(self, firing: Firing) -> Cluster:
+        cluster = self.table.open(firing.now)
+        if firing.burst:
+            cluster.bursts = True
+            self.bursts[firing.ci] = cluster.id
+        if firing.session is not None:
+            cluster.session = firing.session.key
+            self.sessions[firing.session.key] = cluster.id
+        return cluster
+
+    def knows(self, ci: str) -> bool:
+        """Whether the inventory does: only then a claimed alert tells anything of others."""
+        return self.table.inventory.knows(ci)
+
+    def worsened(self, alert: Alert, now: float) -> list[Verdict]:
+        """A firing alert is graver than before: as if it began again where it stands."""
+        known = self._member(alert.fingerprint)
+        if known is None or not known[1].firing:  # its source called it information so far
+            return self.fired(Firing(alert, now, now))
+        cluster, member = known
+        said: list[Verdict] = []
+        self.table.clear(cluster, member)
+        member.severity = alert.severity
+        self.table.refire(cluster, member, now)
+        if not member.noisy:
+            self.table.heat(member.ci, now)
+            found = self._found(member.ci, member.name, now, now)
+            own = Link(1.0, Tie.SAME, member.ci)
+            cluster = self._merge_others(cluster, member.ci, found, own, now, said)
+        self._wane(cluster, now)
+        self._schedule(cluster, now)
+        self._arm(cluster)
+        return said
+
+    def claimed(self, fingerprints: Iterable[str], incident: str, now: float) -> list[Verdict]:
+        """A rule put alerts that fire already into its incident."""
+        clusters: dict[int, Cluster] = {}
+        for fingerprint in fingerprints:
+            known = self._member(fingerprint)
+            if known is not None:
+                known[1].claimed = True
+                clusters[known[0].id] = known[0]
+        said: list[Verdict] = []
+        for cluster in clusters.values():
+            said += self._claim(cluster, incident, now)
+            self._arm(cluster)
+        return said
+
+    def waiting(self, number: str) -> list[str]:
+        """The firing members of a cluster that is not raised yet."""
+        cluster = self.table.clusters.get(int(number))
+        if cluster is None or cluster.raised:
+            return []
+        return [member.fingerprint for member in cluster.members.values() if member.firing]
+
+    def withdrawn(self, fingerprint: str, now: float) -> None:
+        """The alert is suppressed by now, or remembered no more: it is evidence of nothing."""
+        known = self._member(fingerprint)
+        if known is not None:
+            cluster, member = known
+            self.table.drop(cluster, member)
+            self._left(cluster, now)
+
+    def cleared(self, fingerprint: str, now: float) -> list[Verdict]:
+        """An alert fires no more."""
+        known = self._member(fingerprint)
+        if known is None or not known[1].firing:
+            return []
+        cluster, member = known
+        said: list[Verdict] = []
+        self.table.clear(cluster, member)
+        lasted = now - member.since
+        lonely = not cluster.raised or len(cluster.cis) <= p.WIDE
+        if cluster.bursts or cluster.session or member.prompt:
+            pass  # that it is over says nothing of it
+        elif lasted < p.BLIP and lonely and not member.steady:
+            self.noise.blip(member.name)
+        elif lasted >= p.BLIP and cluster.raised and len(cluster.cis) > p.WIDE:
+            self.noise.real(member.name)
+        if member.noisy and lasted < p.BLIP and not member.steady and not cluster.bursts:
+            self._leave(cluster, member, said)
+        self._left(cluster, now)
+        return said
+
+    def _left(self, cluster: Cluster, now: float) -> None:
+        """Something in it fires no more: where nothing does, it is forgotten some time."""
+        if not cluster.firing and (cluster.ruled or not cluster.raised):
+            cluster.forget_at = now + p.FORGET_AFTER
+        self._wane(cluster, now)
+        self._arm(cluster)
+
+    def steady(self, fingerprint: str, now: float, *, steady: bool) -> None:
+        """The alert begins or ends to flap: while it does, its clears and its past do not count."""
+        known = self._member(fingerprint)
+        if known is None:
+            return
+        cluster, member = known
+        if steady and member.noisy:
+            self.table.believe(cluster, member)
+        member.steady = steady
+        self._wane(cluster, now)
+        self._schedule(cluster, now)
+        self._arm(cluster)
+
+    def changed(self, ci: str, now: float) -> None:
+        """The CI was changed."""
+        self.changes[ci] = now
+        self.changes.move_to_end(ci)
+        if len(self.changes) > p.MAX_CHANGES:
+            self.changes.popitem(last=False)
+            self._full.append("changes")
+
+    def due(self, number: str, at: datetime) -> list[Verdict]:
+        """A cluster's timer."""
+        cluster = self.table.clusters[int(number)]
+        now = at.timestamp()
+        said: list[Verdict] = []
+        if _is_due(cluster.raise_at, now):
+            cluster.raise_at = None
+            cluster = self._consider(cluster, now, said)
+        if _is_due(cluster.review_at, now):
+            cluster = self._review(cluster, now, said)
+        if _is_due(cluster.over_at, now):
+            cluster.over_at = None
+            cluster.resolved_at = now
+            cluster.forget_at = now + p.FORGET_AFTER
+            said.append(Over(cluster.id, cluster.incident))
+        if _is_due(cluster.forget_at, now):
+            self._forget(cluster, said)
+            return said
+        self._arm(cluster)
+        return said
+
+    def named(self, number: int, incident: str) -> None:
+        """The engine's answer to Raise: what the incident is called."""
+        self.table.give(self.table.clusters[number], incident)
+
+    def dissolved(self, number: int) -> None:
+        """The engine's answer to Raise where all its alerts belong elsewhere by now."""
+        self._remove(self.table.clusters[number])
+
+    def goes_on(self, number: int, now: float) -> None:
+        """The engine's answer to Over where it is not: what still fires was repeated of late."""
+        cluster = self.table.clusters[number]
+        cluster.resolved_at = cluster.forget_at = None
+        cluster.over_at = now + p.OVER_AFTER
+        self._arm(cluster)
+
+    def closed(self, incident: str) -> None:
+        """An incident is closed, which is final: what fires from now on begins anew."""
+        for cluster in self._of(incident):
+            self._remove(cluster)
+
+    def resolved(self, incident: str, now: float) -> None:
+        """An operator resolved it: as if it had been over."""
+        for cluster in self._of(incident):
+            if not cluster.ruled:
+                cluster.resolved_at, cluster.forget_at = now, now + p.FORGET_AFTER
+                cluster.over_at = cluster.review_at = None
+                self._arm(cluster)
+
+    def overruled(
+        self, incident: str, into: str, now: float, alerts: Iterable[str] | None = None
+    ) -> None:
+        """An operator said where alerts of an incident belong, all or some: `into`, "" nowhere.
+
+        What a person has decided is left alone: what comes later follows, and that is all.
+        """
+        moved = self._of(incident) if alerts is None else self._taken_out(alerts, now)
+        for cluster in moved:
+            self.table.give(cluster, into)
+            cluster.ruled = True
+            cluster.raised_at = cluster.raised_at or now
+            cluster.raise_at = cluster.review_at = cluster.over_at = None
+            cluster.resolved_at = cluster.forget_at = None
+            self._arm(cluster)
+            if not into:
+                self._remove(cluster)
+
+    def _of(self, incident: str) -> list[Cluster]:
+        """The clusters that are the incident's."""
+        return [self.table.clusters[number] for number in self.table.raised.get(incident, ())]
+
+    def _taken_out(self, alerts: Iterable[str], now: float) -> list[Cluster]:
+        """Those of them that are members anywhere, as a cluster of their own."""
+        known = [one for fingerprint in alerts if (one := self._member(fingerprint)) is not None]
+        if not known:
+            return []
+        apart = self.table.open(now)
+        for cluster, member in known:
+            self.table.drop(cluster, member)
+            self.table.add(apart, member)
+            self._wane(cluster, now)
+            self._arm(cluster)
+        return [apart]
+
+    def dump(self) -> dict[str, list[object]]:
+        """Snapshot sections from which `load` makes the same future."""
+        return {
+            "clusters": self.table.dump(),
+            "checks": self.noise.dump(),
+            "lags": self.onsets.dump(),
+            "changes": list(self.changes.items()),
+            "past": list(self.past.items()),
+            "sessions": list(self.sessions.items()),
+            "bursts": list(self.bursts.items()),
+        }
+
+    def load(self, data: Restored) -> None:
+        """Take up what `dump` gave."""
+        self.table.load(data.read("clusters", tuple[str, str, msgspec.Raw]))
+        self.noise.load(data.read("checks", tuple[str, int, int]))
+        self.onsets.load(data.read("lags", tuple[str, list[float]]))
+        self.changes.update(data.read("changes", tuple[str, float]))
+        self.past.update(data.read("past", tuple[str, str]))
+        self.bursts.update(data.read("bursts", tuple[str, int]))
+        self.sessions.update(data.read("sessions", tuple[str, int]))
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def _found(self, ci: str, name: str, t: float, now: float, apart: int = 0) -> Links:
+        at = self.changes.get(ci)
+        changed = at is not None and 0 <= now - at < p.CHANGE_WITHIN
+        return links(self.table, ci, name, t, changed=changed, apart=apart)
+
+    def _bound(self, fingerprint: str) -> Cluster | None:
+        """Where a rule or a person has put the alert, while that is remembered."""
+        known = self._member(fingerprint)
+        return known[0] if known is not None and known[0].ruled else None
+
+    def _in_burst(self, ci: str) -> Links:
+        """The burst of its CI that goes on."""
+        number = self.bursts.get(ci, 0)
+        if number not in self.table.clusters:
+            return {}
+        return {number: Link(p.SAME, Tie.SAME, ci)}
+
+    def _in_session(self, session: Session, t: float) -> Links:
+        """The session of its source that goes on, if it has not lasted too long."""
+        number = self.sessions.get(session.key, 0)
+        cluster = self.table.clusters.get(number)
+        if cluster is None or t - cluster.born > session.most:
+            return {}
+        if not cluster.firing and t - cluster.last > session.gap:
+            return {}
+        return {number: Link(p.SESSION, Tie.POLLED, session.key)}
+
+    def _at_hand(self, ci: str, t: float) -> Links | None:
+        """The one cluster that the CI fires in already, if it began to a moment ago."""
+        rows = self.table.on.get(ci)
+        if rows is None or len(rows) != 1:
+            return None
+        number = next(iter(rows))
+        cluster = self.table.clusters[number]
+        span = cluster.cis[ci]
+        if not span.firing or abs(t - span.last) >= p.AT_HAND or cluster.resolved_at is not None:
+            return None
+        return {number: Link(p.SAME, Tie.SAME, ci)}
+
+    def _member(self, fingerprint: str) -> tuple[Cluster, Member] | None:
+        number = self.table.where.get(fingerprint)
+        if number is None:
+            return None
+        cluster = self.table.clusters[number]
+        return cluster, cluster.members[fingerprint]
+
+    def _because(self, link: Link, needed: float, other: tuple[int, Link]) -> Correlated:
+        incident = self.table.clusters[other[0]].incident if other[0] else ""
+        return Correlated(
+            link.tie, link.score, needed, link.via, link.hops, incident, other[1].score
+        )
+
+    def _claim(self, cluster: Cluster, incident: str, now: float) -> list[Verdict]:
+        """A rule claimed a member: what else is in the cluster goes where the rule says."""
+        if cluster.incident == incident or cluster.ruled:
+            return []
+        said: list[Verdict] = []
+        if cluster.incident:
+            said.append(Merge(cluster.incident, incident, Correlated(Tie.CLAIMED, 1.0, 0.0)))
+        else:
+            placed = tuple(_placed(m for m in cluster.members.values() if not m.claimed))
+            if placed:
+                said.append(Join(cluster.id, incident, placed))
+        self.table.give(cluster, incident)
+        cluster.ruled = True
+        cluster.raised_at = cluster.raised_at or now
+        cluster.raise_at = cluster.review_at = None
+        return said
+
+    def _merge_others(
+        self, cluster: Cluster, ci: str, found: Links, link: Link, now: float, said: list[Verdict]
+    ) -> Cluster:
+        for number, other_link in list(found.items()):
+            other = self.table.clusters.get(number)
+            if other is None or other is cluster or other_link.score < p.MERGE:
+                continue
+            far = max(other_link.hops, link.hops) > p.MERGE_HOPS
+            # a root may be known for hours before it bites
+            young = (
+                now - (other.born if other_link.tie is Tie.ROOT else max(cluster.born, other.born))
+                < p.MERGE_YOUNG
+            )
+            apart = other.session or cluster.session or cluster.ruled or other.ruled
+            if far or apart or not young or other.resolved_at is not None:
+                continue
+            if link.tie is other_link.tie is Tie.DEPENDS and not self._tied(
+                link.via, other_link.via
+            ):
+                continue
+            cluster = self._pour(other, cluster, now, said, other_link)
+        return cluster
+
+    def _tied(self, one: str, other: str) -> bool:
+        """Whether one of two CIs depends on the other: else a shared victim proves nothing."""
+        ancestors = self.table.inventory.ancestors
+        reaches = (ancestors(one).get(other), ancestors(other).get(one))
+        return one == other or any(reach and reach.strength > p.TIED for reach in reaches)
+
+    def _pour(
+        self, one: Cluster, other: Cluster, now: float, said: list[Verdict], link: Link
+    ) -> Cluster:
+        """One cluster of two; the incident raised first stays. The fewer members move."""
+        big, small = (one, other) if len(one.members) > len(other.members) else (other, one)
+        first, later = (one, other) if _precedes(one, other) else (other, one)
+        because = Correlated(link.tie, link.score, p.MERGE, link.via, link.hops)
+        if first.incident and later.incident:
+            said.append(Merge(later.incident, first.incident, because))
+        elif first.incident:
+            placed = tuple(_placed(later.members.values()))
+            said.append(Join(big.id, first.incident, placed))
+        self._timers.cancel((TIMER, str(small.id)))
+        incident = first.incident
+        identity = (first.ruled, first.raised_at, first.review_at, first.reviews)
+        born = min(one.born, other.born)
+        raise_at = min((t for t in (one.raise_at, other.raise_at) if t is not None), default=None)
+        self.table.pour(small, big)
+        self.table.give(big, incident)
+        big.ruled, big.raised_at, big.review_at, big.reviews = identity
+        big.born = born
+        big.raise_at = None if big.raised else raise_at
+        big.over_at = big.forget_at = big.resolved_at = None
+        self._wane(big, now)
+        self._schedule(big, now)
+        return big
+
+    def _schedule(self, cluster: Cluster, now: float) -> None:
+        """Say when to consider raising it."""
+        if cluster.raised:
+            grown = len(cluster.all_cis) > p.GROWN * cluster.ranked
+            if grown and cluster.review_at is None and not cluster.ruled:
+                cluster.review_at = now + p.REVIEWS[0]
+            return
+        at = self._ripe_at(cluster)
+        if at is None:
+            return
+        at = max(at, now)
+        if cluster.raise_at is None or at < cluster.raise_at:
+            cluster.raise_at = at
+
+    def _ripe_at(self, cluster: Cluster) -> float | None:
+        """When the evidence is enough, as it stands; None: never."""
+        if cluster.session:
+            told = sum(cluster.surprises.values())
+            return cluster.born + p.STRONG_AFTER if told >= p.SESSION_TELLS else None
+        counts = cluster.evidence
+        weight = cluster.weight()
+        waits: list[float] = []
+        if weight >= p.STRONG and len(cluster.cis) >= p.WIDE:
+            waits.append(p.STRONG_AFTER)
+        if weight >= p.FAIR:
+            waits.append(p.FAIR_AFTER)
+        if waits:
+            return cluster.born + min(waits)
+        if any(m.steady or m.prompt for m in cluster.members.values()):
+            return cluster.born + p.STRONG_AFTER
+        grave = counts[Severity.MAJOR] + counts[Severity.CRITICAL]
+        firing = [m for m in cluster.members.values() if m.firing and not m.noisy]
+        if not firing:
+            return None
+        since = min(m.since for m in firing)
+        if grave:
+            proven = any(
+                self.noise.of(m.name).proven for m in firing if m.severity >= Severity.MAJOR
+            )
+            return since + (p.PROVEN_AFTER if proven else p.GRAVE_AFTER)
+        return since + p.SLIGHT_AFTER
+
+    def _consider(self, cluster: Cluster, now: float, said: list[Verdict]) -> Cluster:
+        """Raise it, or let another take it up."""
+        ripe = self._ripe_at(cluster)
+        if ripe is None:
+            return cluster
+        if ripe > now + SOON:
+            cluster.raise_at = ripe
+            return cluster
+        if (into := self._absorber(cluster, now, p.ABSORB)) is not None:
+            return self._pour(cluster, into[0], now, said, into[1])
+        said.append(self._raise(cluster, now))
+        return cluster
+
+    def _raise(self, cluster: Cluster, now: float) -> Raise:
+        cluster.raised_at = now
+        cluster.raise_at = cluster.forget_at = None
+        cluster.review_at = now + p.REVIEWS[0]
+        self._wane(cluster, now)  # what flaps is raised while it is clear, too
+        if len(cluster.cis) > p.WIDE:
+            for name in cluster.names:
+                self.noise.real(name)
+        roots = self.roots(cluster)
+        lead = _lead(cluster, roots)
+        cluster.speaks = f"{lead.ci}\x1f{lead.name}"
+        return Raise(
+            cluster.id,
+            lead.fingerprint,
+            _title(cluster, lead, roots),
+            tuple(_placed(cluster.members.values())),
+            roots,
+            self.past.get(cluster.speaks, ""),
+        )
+
+    def roots(self, cluster: Cluster) -> tuple[RootCandidate, ...]:
+        """Its root candidates as they stand."""
+        cluster.ranked = len(cluster.all_cis)
+        return rank(cluster, self.table, self.noise, self.changes.get)
+
+    def _absorber(self, cluster: Cluster, now: float, least: float) -> tuple[Cluster, Link] | None:
+        """The cluster that explains this one as a whole, if there is one."""
+        if not cluster.cis or len(cluster.cis) > p.ABSORB_CIS or cluster.ruled:
+            return None
+        if cluster.session or cluster.bursts:
+            return None
+        totals: dict[int, float] = {}
+        strongest: Links = {}
+        names = {m.ci: m.name for m in reversed(cluster.members.values())}
+        root = self.roots(cluster)[0].ci
+        at_root: Links = {}
+        for ci, span in cluster.cis.items():
+            found = self._found(ci, names.get(ci, ""), span.first, now, apart=cluster.id)
+            if ci == root:
+                at_root = found
+            for number, link in found.items():
+                totals[number] = totals.get(number, 0.0) + link.score
+                if number not in strongest or link.score > strongest[number].score:
+                    strongest[number] = link
+        best: tuple[float, int] | None = None
+        for number, total in totals.items():
+            mean = total / len(cluster.cis)
+            there = at_root.get(number)
+            lost = root in cluster.cis and (there is None or there.score < p.ABSORB_ROOT)
+            other = self.table.clusters[number]
+            if lost or other.resolved_at is not None or (cluster.raised and other.ruled):
+                continue
+            if mean >= least and (best is None or (-mean, number) < (-best[0], best[1])):
+                best = (mean, number)
+        if best is None:
+            return None
+        return self.table.clusters[best[1]], strongest[best[1]]
+
+    def _review(self, cluster: Cluster, now: float, said: list[Verdict]) -> Cluster:
+        """Split what has two roots; else let an older one take it up."""
+        cluster.reviews += 1
+        cluster.review_at = None
+        if cluster.raised_at is not None and cluster.reviews < len(p.REVIEWS):
+            cluster.review_at = cluster.raised_at + p.REVIEWS[cluster.reviews]
+        if cluster.ruled or cluster.session or cluster.bursts or cluster.resolved_at is not None:
+            return cluster
+        split = parts(cluster, self.table)
+        for part in split:
+            apart = self.table.part(cluster, part, now)
+            said.append(Split(cluster.incident, self._raise(apart, now)))
+            self._arm(apart)
+        if not split and (into := self._absorber(cluster, now, p.ABSORB_REVIEW)) is not None:
+            return self._pour(cluster, into[0], now, said, into[1])
+        said.append(Rank(cluster.incident, self.roots(cluster)))
+        self._wane(cluster, now)
+        return cluster
+
+    def _leave(self, cluster: Cluster, member: Member, said: list[Verdict]) -> None:
+        episode = max(member.episodes)
+        because = member.episodes[episode]
+        if cluster.incident:
+            said.append(Detach(cluster.incident, member.fingerprint, episode))
+        said.append(Alone(member.fingerprint, episode, Why.NOISY, because))
+        self.table.drop(cluster, member)
+
+    def _wane(self, cluster: Cluster, now: float) -> None:
+        """Start or stop the wait after which it is over."""
+        if not cluster.raised or cluster.ruled or cluster.resolved_at is not None:
+            return
+        over = cluster.firing <= p.OVER_SHARE * len(cluster.members)
+        over = over and not any(m.steady for m in cluster.members.values())
+        if not over:
+            cluster.over_at = None
+        elif cluster.over_at is None:
+            cluster.over_at = now + p.OVER_AFTER
+
+    def _forget(self, cluster: Cluster, said: list[Verdict]) -> None:
+        if not cluster.raised:
+            for member in cluster.members.values():
+                for episode, because in member.episodes.items():
+                    why = Why.NOISY if member.noisy else Why.BLIP
+                    said.append(Alone(member.fingerprint, episode, why, because))
+        else:
+            said.append(Rank(cluster.incident, self.roots(cluster)))
+            self._remember(cluster)
+        self._remove(cluster)
+
+    def _remember(self, cluster: Cluster) -> None:
+        """What speaks as it did is a recurrence from now on."""
+        if not cluster.speaks:  # an incident of a rule's
+            return
+        self.past[cluster.speaks] = cluster.incident
+        self.past.move_to_end(cluster.speaks)
+        if len(self.past) > p.MAX_PAST:
+            self.past.popitem(last=False)
+            self._full.append("past")
+
+    def _make_room(self, said: list[Verdict]) -> None:
+        """At the cap the cluster that was joined longest ago goes; its incident goes on without."""
+        if len(self.table.clusters) < p.MAX_CLUSTERS:
+            return
+        oldest = next(iter(self.table.clusters.values()))
+        self._full.append("clusters")
+        if oldest.incident and not oldest.ruled:
+            said.append(LetGo(oldest.incident))
+        self._forget(oldest, said)
+
+    def _remove(self, cluster: Cluster) -> None:
+        self._timers.cancel((TIMER, str(cluster.id)))
+        if self.sessions.get(cluster.session) == cluster.id:
+            del self.sessions[cluster.session]
+        if cluster.bursts:
+            for ci in cluster.all_cis:
+                if self.bursts.get(ci) == cluster.id:
+                    del self.bursts[ci]
+        self.table.remove(cluster)
+
+    def _arm(self, cluster: Cluster) -> None:
+        due = cluster.due()
+        key = (TIMER, str(cluster.id))
+        if due is None:
+            self._timers.cancel(key)
+        else:
+            self._timers.set(key, datetime.fromtimestamp(due, UTC))
+
+
+def _is_due(at: float | None, now: float) -> bool:
+    return at is not None and at <= now + SOON
+
+
+def _best(found: Links) -> tuple[tuple[int, Link], tuple[int, Link]]:
+    """The strongest and the runner-up; (0, NOTHING) where there is none."""
+    best = second = (0, NOTHING)
+    for number, link in found.items():
+        if (-link.score, number) < (-best[1].score, best[0] or number + 1):
+            best, second = (number, link), best
+        elif (-link.score, number) < (-second[1].score, second[0] or number + 1):
+            second = (number, link)
+    return best, second
+
+
+def _precedes(one: Cluster, other: Cluster) -> bool:
+    """Whether the first gives the incident: a rule's, the one raised first, else the older."""
+    return _seniority(one) < _seniority(other)
+
+
+def _seniority(cluster: Cluster) -> tuple[bool, float, int]:
+    raised_at = inf if cluster.raised_at is None else cluster.raised_at
+    return not cluster.ruled, raised_at, cluster.id
+
+
+def _placed(members: Iterable[Member]) -> Iterator[Placed]:
+    for member in members:
+        for episode, because in member.episodes.items():
+            yield Placed(member.fingerprint, episode, because)
+
+
+def _lead(cluster: Cluster, roots: tuple[RootCandidate, ...]) -> Member:
+    """The alert that speaks for it: the root's gravest, else the gravest, else the first."""
+    root = roots[0].ci if roots else ""
+    return min(
+        cluster.members.values(),
+        key=lambda m: (m.ci != root, m.noisy, -m.severity, m.onset, m.name, m.fingerprint),
+    )
+
+
+def _title(cluster: Cluster, lead: Member, roots: tuple[RootCandidate, ...]) -> str:
+    where = lead.ci or "somewhere"
+    others = len(cluster.all_cis) - 1
+    if roots and roots[0].silent:
+        return f"{roots[0].ci} is silent, {others + 1} CIs depend on it: {lead.name} on {where}"
+    more = f" and {others} more CI{'s' if others > 1 else ''}" if others > 0 else ""
+    return f"{lead.name} on {where}{more}"

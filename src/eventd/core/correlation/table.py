@@ -1,0 +1,301 @@
+"""The live clusters, found by what they contain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from math import exp
+
+import msgspec
+
+from eventd.core.correlation import parameters as p
+from eventd.core.correlation.cluster import Below, Cluster, Member, Pair, Span, new, shape, stem
+from eventd.core.inventory import Inventory
+
+_encode = msgspec.msgpack.Encoder().encode
+
+Index = dict[str, dict[int, None]]
+# What a cluster keeps of its members.
+COUNTED = (
+    "members",
+    "cis",
+    "below",
+    "pairs",
+    "evidence",
+    "names",
+    "shapes",
+    "stems",
+    "firing",
+    "all_cis",
+    "last",
+)
+
+
+class Table:
+    """Clusters by id, and indexes over them.
+
+    Invariants: an alert is a member of one cluster at most, and `where` says of which; `on` and
+    `under` name exactly the clusters with such entries in `cis` and `below`. Rows are in the order
+    in which they were made, which is what a scan of the newest goes by.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        """None is live."""
+        self.inventory = inventory
+        self.clusters: dict[int, Cluster] = {}  # least recently joined first
+        self.count = 0
+        self.where: dict[str, int] = {}  # fingerprint → cluster
+        self.on: Index = {}  # CI → clusters with alerts on it
+        self.under: Index = {}  # CI → clusters with alerts below it
+        self.named: Index = {}  # alert name → clusters
+        self.raised: Index = {}  # incident → clusters
+        self.hubs: dict[str, tuple[float, float]] = {}  # CI → decayed strengths below it, and when
+        self.storms: dict[int, None] = {}
+
+    def open(self, born: float) -> Cluster:
+        """An empty cluster."""
+        self.count += 1
+        cluster = self.clusters[self.count] = new(self.count, born)
+        return cluster
+
+    def give(self, cluster: Cluster, incident: str) -> None:
+        """The cluster is that incident's from now on."""
+        self._take_away(cluster)
+        cluster.incident = incident
+        if incident:
+            self.raised.setdefault(incident, {})[cluster.id] = None
+
+    def _take_away(self, cluster: Cluster) -> None:
+        rows = self.raised.get(cluster.incident)
+        if rows is not None:
+            del rows[cluster.id]
+            if not rows:
+                del self.raised[cluster.incident]
+
+    def add(self, cluster: Cluster, member: Member) -> None:
+        """A firing or cleared alert that is no member of any."""
+        cluster.members[member.fingerprint] = member
+        self.where[member.fingerprint] = cluster.id
+        if member.firing:
+            cluster.firing += 1
+        self._count(cluster, member)
+
+    def refire(self, cluster: Cluster, member: Member, onset: float) -> None:
+        """A member that had cleared fires again, and is counted as `add` would."""
+        member.firing = True
+        member.onset = onset
+        cluster.firing += 1
+        self._count(cluster, member)
+
+    def _count(self, cluster: Cluster, member: Member) -> None:
+        ci, t = member.ci, member.onset
+        cluster.last = max(cluster.last, t)
+        self.clusters[cluster.id] = self.clusters.pop(cluster.id)
+        if ci not in cluster.all_cis:
+            cluster.all_cis[ci] = None
+        if member.noisy:
+            return
+        self._file_name(cluster, member)
+        span = cluster.cis.get(ci)
+        if span is None:
+            span = cluster.cis[ci] = Span(t, t)
+            self.on.setdefault(ci, {})[cluster.id] = None
+            self._rise(cluster, ci, t)
+            if len(cluster.cis) == p.STORM_CIS:
+                self.storms[cluster.id] = None
+        else:
+            span.take(t)
+            for below in filter(None, map(cluster.below.get, self.inventory.ancestors(ci))):
+                below.first, below.last = min(below.first, t), max(below.last, t)
+        if member.firing:
+            span.firing += 1
+            _weigh(cluster, member)
+
+    def _rise(self, cluster: Cluster, ci: str, t: float) -> None:
+        """The CI is one more that alerts below all that it depends on."""
+        for c, reach in self.inventory.ancestors(ci).items():
+            strength = reach.strength
+            below = cluster.below.get(c)
+            if below is None:
+                cluster.below[c] = Below(strength, strength, 1, t, t)
+                self.under.setdefault(c, {})[cluster.id] = None
+            else:
+                rows = self.under[c]
+                rows[cluster.id] = rows.pop(cluster.id)
+                below.total += strength
+                below.count += 1
+                below.most = max(below.most, strength)
+                below.first = min(below.first, t)
+                below.last = max(below.last, t)
+
+    def _file_name(self, cluster: Cluster, member: Member) -> None:
+        name, ci, t = member.name, member.ci, member.onset
+        pair = f"{ci}\x1f{name}"
+        if pair not in cluster.pairs:
+            cluster.pairs[pair] = Pair()
+            seen = cluster.names.get(name)
+            if seen is None:
+                seen = cluster.names[name] = Span(t, t)
+                self.named.setdefault(name, {})[cluster.id] = None
+            else:
+                rows = self.named[name]
+                rows[cluster.id] = rows.pop(cluster.id)
+            seen.firing += 1
+            kind = shape(ci)
+            cluster.shapes[kind] = cluster.shapes.get(kind, 0) + 1
+        cluster.names[name].take(t)
+        if root := stem(ci):
+            key = f"{name}\x1f{root}"
+            cluster.stems[key] = max(t, cluster.stems.get(key, t))
+
+    def clear(self, cluster: Cluster, member: Member) -> None:
+        """A firing member fires no more."""
+        member.firing = False
+        cluster.firing -= 1
+        if not member.noisy:
+            cluster.cis[member.ci].firing -= 1
+            pair = cluster.pairs[f"{member.ci}\x1f{member.name}"]
+            pair.firing -= 1
+            if not pair.firing:
+                cluster.evidence[pair.severity] -= 1
+
+    def believe(self, cluster: Cluster, member: Member) -> None:
+        """A noisy member, which fires, is noisy no more."""
+        self.clear(cluster, member)
+        member.noisy, member.firing = False, True
+        cluster.firing += 1
+        self._count(cluster, member)
+
+    def drop(self, cluster: Cluster, member: Member) -> None:
+        """The member leaves; what it said of its CI stays behind."""
+        if member.firing:
+            self.clear(cluster, member)
+        del cluster.members[member.fingerprint], self.where[member.fingerprint]
+
+    def heat(self, ci: str, t: float) -> None:
+        """An alert that is not noisy began: count it below all hubs it depends on."""
+        hubs = self.hubs
+        if len(hubs) > p.MAX_CIS:
+            self.prune(t)
+            hubs = self.hubs
+        for c, reach in self.inventory.ancestors(ci).items():
+            known = hubs.get(c)
+            warm = known[0] * exp((known[1] - t) / p.HUB_FADES) if known and known[1] < t else 0.0
+            if known and known[1] >= t:
+                hubs[c] = (known[0] + reach.strength, known[1])
+            else:
+                hubs[c] = (warm + reach.strength, t)
+
+    def warmth(self, c: str, t: float) -> float:
+        """The strengths of those below `c` that began lately, faded."""
+        known = self.hubs.get(c, (0.0, t))
+        return known[0] * exp(-max(0.0, t - known[1]) / p.HUB_FADES)
+
+    def remove(self, cluster: Cluster) -> None:
+        """It is live no more."""
+        number = cluster.id
+        del self.clusters[number]
+        self.storms.pop(number, None)
+        self._take_away(cluster)
+        for fingerprint in cluster.members:
+            del self.where[fingerprint]
+        self._unfile(cluster)
+
+    def _unfile(self, cluster: Cluster) -> None:
+        for index, keys in (
+            (self.on, cluster.cis),
+            (self.under, cluster.below),
+            (self.named, cluster.names),
+        ):
+            for key in keys:
+                rows = index[key]
+                del rows[cluster.id]
+                if not rows:
+                    del index[key]
+
+    def part(self, cluster: Cluster, leaving: list[Member], born: float) -> Cluster:
+        """Some members become a cluster of their own; nothing of them stays behind."""
+        for member in leaving:
+            del cluster.members[member.fingerprint]
+        rest = list(cluster.members.values())
+        self._unfile(cluster)
+        empty = new(cluster.id, cluster.born)
+        for field in COUNTED:
+            setattr(cluster, field, getattr(empty, field))
+        for member in rest:
+            self.add(cluster, member)
+        apart = self.open(born)
+        for member in leaving:
+            self.add(apart, member)
+        return apart
+
+    def pour(self, source: Cluster, into: Cluster) -> None:
+        """All members of one become members of the other."""
+        self.remove(source)
+        for member in source.members.values():
+            self.add(into, member)
+
+    def newest(self, index: Index, key: str) -> list[Cluster]:
+        """The clusters joined there last, the latest first; at most SCAN."""
+        rows = index.get(key)
+        if not rows:
+            return []
+        return [self.clusters[number] for number in islice(reversed(rows), p.SCAN)]
+
+    def prune(self, t: float) -> None:
+        """Forget hubs that have cooled."""
+        limit = t - p.HUB_FORGOTTEN
+        self.hubs = {c: known for c, known in self.hubs.items() if known[1] > limit}
+
+    def dump(self) -> list[object]:
+        """Clusters in order, encoded at once; then shared index rows, and hubs."""
+        rows: list[object] = [("count", "", self.count)]
+        rows += [("cluster", "", msgspec.Raw(_encode(one))) for one in self.clusters.values()]
+        for kind, index in (("on", self.on), ("under", self.under), ("named", self.named)):
+            # sorted: in which order a key came first is not remembered
+            rows += sorted((kind, key, list(ids)) for key, ids in index.items() if len(ids) > 1)
+        rows += [("hub", c, known) for c, known in self.hubs.items()]
+        return rows
+
+    def load(self, rows: Iterator[tuple[str, str, msgspec.Raw]]) -> None:
+        """Take up what `dump` gave."""
+        indexes = {"on": self.on, "under": self.under, "named": self.named}
+        for kind, key, raw in rows:
+            match kind:
+                case "count":
+                    self.count = msgspec.msgpack.decode(raw, type=int)
+                case "cluster":
+                    self._restore(msgspec.msgpack.decode(raw, type=Cluster))
+                case "hub":
+                    self.hubs[key] = msgspec.msgpack.decode(raw, type=tuple[float, float])
+                case _:
+                    ids = msgspec.msgpack.decode(raw, type=list[int])
+                    indexes[kind][key] = dict.fromkeys(ids)
+
+    def _restore(self, cluster: Cluster) -> None:
+        number = cluster.id
+        self.clusters[number] = cluster
+        if len(cluster.cis) >= p.STORM_CIS:
+            self.storms[number] = None
+        if cluster.incident:
+            self.raised.setdefault(cluster.incident, {})[number] = None
+        for fingerprint in cluster.members:
+            self.where[fingerprint] = number
+        for index, keys in (
+            (self.on, cluster.cis),
+            (self.under, cluster.below),
+            (self.named, cluster.names),
+        ):
+            for key in keys:
+                index.setdefault(key, {})[number] = None
+
+
+def _weigh(cluster: Cluster, member: Member) -> None:
+    """One more of its pair fires."""
+    pair = cluster.pairs[f"{member.ci}\x1f{member.name}"]
+    if pair.firing and member.severity > pair.severity:
+        cluster.evidence[pair.severity] -= 1
+    if not pair.firing or member.severity > pair.severity:
+        pair.severity = member.severity
+        cluster.evidence[pair.severity] += 1
+    pair.firing += 1

@@ -1,0 +1,174 @@
+"""What operators say of incidents, and of which alerts belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from eventd.core.correlation.correlation import Correlation
+from eventd.core.dedup import AlertTable, Record
+from eventd.core.incidents import IncidentRecord, IncidentTable, Rejected
+from eventd.core.model import (
+    Acknowledge,
+    AlertDetached,
+    Close,
+    Comment,
+    Detach,
+    Fact,
+    IncidentMerged,
+    IncidentSplit,
+    IncidentState,
+    Merge,
+    Ordered,
+    Reopen,
+    Resolve,
+    Settings,
+    Split,
+    Status,
+)
+from eventd.core.placement import as_of
+
+Order = Acknowledge | Comment | Resolve | Close | Reopen | Merge | Split | Detach
+
+
+class Overruling:
+    """Carries out commands about incidents, those of rules and those of the correlation.
+
+    An incident that was merged, split off or reopened by hand is the operators': it resolves when
+    all its alerts have cleared, whoever opened it, and the correlation only adds to it.
+    """
+
+    def __init__(
+        self, alerts: AlertTable, incidents: IncidentTable, correlation: Correlation
+    ) -> None:
+        """The engine's own."""
+        self._alerts, self._incidents = alerts, incidents
+        self._correlation = correlation
+
+    def command(self, order: Order, now: datetime, settings: Settings) -> list[Fact]:
+        """What an operator asked for. Raises Rejected, and then nothing changed."""
+        match order:
+            case Merge():
+                return self._merge(order, now, settings)
+            case Split():
+                return self._split(order, now, settings)
+            case Detach():
+                return self._detach(order, now, settings)
+            case _:
+                facts = self._incidents.command(order, now)
+        match order:
+            case Resolve():
+                self._correlation.resolved(order.incident, now.timestamp())
+            case Close():
+                self._correlation.closed(order.incident)
+            case Reopen():
+                self._correlation.overruled(order.incident, order.incident, now.timestamp())
+            case _:
+                pass
+        return facts
+
+    def _merge(self, order: Merge, now: datetime, settings: Settings) -> list[Fact]:
+        source = self._incidents.live(order.incident, now)
+        into = self._incidents.live(order.into, now)
+        if source is into:
+            raise Rejected(missing=False, error=f"{into.id} cannot be merged into itself")
+        because = Ordered(order.actor, order.text)
+        facts: list[Fact] = [IncidentMerged(now, source.id, into.id, because, order.actor)]
+        if source.firing and into.state is IncidentState.RESOLVED:
+            reopen = Reopen(into.id, order.actor, order.text)
+            facts += self._incidents.command(reopen, now)
+        self._place(into, source.members, because, now, facts)
+        facts += self._incidents.merged(source.id, into.id, now, order.actor, order.text)
+        self._incidents.answer_for(into, source)
+        for incident in (source, into):
+            self._correlation.overruled(incident.id, into.id, now.timestamp())
+        self._incidents.let_go(into, now, settings)
+        return facts
+
+    def _split(self, order: Split, now: datetime, settings: Settings) -> list[Fact]:
+        record = self._incidents.live(order.incident, now)
+        if record.state is IncidentState.RESOLVED:
+            raise Rejected(missing=False, error=f"{record.id} is resolved; reopen it first")
+        leaving = self._leaving(record, order.alerts)
+        known = [one for f in leaving if (one := self._alerts.records.get(f)) is not None]
+        if not known:
+            raise Rejected(missing=True, error="eventd remembers none of these alerts")
+        lead = min(known, key=lambda one: (-one.severity, one.started_at, one.fingerprint))
+        because = Ordered(order.actor, order.text)
+        apart = self._incidents.split_off(_title(lead, known), lead.value(), because, now)
+        facts: list[Fact] = []
+        self._place(apart, leaving, because, now, facts, opening=True)
+        facts.append(IncidentSplit(now, record.id, apart.id, order.actor, order.text))
+        facts += [self._release(record, one, apart.id, order, now) for one in leaving]
+        self._correlation.overruled(record.id, apart.id, now.timestamp(), leaving)
+        for incident in (record, apart):
+            self._incidents.settle(incident, now, settings)
+        return facts
+
+    def _detach(self, order: Detach, now: datetime, settings: Settings) -> list[Fact]:
+        record = self._incidents.live(order.incident, now)
+        leaving = self._leaving(record, (order.fingerprint,))
+        fact = self._release(record, order.fingerprint, "", order, now)
+        alert = self._alerts.records.get(order.fingerprint)
+        if alert is not None and fact.fires:
+            alert.detached = True
+        self._correlation.overruled(record.id, "", now.timestamp(), leaving)
+        self._incidents.settle(record, now, settings)
+        return [fact]
+
+    def _leaving(self, record: IncidentRecord, alerts: Iterable[str]) -> dict[str, int]:
+        """The members named, with their episodes. Raises Rejected where none would stay."""
+        leaving: dict[str, int] = {}
+        for fingerprint in alerts:
+            episode = record.members.get(fingerprint)
+            if episode is None:
+                raise Rejected(missing=True, error=f"{record.id} has no alert {fingerprint}")
+            leaving[fingerprint] = episode
+        if len(leaving) == len(record.members):
+            raise Rejected(missing=False, error=f"{record.id} would have no alert left")
+        return leaving
+
+    def _place(
+        self,
+        into: IncidentRecord,
+        members: dict[str, int],
+        because: Ordered,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        opening: bool = False,
+    ) -> None:
+        for fingerprint, episode in members.items():
+            record = self._alerts.records.get(fingerprint)
+            if record is None:
+                continue  # forgotten long ago
+            if record.episode == episode:
+                record.incident = into.id
+            alert = as_of(record, episode)
+            self._incidents.place(into.id, alert, because, now, facts, opening=opening)
+            opening = False
+
+    def _release(
+        self,
+        incident: IncidentRecord,
+        fingerprint: str,
+        into: str,
+        order: Split | Detach,
+        now: datetime,
+    ) -> AlertDetached:
+        episode = incident.members[fingerprint]
+        alert = self._alerts.records.get(fingerprint)
+        present = alert is not None and alert.episode == episode
+        fires = alert is not None and present and alert.status is Status.FIRING
+        self._incidents.release(incident.id, fingerprint, fires=fires, now=now)
+        if alert is not None and present and alert.incident == incident.id:
+            alert.incident = into
+        return AlertDetached(
+            now, incident.id, fingerprint, episode, fires, into, order.actor, order.text
+        )
+
+
+def _title(lead: Record, alerts: list[Record]) -> str:
+    others = len(alerts) - 1
+    more = f" and {others} more alert{'s' if others > 1 else ''}" if others else ""
+    return f"{lead.name} on {lead.ci or 'somewhere'}{more}"

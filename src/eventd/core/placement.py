@@ -1,0 +1,181 @@
+"""Carries out what the correlation decides: alerts, incidents and clusters meet here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from eventd.core.correlation.correlation import Correlation
+from eventd.core.correlation.parameters import OVER_AFTER
+from eventd.core.correlation.verdicts import (
+    Alone,
+    Detach,
+    Join,
+    LetGo,
+    Merge,
+    Over,
+    Placed,
+    Raise,
+    Rank,
+    Split,
+    Verdict,
+)
+from eventd.core.dedup import AlertTable, Record
+from eventd.core.incidents import IncidentTable
+from eventd.core.model import (
+    Alert,
+    AlertAlone,
+    AlertDetached,
+    Fact,
+    IncidentMerged,
+    IncidentSplit,
+    Status,
+)
+
+
+class Placement:
+    """Which incident each alert belongs to, as far as the correlation says."""
+
+    def __init__(
+        self, alerts: AlertTable, incidents: IncidentTable, correlation: Correlation
+    ) -> None:
+        """The engine's own."""
+        self._alerts, self._incidents = alerts, incidents
+        self._correlation = correlation
+
+    def carry_out(self, verdicts: Iterable[Verdict], now: datetime, facts: list[Fact]) -> list[str]:
+        """In order. Fingerprints of firing alerts whose clear must have been lost."""
+        lost: list[str] = []
+        for verdict in verdicts:
+            match verdict:
+                case Join():
+                    self._join(verdict, now, facts)
+                case Raise():
+                    self._raise(verdict, now, facts)
+                case Alone():
+                    facts.append(
+                        AlertAlone(
+                            now, verdict.fingerprint, verdict.episode, verdict.why, verdict.near
+                        )
+                    )
+                case Merge():
+                    self._merge(verdict, now, facts)
+                case Split():
+                    self._split(verdict, now, facts)
+                case Detach():
+                    self._detach(
+                        verdict.incident, verdict.fingerprint, verdict.episode, "", now, facts
+                    )
+                case Over():
+                    lost += self._over(verdict, now, facts)
+                case LetGo():
+                    self._incidents.forgotten(verdict.incident, now)
+                case Rank():
+                    facts += self._incidents.ranked(verdict.incident, verdict.roots, now)
+        return lost
+
+    def _over(self, over: Over, now: datetime, facts: list[Fact]) -> list[str]:
+        """Resolve the incident, unless something in it was repeated of late."""
+        firing = [
+            record
+            for fingerprint, episode in self._incidents.members(over.incident)
+            if (record := self._alerts.records.get(fingerprint)) is not None
+            and record.status is Status.FIRING
+            and record.episode == episode
+        ]
+        since = now - timedelta(seconds=OVER_AFTER)
+        if any(record.last_seen_at > since for record in firing):
+            self._correlation.goes_on(over.cluster, now.timestamp())
+            return []
+        facts += self._incidents.over(over.incident, now)
+        return [record.fingerprint for record in firing]
+
+    def _join(self, join: Join, now: datetime, facts: list[Fact]) -> None:
+        for placed in filter(self._loose, join.placed):
+            self._place(join.incident, placed, now, facts)
+
+    def _raise(self, raised: Raise, now: datetime, facts: list[Fact], source: str = "") -> str:
+        """Open the incident; "" where all that is in the cluster belongs elsewhere by now."""
+        placed = [one for one in raised.placed if self._loose(one, source)]
+        if not placed:
+            self._correlation.dissolved(raised.cluster)
+            return ""
+        placed.sort(key=lambda one: one.fingerprint != raised.lead)
+        lead = self._alerts.records[placed[0].fingerprint].value()
+        record = self._incidents.raise_cluster(
+            raised.cluster,
+            raised.title,
+            lead,
+            placed[0].because,
+            raised.roots,
+            now,
+            raised.recurs,
+        )
+        for at, one in enumerate(placed):
+            self._place(record.id, one, now, facts, opening=at == 0)
+        self._correlation.named(raised.cluster, record.id)
+        return record.id
+
+    def _loose(self, placed: Placed, source: str = "") -> bool:
+        """Whether the episode is remembered, and in no incident but `source`."""
+        record = self._alerts.records.get(placed.fingerprint)
+        return record is not None and (
+            record.episode != placed.episode or record.incident in {"", source}
+        )
+
+    def _place(
+        self,
+        incident: str,
+        placed: Placed,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        opening: bool = False,
+    ) -> None:
+        record = self._alerts.records[placed.fingerprint]
+        alert = as_of(record, placed.episode)
+        if record.episode == placed.episode:
+            record.incident = incident
+        self._incidents.place(incident, alert, placed.because, now, facts, opening=opening)
+
+    def _merge(self, merge: Merge, now: datetime, facts: list[Fact]) -> None:
+        facts.append(IncidentMerged(now, merge.incident, merge.into, merge.because))
+        members = self._incidents.members(merge.incident)
+        placed = [Placed(fingerprint, episode, merge.because) for fingerprint, episode in members]
+        for one in [one for one in placed if self._loose(one, merge.incident)]:
+            self._place(merge.into, one, now, facts)
+        facts += self._incidents.merged(merge.incident, merge.into, now)
+
+    def _split(self, split: Split, now: datetime, facts: list[Fact]) -> None:
+        leaving = [one for one in split.raised.placed if self._loose(one, split.incident)]
+        apart = self._raise(split.raised, now, facts, split.incident)
+        facts.append(IncidentSplit(now, split.incident, apart))
+        # the present episode counts as firing: it has to leave before earlier ones of its alert
+        for one in sorted(leaving, key=lambda one: -one.episode):
+            self._detach(split.incident, one.fingerprint, one.episode, apart, now, facts)
+
+    def _detach(
+        self,
+        incident: str,
+        fingerprint: str,
+        episode: int,
+        into: str,
+        now: datetime,
+        facts: list[Fact],
+    ) -> None:
+        record = self._alerts.records.get(fingerprint)
+        fires = record is not None and record.status is Status.FIRING and record.episode == episode
+        self._incidents.release(incident, fingerprint, fires=fires, now=now)
+        if record is not None and record.incident == incident and record.episode == episode:
+            record.incident = into
+        facts.append(AlertDetached(now, incident, fingerprint, episode, fires, into))
+
+
+def as_of(record: Record, episode: int) -> Alert:
+    """The alert as it was in that episode: an earlier one is over."""
+    alert = record.value()
+    if record.episode == episode:
+        return alert
+    return replace(alert, episode=episode, status=Status.CLEARED)

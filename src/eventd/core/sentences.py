@@ -1,0 +1,256 @@
+"""Reasons and what happened, for people: one sentence each."""
+
+from __future__ import annotations
+
+from eventd.core.model import (
+    AlertAlone,
+    AlertDetached,
+    AlertFlapping,
+    AlertJoined,
+    Because,
+    Correlated,
+    Counted,
+    EndReason,
+    Fact,
+    FindingNoted,
+    Grouped,
+    IncidentAcknowledged,
+    IncidentClosed,
+    IncidentCommented,
+    IncidentMerged,
+    IncidentOpened,
+    IncidentRanked,
+    IncidentReopened,
+    IncidentResolved,
+    IncidentSplit,
+    IncidentUpdated,
+    Ordered,
+    RootCandidate,
+    Stormed,
+    Tie,
+    Why,
+)
+
+MINUTES, HOURS = 120.0, 7200.0  # s from which a span is told in them
+TIES = 0.05  # strengths below it are told as none
+
+_TIES = {
+    Tie.OPENS: "it was the first",
+    Tie.SAME: "{via} alerted already",
+    Tie.DEPENDS: "depends on {via}, which alerts, over {hops}",
+    Tie.ROOT: "what depends on {via} alerted",
+    Tie.COMMON: "depends, as others do that alert, on {via} over {hops}",
+    Tie.ALIKE: "the same {via} on CIs named alike",
+    Tie.ISLAND: "nothing is known of its CI, and little else goes on",
+    Tie.POLLED: "seen by {via} in the same looks",
+    Tie.CLAIMED: "a rule put it there",
+}
+_ALONE = {
+    Why.INFO: "its source calls it information",
+    Why.NOISY: "its check cries wolf, and nothing explains it",
+    Why.BLIP: "it cleared before there was enough to raise an incident",
+}
+_ENDS = {
+    EndReason.CLEARED: "its alerts cleared and stayed clear",
+    EndReason.OPERATOR: "by hand",
+    EndReason.FIRED: "an alert of it fires again",
+    EndReason.EXPIRED: "nothing fired again in time",
+    EndReason.SUBSIDED: "nearly all its alerts have cleared and stayed clear",
+    EndReason.MERGED: "another incident has its alerts now",
+    EndReason.SUPERSEDED: "another incident took its place",
+}
+
+
+def sentence(because: Because) -> str:
+    """The reason."""
+    group = ", ".join(f"{label} {value}" for label, value in because.group.items())
+    match because:
+        case Grouped():
+            return f"rule {because.rule}: same {group}"
+        case Counted():
+            window = f"{because.within:g} s"
+            return f"rule {because.rule}: {because.count} within {window} for {group}"
+        case Correlated():
+            return tied(because)
+        case Stormed():
+            most = ", ".join(f"{name} ({count})" for name, count in because.names)
+            return f"more than {because.limit} new alerts a minute from {group}; most are {most}"
+        case Ordered():
+            return f"{because.actor} put it there{_said(because.text)}"
+
+
+def tied(because: Correlated) -> str:
+    """What ties an alert to its incident, how strongly, and how strongly it had to."""
+    text = _TIES[because.tie].format(via=because.via, hops=_many(because.hops, "hop"))
+    if because.tie in {Tie.OPENS, Tie.CLAIMED}:
+        return text
+    return f"{text} ({because.score:.2f} of {because.needed:.2f})"
+
+
+def runner_up(because: Because) -> str:
+    """Where else it might have gone; "" where nowhere."""
+    if not isinstance(because, Correlated) or because.tie is Tie.OPENS or because.other_score <= 0:
+        return ""
+    return f"next was {_other(because)} ({because.other_score:.2f})"
+
+
+def miss(near: Correlated | None) -> tuple[float, str]:
+    """By how much an alert missed what it was nearest to, and that in words.
+
+    (0, "") where nothing was near, or it missed nothing.
+    """
+    if near is None:
+        return 0.0, ""
+    if near.tie is not Tie.OPENS:
+        what, score = _TIES[near.tie].format(via=near.via, hops=_many(near.hops, "hop")), near.score
+    else:
+        what, score = _other(near), near.other_score
+    short = near.needed - score
+    if score <= 0 or short <= 0:
+        return 0.0, ""
+    return short, f"nearest was {what}: {score:.2f} of {near.needed:.2f}, {short:.2f} short"
+
+
+def alone(fact: AlertAlone) -> str:
+    """Why the alert stands alone, and what it was nearest to."""
+    text = _ALONE[fact.why]
+    near = fact.near
+    if near is not None and near.tie is not Tie.OPENS and near.score >= near.needed:
+        return f"{text}; until then {tied(near)}"
+    _, missed = miss(near)
+    if not missed and fact.why is Why.INFO:
+        return text
+    return f"{text}; {missed or 'nothing was near'}"
+
+
+def evidence(root: RootCandidate) -> str:
+    """What speaks for a root candidate."""
+    parts = [_explained(root)]
+    if root.silent:
+        parts.append("it says nothing itself")
+    elif root.lag is not None and root.of > 1:
+        if root.lag < 0:
+            parts.append(f"it alerted {span(-root.lag)} before the first of them")
+        elif root.lag == 0:
+            parts.append("it alerted with the first of them")
+        else:
+            parts.append(f"it alerted {span(root.lag)} after the first of them")
+    quiet = root.depends < TIES
+    parts.append(f"what it depends on {'is quiet' if quiet else 'alerts too'}")
+    if root.changed is not None:
+        parts.append(f"it was changed {span(root.changed)} before")
+    return "; ".join(parts)
+
+
+def _explained(root: RootCandidate) -> str:
+    own = not root.silent
+    below, others = root.explains - own, root.of - own
+    if others <= 0:
+        return f"{root.ci} alerts, and nothing else"
+    if below <= 0:
+        return f"none of {_many(others, 'other CI')} depends on {root.ci}"
+    return f"{below} of {_many(others, 'CI')} depend{'s' * (below == 1)} on {root.ci}"
+
+
+def happened(fact: Fact, incident: str, called: str = "") -> str:
+    """What a fact says on the timeline of an incident. Raises ValueError: it stands on none.
+
+    `called`: what people call the alert it is about, if it is about one and they do.
+    """
+    match fact:
+        case IncidentOpened(_, opened):
+            again = f"; a recurrence of {opened.recurs}" if opened.recurs else ""
+            return f"{opened.title}: {opened.because}{again}"
+        case IncidentUpdated():
+            return f"P{fact.impact + fact.urgency - 1}: {fact.because}"
+        case IncidentAcknowledged():
+            return f"{fact.actor} has it"
+        case IncidentCommented():
+            return fact.text
+        case IncidentResolved() | IncidentReopened() | IncidentClosed():
+            return fact.text or _ENDS[fact.reason]
+        case _:
+            return _regrouped(fact, incident, called)
+
+
+def _regrouped(fact: Fact, incident: str, called: str) -> str:
+    match fact:
+        case FindingNoted():
+            return _noted(fact.because)
+        case IncidentRanked():
+            if not fact.roots:
+                return "no root stands out any more"
+            return f"the likeliest root is {fact.roots[0].ci}: {evidence(fact.roots[0])}"
+        case IncidentMerged():
+            return _merged(fact, incident)
+        case IncidentSplit():
+            by = f"{fact.actor} split it{_said(fact.text)}" if fact.actor else "it has another root"
+            if incident == fact.apart:
+                return f"was part of {fact.incident}: {by}"
+            return f"{fact.apart} is one of its own: {by}"
+        case AlertDetached():
+            return _detached(fact, called or fact.fingerprint)
+        case _:
+            raise ValueError(type(fact).__name__)
+
+
+def _noted(because: Because) -> str:
+    if not isinstance(because, Stormed):
+        return f"rule {because.rule} holds too"
+    most = ", ".join(f"{name} ({count})" for name, count in because.names)
+    return f"{because.count} new alerts by now, most of them {most}"
+
+
+def _merged(fact: IncidentMerged, incident: str) -> str:
+    if isinstance(fact.because, Ordered):
+        why = f"{fact.actor} merged them{_said(fact.because.text)}"
+    else:
+        why = tied(fact.because)
+    if incident == fact.into:
+        return f"{fact.incident} is one with it: {why}"
+    return f"is one with {fact.into}, which has its alerts from now on: {why}"
+
+
+def _detached(fact: AlertDetached, alert: str) -> str:
+    where = f" and went to {fact.into}" if fact.into else ""
+    if fact.actor:
+        return f"{fact.actor} took {alert} out{where}{_said(fact.text)}"
+    why = "" if fact.into else ": it cleared at once, as it often does"
+    return f"{alert} left{where}{why}"
+
+
+def alert_said(fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping) -> str:
+    """What a fact says of an alert."""
+    match fact:
+        case AlertJoined(because=Correlated() as because):
+            other = runner_up(because) or miss(because)[1]
+            return f"in {fact.incident}: {tied(because)}{'; ' if other else ''}{other}"
+        case AlertJoined():
+            return f"in {fact.incident}: {sentence(fact.because)}"
+        case AlertDetached():
+            return f"no more in {fact.incident}: {_detached(fact, 'it')}"
+        case AlertAlone():
+            return f"alone: {alone(fact)}"
+        case AlertFlapping():
+            return "changes state too often to be believed" if fact.on else "is steady again"
+
+
+def span(seconds: float) -> str:
+    """So many seconds, roughly."""
+    if seconds < MINUTES:
+        return f"{seconds:.0f} s"
+    if seconds < HOURS:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"
+
+
+def _other(because: Correlated) -> str:
+    return because.other or "alerts that were no incident yet"
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def _said(text: str) -> str:
+    return f" ({text})" if text else ""

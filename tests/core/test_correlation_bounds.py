@@ -1,0 +1,171 @@
+"""What the correlation does at its bounds, and what it says of things that come again."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from tests.bank import MAJOR, bank, down, later, members, opened
+from tests.builders import at, clear, event, group_rule
+
+from eventd.core.correlation import parameters
+from eventd.core.correlation.correlation import Correlation
+from eventd.core.correlation.firing import Firing, Session
+from eventd.core.model import (
+    Alert,
+    AlertAlone,
+    CapHit,
+    IncidentResolved,
+    IncidentState,
+    Severity,
+    Status,
+)
+from eventd.core.timers import Timers
+
+DAY = 86_400
+
+
+def alone() -> Correlation:
+    return Correlation(Timers(), [])
+
+
+def alert(name: str, ci: str, severity: Severity = MAJOR) -> Alert:
+    """One that fires."""
+    seen = event(name, ci=ci)
+    return Alert(
+        f"{name} {ci}",
+        "zabbix",
+        name,
+        ci,
+        "",
+        "",
+        Status.FIRING,
+        severity,
+        {},
+        (),
+        at(0),
+        at(0),
+        None,
+        1,
+        1,
+        "",
+        "",
+        seen.value,
+    )
+
+
+def test_what_comes_again_after_ten_minutes_is_a_recurrence() -> None:
+    engine = bank((0, down("nas")), (600, clear("down", ci="nas")), until=2_000)
+
+    (again,) = opened(later(engine, (5_000, down("nas")), until=5_300))
+
+    assert (again.id, again.recurs) == ("INC-000002", "INC-000001")
+
+
+def test_only_so_many_incidents_are_remembered_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, "MAX_PAST", 1)
+    engine = bank((0, down("nas")), (600, clear("down", ci="nas")), until=2_000)
+    told = later(engine, (3_000, down("san-a")), (3_600, clear("down", ci="san-a")), until=6_000)
+
+    assert [fact.table for fact in told if isinstance(fact, CapHit)] == ["past"]
+    (again,) = opened(later(engine, (7_000, down("nas")), until=7_300))
+    assert again.recurs == ""
+
+
+def test_at_the_cap_the_cluster_longest_unjoined_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, "MAX_CLUSTERS", 2)
+    engine = bank((0, down("nas")), until=250)  # raised
+    told = later(engine, (300, down("san-a")), (301, down("branch-01")), (302, down("fax")))
+
+    assert [fact.table for fact in told if isinstance(fact, CapHit)] == ["clusters", "clusters"]
+    assert [fact.fingerprint for fact in told if isinstance(fact, AlertAlone)] == [
+        down("san-a").fingerprint
+    ]
+    assert len(engine.correlation.table.clusters) == 2
+    # its incident goes on without a cluster
+    assert engine.incident("INC-000001").state is IncidentState.OPEN
+    over = later(engine, (400, clear("down", ci="nas")), until=1_000)
+    assert any(isinstance(f, IncidentResolved) and f.incident == "INC-000001" for f in over)
+
+
+def test_an_incident_that_loses_its_cluster_while_nothing_fires_resolves_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = bank((0, down("nas")), (400, clear("down", ci="nas")), until=410)
+    monkeypatch.setattr(parameters, "MAX_CLUSTERS", 1)
+    told = later(engine, (420, down("san-a")), until=1_000)
+
+    assert any(isinstance(f, IncidentResolved) and f.incident == "INC-000001" for f in told)
+
+
+def test_a_session_of_looks_ends_when_a_look_finds_nothing() -> None:
+    correlation = alone()
+    first = Session("cloud", 300.0, 1_200.0, 1.0)
+    correlation.fired(Firing(alert("slow", "a"), 0.0, 0.0, session=first))
+    correlation.fired(Firing(alert("slow", "b"), 10.0, 10.0, session=first))
+    assert len(correlation.table.clusters) == 1
+    correlation.cleared("slow a", 60.0)
+    correlation.cleared("slow b", 60.0)
+
+    correlation.fired(Firing(alert("slow", "c"), 400.0, 400.0, session=first))
+
+    assert len(correlation.table.clusters) == 2
+
+
+def test_a_session_lasts_only_so_long() -> None:
+    correlation = alone()
+    first = Session("cloud", 300.0, 1_200.0, 1.0)
+    correlation.fired(Firing(alert("slow", "a"), 0.0, 0.0, session=first))
+
+    correlation.fired(Firing(alert("slow", "b"), 1_300.0, 1_300.0, session=first))
+
+    assert len(correlation.table.clusters) == 2
+
+
+def test_a_session_is_forgotten_with_its_cluster() -> None:
+    correlation = alone()
+    looks = Session("cloud", 300.0, 1_200.0, 1.0)
+    correlation.fired(Firing(alert("slow", "a"), 0.0, 0.0, session=looks))
+    correlation.cleared("slow a", 60.0)
+
+    correlation.due("1", at(DAY))
+
+    assert not correlation.sessions
+    assert not correlation.table.clusters
+
+
+def test_a_doubted_alert_that_gets_worse_is_still_no_evidence() -> None:
+    correlation = alone()
+    correlation.fired(Firing(alert("down", "a"), 0.0, 0.0, doubted=True))
+
+    assert correlation.worsened(alert("down", "a", Severity.CRITICAL), 10.0) == []
+
+    (cluster,) = correlation.table.clusters.values()
+    assert cluster.cis == {}
+
+
+def test_two_alerts_of_one_check_are_one_piece_of_evidence() -> None:
+    correlation = alone()
+    for source in ("zabbix", "icinga"):
+        twin = replace(alert("down", "a"), fingerprint=f"{source} a", source=source)
+        correlation.fired(Firing(twin, 0.0, 0.0))
+    (cluster,) = correlation.table.clusters.values()
+    assert sum(cluster.evidence) == 1
+
+    correlation.cleared("zabbix a", 400.0)
+    assert sum(cluster.evidence) == 1
+
+    correlation.cleared("icinga a", 400.0)
+    assert sum(cluster.evidence) == 0
+
+
+def test_a_cluster_whose_alerts_a_rule_took_meanwhile_raises_nothing() -> None:
+    engine = bank(rules=(group_rule(),))
+    told = later(engine, (10, down("desk-1", service="shop")))
+    (incident,) = opened(told)
+    # the inventory knows nothing of the desk: the correlation was not told
+    taken = engine.alert(down("desk-1", service="shop").fingerprint)
+    engine.correlation.fired(Firing(taken, at(20).timestamp(), at(20).timestamp()))
+
+    assert opened(later(engine, until=600)) == []
+    assert members(engine) == {incident.id: ["desk-1"]}
+    assert not engine.correlation.table.clusters

@@ -1,0 +1,435 @@
+"""Operators merge, split and detach, and what they decided is left alone."""
+
+from __future__ import annotations
+
+import pytest
+from tests.builders import (
+    TICK,
+    Feed,
+    at,
+    clear,
+    engine_after,
+    event,
+    frames,
+    group_rule,
+    inventory,
+    only,
+    revived,
+    run,
+    silence,
+    threshold_rule,
+)
+
+from eventd.core.engine import Engine
+from eventd.core.model import (
+    AlertCleared,
+    AlertDetached,
+    AlertJoined,
+    Ci,
+    Close,
+    CommandRejected,
+    Detach,
+    EndReason,
+    Event,
+    IncidentClosed,
+    IncidentMerged,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+    IncidentSplit,
+    IncidentState,
+    IncidentUpdated,
+    Input,
+    Merge,
+    Ordered,
+    Reopen,
+    Resolve,
+    Severity,
+    Split,
+)
+
+# two switches with two applications each, of which the correlation makes two incidents
+CIS = [
+    *(Ci(f"sw-{site}") for site in ("ams", "fra")),
+    *(Ci(f"{site}-app{n}", depends_on=(f"sw-{site}",)) for site in ("ams", "fra") for n in "ab"),
+]
+AMS, FRA = "INC-000001", "INC-000002"
+
+
+def down(site: str) -> Event:
+    return event("down", ci=f"sw-{site}", severity=Severity.CRITICAL, service="")
+
+
+def slow(site: str, n: str = "a") -> Event:
+    return event("slow", ci=f"{site}-app{n}", service="")
+
+
+def over(one: Event) -> Event:
+    return clear(one.name, ci=one.ci, severity=one.severity, service=one.service)
+
+
+TWO: Feed = [
+    (at(0), inventory(*CIS)),
+    (at(1), down("ams")),
+    (at(2), slow("ams")),
+    (at(30), TICK),
+    (at(601), down("fra")),
+    (at(602), slow("fra")),
+    (at(700), TICK),
+]
+
+
+def two() -> Engine:
+    """One incident a site, open; AMS is older."""
+    engine = engine_after(TWO)
+    assert [one.id for one in engine.incidents()] == [AMS, FRA]
+    return engine
+
+
+def rejected(engine: Engine, command: Input, now: float = 1000) -> CommandRejected:
+    engine.step(TICK, at(now))
+    before = frames(engine)
+    said = only(CommandRejected, engine.step(command, at(now)))
+    assert frames(engine) == before
+    return said
+
+
+# -- merge --------------------------------------------------------------------------------------
+
+
+def test_a_merged_incident_closes_and_its_alerts_belong_to_the_other() -> None:
+    engine = two()
+
+    facts = engine.step(Merge(FRA, AMS, "ann", "one outage"), at(800))
+
+    why = Ordered("ann", "one outage")
+    assert facts == (
+        IncidentMerged(at(800), FRA, AMS, why, "ann"),
+        IncidentUpdated(at(800), AMS, 2, 1, "3 or more CIs affected"),
+        AlertJoined(at(800), AMS, down("fra").fingerprint, 1, why),
+        AlertJoined(at(800), AMS, slow("fra").fingerprint, 1, why),
+        IncidentClosed(at(800), FRA, EndReason.MERGED, "ann", "one outage"),
+    )
+    assert engine.incident(FRA).merged_into == AMS
+    assert engine.alert(slow("fra").fingerprint).incident == AMS
+    assert (engine.incident(AMS).alerts, engine.incident(AMS).firing) == (4, 4)
+
+
+def test_what_the_correlation_would_add_to_a_merged_incident_goes_where_it_went() -> None:
+    engine = engine_after([*TWO, (at(800), Merge(FRA, AMS, "ann"))])
+
+    joined = only(AlertJoined, engine.step(slow("fra", "b"), at(810)))
+
+    assert joined.incident == AMS
+
+
+def test_a_merged_incident_resolves_when_the_last_of_all_alerts_has_cleared() -> None:
+    engine = engine_after([*TWO, (at(800), Merge(FRA, AMS, "ann"))])
+    alerts = [down("ams"), slow("ams"), down("fra"), slow("fra")]
+
+    most = run(engine, [*((at(900), over(one)) for one in alerts[:3]), (at(1800), TICK)])
+    rest = run(engine, [(at(1900), over(alerts[3])), (at(1960), TICK)])
+
+    assert not [fact for fact in most if isinstance(fact, IncidentResolved)]
+    assert only(IncidentResolved, rest) == IncidentResolved(at(1960), AMS, EndReason.CLEARED)
+
+
+def test_merging_what_fires_into_what_is_resolved_reopens_it() -> None:
+    engine = engine_after([*TWO, (at(790), Resolve(AMS, "bob"))])
+
+    facts = engine.step(Merge(FRA, AMS, "ann", "not over"), at(800))
+
+    reopened = IncidentReopened(at(800), AMS, EndReason.OPERATOR, "ann", "not over")
+    assert only(IncidentReopened, facts) == reopened
+
+
+def test_what_has_cleared_is_merged_and_what_is_forgotten_is_not() -> None:
+    engine = engine_after([*TWO, (at(790), over(slow("fra")))])
+    engine.step(Merge(FRA, AMS, "ann"), at(800))
+    assert (engine.incident(AMS).alerts, engine.incident(AMS).firing) == (4, 3)
+
+    engine = engine_after([*TWO, (at(790), over(slow("fra")))])
+    engine.step(TICK, at(90_000))
+    joined = only(AlertJoined, engine.step(Merge(FRA, AMS, "ann"), at(90_001)))
+    assert joined.fingerprint == down("fra").fingerprint
+
+
+RULES = [group_rule("by-service", within="1h")]
+SHOP, BANK = event("a"), event("b", service="bank")
+OF_RULES: Feed = [(at(1), SHOP), (at(2), BANK)]
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_what_a_rule_finds_for_a_merged_incident_goes_where_it_went(*, restored: bool) -> None:
+    engine = engine_after([*OF_RULES, (at(3), Merge("INC-000002", "INC-000001", "ann"))], *RULES)
+    engine = revived(engine) if restored else engine
+
+    facts = engine.step(event("c", service="bank"), at(4))
+
+    assert only(AlertJoined, facts).incident == "INC-000001"
+
+
+def test_that_lasts_through_another_merge_and_until_the_incident_closes() -> None:
+    feed: Feed = [
+        *OF_RULES,
+        (at(3), event("c", service="mail")),
+        (at(4), Merge("INC-000003", "INC-000002", "ann")),
+        (at(5), Merge("INC-000002", "INC-000001", "ann")),
+    ]
+    engine = engine_after(feed, *RULES)
+    joined = only(AlertJoined, engine.step(event("d", service="mail"), at(6)))
+    assert joined.incident == "INC-000001"
+
+    engine.step(Close("INC-000001", "ann"), at(7))
+    opened = only(IncidentOpened, engine.step(event("e", service="mail"), at(8)))
+    assert opened.incident.id == "INC-000004"
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "error"),
+    [
+        (Merge(AMS, AMS, "ann"), False, f"{AMS} cannot be merged into itself"),
+        (Merge(AMS, "INC-000009", "ann"), True, "no open incident INC-000009"),
+        (Merge("INC-000009", AMS, "ann"), True, "no open incident INC-000009"),
+        (Split(AMS, ("f",), "ann"), True, f"{AMS} has no alert f"),
+        (Detach(AMS, "f", "ann"), True, f"{AMS} has no alert f"),
+        (
+            Split(AMS, (down("ams").fingerprint, slow("ams").fingerprint), "ann"),
+            False,
+            f"{AMS} would have no alert left",
+        ),
+    ],
+)
+def test_what_cannot_be_done_changes_nothing(command: Input, *, missing: bool, error: str) -> None:
+    assert rejected(two(), command) == CommandRejected(at(1000), missing, error)
+
+
+def test_a_merged_incident_takes_no_orders_and_says_which_does() -> None:
+    engine = engine_after([*TWO, (at(800), Merge(FRA, AMS, "ann"))])
+
+    said = rejected(engine, Reopen(FRA, "ann"))
+
+    assert said.error == f"{FRA} is one with {AMS}; say it of that one"
+
+
+# -- split --------------------------------------------------------------------------------------
+
+
+def test_alerts_that_are_split_off_are_an_incident_of_their_own() -> None:
+    engine = two()
+    fingerprint = slow("ams").fingerprint
+
+    facts = engine.step(Split(AMS, (fingerprint,), "ann", "a deploy"), at(800))
+
+    why = Ordered("ann", "a deploy")
+    apart = "INC-000003"
+    assert facts == (
+        IncidentOpened(at(800), engine.incident(apart), why),
+        AlertJoined(at(800), apart, fingerprint, 1, why),
+        IncidentSplit(at(800), AMS, apart, "ann", "a deploy"),
+        AlertDetached(at(800), AMS, fingerprint, 1, True, apart, "ann", "a deploy"),
+    )
+    assert engine.incident(apart).title == "slow on ams-appa"
+    assert engine.incident(AMS).firing == engine.incident(apart).firing == 1
+    assert engine.alert(fingerprint).incident == apart
+
+
+def test_later_alerts_follow_what_was_split_off() -> None:
+    engine = engine_after([*TWO, (at(800), Split(AMS, (slow("ams").fingerprint,), "ann"))])
+
+    engine.step(over(slow("ams")), at(810))
+    joined = only(AlertJoined, engine.step(slow("ams"), at(820)))
+
+    assert joined.incident == "INC-000003"
+
+
+def test_what_was_split_off_resolves_when_all_of_it_has_cleared() -> None:
+    fingerprint = slow("ams").fingerprint
+    clears: Feed = [(at(790), over(slow("ams"))), (at(795), Split(AMS, (fingerprint,), "ann"))]
+    engine = engine_after([*TWO, *clears])
+
+    facts = run(engine, [(at(855), TICK)])
+
+    assert only(IncidentResolved, facts) == IncidentResolved(
+        at(855), "INC-000003", EndReason.CLEARED
+    )
+
+
+def test_alerts_of_a_rule_are_split_off_too() -> None:
+    feed: Feed = [(at(1), SHOP), (at(2), event("b")), (at(3), event("c"))]
+    engine = engine_after(feed, *RULES)
+    leaving = (event("b").fingerprint, event("c").fingerprint)
+
+    facts = engine.step(Split("INC-000001", leaving, "ann"), at(4))
+
+    assert only(IncidentOpened, facts).incident.title == "b on db1 and 1 more alert"
+    assert (engine.incident("INC-000001").alerts, engine.incident("INC-000002").alerts) == (1, 2)
+
+
+def test_a_resolved_incident_is_not_split() -> None:
+    engine = engine_after([*TWO, (at(800), Resolve(AMS, "ann"))])
+
+    said = rejected(engine, Split(AMS, (slow("ams").fingerprint,), "ann"))
+
+    assert said.error == f"{AMS} is resolved; reopen it first"
+
+
+def test_what_is_forgotten_is_not_split_off() -> None:
+    engine = engine_after([*TWO, (at(790), over(slow("ams"))), (at(90_000), TICK)])
+
+    said = rejected(engine, Split(AMS, (slow("ams").fingerprint,), "ann"), 90_000)
+
+    assert (said.missing, said.error) == (True, "eventd remembers none of these alerts")
+
+
+# -- detach -------------------------------------------------------------------------------------
+
+
+def test_a_detached_alert_belongs_to_no_incident() -> None:
+    engine = two()
+    fingerprint = slow("ams").fingerprint
+
+    facts = engine.step(Detach(AMS, fingerprint, "ann", "a test"), at(800))
+
+    assert facts == (AlertDetached(at(800), AMS, fingerprint, 1, True, "", "ann", "a test"),)
+    assert engine.alert(fingerprint).incident == ""
+    assert engine.incident(AMS).firing == 1
+
+
+@pytest.mark.parametrize("rules", [[], RULES])
+def test_nothing_takes_a_detached_alert_up_until_it_fires_anew(
+    rules: list[dict[str, object]],
+) -> None:
+    feed: Feed = [
+        (at(1), event("a", severity=Severity.CRITICAL)),
+        (at(2), event("b", severity=Severity.CRITICAL)),
+        (at(100), TICK),
+        (at(300), Detach("INC-000001", event("b").fingerprint, "ann")),
+    ]
+    engine = engine_after(feed, *rules)
+    later: Feed = [
+        (at(310), event("b", severity=Severity.CRITICAL)),
+        (at(311), event("b", severity=Severity.WARNING)),
+        (at(312), event("b", severity=Severity.CRITICAL)),
+        (at(313), clear("b")),
+    ]
+
+    facts = run(engine, later)
+    again = engine.step(event("b", severity=Severity.CRITICAL), at(320))
+
+    assert not [fact for fact in facts if isinstance(fact, (AlertJoined, IncidentOpened))]
+    assert only(AlertJoined, again).incident == "INC-000001"
+
+
+def test_a_finding_over_several_alerts_leaves_a_detached_one_out() -> None:
+    many = threshold_rule("many", count=2, by=["ci"], within="10m")
+    feed: Feed = [
+        (at(1), SHOP),
+        (at(2), event("b")),
+        (at(3), Detach("INC-000001", event("b").fingerprint, "ann")),
+        (at(4), Close("INC-000001", "ann")),
+    ]
+    engine = engine_after(feed, many)
+
+    facts = engine.step(event("c"), at(5))
+
+    joined = {fact.fingerprint for fact in facts if isinstance(fact, AlertJoined)}
+    assert event("b").fingerprint not in joined
+
+
+def test_with_its_last_firing_alert_detached_an_incident_starts_to_resolve() -> None:
+    feed: Feed = [
+        (at(1), SHOP),
+        (at(2), event("b")),
+        (at(3), clear("a")),
+        (at(4), Detach("INC-000001", event("b").fingerprint, "ann")),
+    ]
+
+    facts = run(engine_after(feed, *RULES), [(at(64), TICK)])
+
+    assert only(IncidentResolved, facts).reason is EndReason.CLEARED
+
+
+def test_a_cleared_alert_is_detached_and_may_come_back() -> None:
+    feed: Feed = [
+        (at(1), SHOP),
+        (at(2), event("b")),
+        (at(3), clear("b")),
+        (at(4), Detach("INC-000001", event("b").fingerprint, "ann")),
+    ]
+
+    facts = engine_after(feed, *RULES).step(event("b"), at(5))
+
+    assert only(AlertJoined, facts).incident == "INC-000001"
+
+
+def test_an_episode_that_is_elsewhere_now_moves_without_its_alert() -> None:
+    feed: Feed = [
+        *OF_RULES,
+        (at(3), event("c")),
+        (at(4), clear("c")),
+        (at(5), silence('name="c"', at(3600))),
+        (at(6), event("c")),
+        (at(7), Merge("INC-000001", "INC-000002", "ann")),
+    ]
+
+    engine = engine_after(feed, *RULES)
+
+    assert engine.alert(event("c").fingerprint).incident == ""
+    assert (engine.incident("INC-000002").alerts, engine.incident("INC-000002").firing) == (3, 2)
+
+
+# -- resolve, close, reopen of what the correlation raised -------------------------------------
+
+
+def test_what_was_resolved_by_hand_is_not_resolved_again_but_reopened_by_a_new_alert() -> None:
+    engine = engine_after([*TWO, (at(800), Resolve(AMS, "ann"))])
+
+    quiet = run(engine, [(at(810), over(slow("ams"))), (at(1300), TICK)])
+    facts = engine.step(slow("ams"), at(1310))
+
+    assert not [f for f in quiet if isinstance(f, IncidentResolved) and f.incident == AMS]
+    assert only(IncidentReopened, facts) == IncidentReopened(at(1310), AMS, EndReason.FIRED)
+
+
+def test_what_was_closed_by_hand_is_forgotten() -> None:
+    engine = engine_after([*TWO, (at(800), Close(AMS, "ann"))])
+
+    facts = run(engine, [(at(810), slow("ams", "b")), (at(1100), TICK)])
+
+    assert only(IncidentOpened, facts).incident.id == "INC-000003"
+    assert engine.incident(AMS).alerts == 2
+
+
+def test_what_was_reopened_by_hand_stays_open_until_all_its_alerts_clear() -> None:
+    feed: Feed = [(at(800), Resolve(AMS, "ann")), (at(801), Reopen(AMS, "ann"))]
+    engine = engine_after([*TWO, *feed])
+
+    run(engine, [(at(810), over(slow("ams"))), (at(2000), TICK)])
+    assert engine.incident(AMS).state is IncidentState.OPEN
+
+    facts = run(engine, [(at(2010), over(down("ams"))), (at(2070), TICK)])
+    assert only(IncidentResolved, facts) == IncidentResolved(at(2070), AMS, EndReason.CLEARED)
+    assert only(AlertCleared, facts).incident == AMS
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Merge(FRA, AMS, "ann"),
+        Split(AMS, (slow("ams").fingerprint,), "ann"),
+        Detach(AMS, slow("ams").fingerprint, "ann"),
+    ],
+)
+def test_an_order_survives_a_restart(command: Input) -> None:
+    engine = engine_after([*TWO, (at(800), command)])
+    twin = revived(engine)
+    feed: Feed = [
+        (at(810), slow("ams", "b")),
+        (at(811), over(slow("ams"))),
+        (at(812), slow("ams")),
+        (at(1500), TICK),
+    ]
+
+    assert run(engine, feed) == run(twin, feed)
+    assert frames(engine) == frames(twin)

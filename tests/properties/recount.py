@@ -1,0 +1,81 @@
+"""The table of clusters counted anew from its members."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from eventd.core.correlation.cluster import Cluster
+from eventd.core.correlation.table import Index, Table
+from eventd.core.model import Severity
+
+
+def agrees(table: Table) -> None:
+    """Assert every invariant that the table and its clusters state."""
+    clusters = table.clusters.values()
+    pairs = [(fingerprint, one.id) for one in clusters for fingerprint in one.members]
+    assert len(pairs) == len(table.where)
+    assert dict(pairs) == table.where
+    assert plain(table.on) == inverse((one.id, one.cis) for one in clusters)
+    assert plain(table.under) == inverse((one.id, one.below) for one in clusters)
+    assert plain(table.named) == inverse((one.id, one.names) for one in clusters)
+    assert plain(table.raised) == inverse(
+        (one.id, [one.incident] if one.incident else []) for one in clusters
+    )
+    for cluster in clusters:
+        _counts(cluster)
+
+
+def agrees_with_graph(table: Table) -> None:
+    """Assert that what is below what is as the inventory says; it was the same all along."""
+    for cluster in table.clusters.values():
+        reaches = [table.inventory.ancestors(ci) for ci in cluster.cis]
+        above = {c for found in reaches for c in found}
+        assert set(cluster.below) == above
+        for c in above:
+            strengths = [found[c].strength for found in reaches if c in found]
+            row = cluster.below[c]
+            assert (row.count, row.most) == (len(strengths), max(strengths))
+            assert abs(row.total - sum(strengths)) < 1e-9
+
+
+def _counts(cluster: Cluster) -> None:
+    firing = [member for member in cluster.members.values() if member.firing]
+    sound = [member for member in firing if not member.noisy]
+    assert cluster.firing == len(firing)
+    assert positive({ci: span.firing for ci, span in cluster.cis.items()}) == Counter(
+        member.ci for member in sound
+    )
+    assert positive({key: pair.firing for key, pair in cluster.pairs.items()}) == Counter(
+        f"{member.ci}\x1f{member.name}" for member in sound
+    )
+    counted = Counter(pair.severity for pair in cluster.pairs.values() if pair.firing)
+    assert cluster.evidence == [counted[severity] for severity in Severity]
+    for member in sound:
+        assert cluster.pairs[f"{member.ci}\x1f{member.name}"].severity >= member.severity
+    assert set(cluster.cis) >= {m.ci for m in cluster.members.values() if not m.noisy}
+    assert set(cluster.all_cis) >= {m.ci for m in cluster.members.values()}
+    for span in cluster.cis.values():
+        assert span.first <= span.last <= cluster.last
+    names = Counter(key.partition("\x1f")[2] for key in cluster.pairs)
+    assert {name: span.firing for name, span in cluster.names.items()} == names
+
+
+def plain(index: Index) -> dict[str, set[int]]:
+    """An index, order left out."""
+    return {key: set(rows) for key, rows in index.items()}
+
+
+def inverse(rows: Iterable[tuple[int, Iterable[str]]]) -> dict[str, set[int]]:
+    """The index that these rows make."""
+    found: dict[str, set[int]] = {}
+    for number, keys in rows:
+        for key in keys:
+            found.setdefault(key, set()).add(number)
+    return found
+
+
+def positive(counts: dict[str, int]) -> dict[str, int]:
+    """What was counted at least once; nothing is counted less than never."""
+    assert min(counts.values(), default=0) >= 0
+    return {key: count for key, count in counts.items() if count}
