@@ -31,7 +31,7 @@ class Client:
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - as above
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - the operator's own URL
                 text = answer.read()
         except urllib.error.HTTPError as error:
             click.echo(f"eventd: {_sentence(error)}", err=True)
