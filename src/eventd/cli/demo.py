@@ -29,8 +29,7 @@ WATCHED_SPEED, QUICK_SPEED = 3.0, 25.0  # times the story's own: a minute, and s
 START_WITHIN = 30.0  # s
 STOP_WITHIN = 20.0  # s
 POLL = 0.05  # s
-# What belongs together is an incident 20 to 40 s after its first alert; a heartbeat that ends with
-# the story is missed half a minute later, and an incident after 20 s more.
+# What belongs together is an incident 20 to 40 s after its first alert: also the end of the story.
 GATHERED = 55.0  # s
 
 # The shipped profile without the parts a demo has no use for: what is acknowledged is saved.
