@@ -64,7 +64,7 @@ class Crashes:
     def __init__(self, folder: Path, seed: int) -> None:
         script = folder / "poisonable.py"
         script.write_text(POISON)
-        config = {"log": {"level": "error"}, "retention": {"max_size": "64KiB"}}
+        config = {**kill.CONFIG, "retention": {"max_size": "64KiB"}}
         self.daemon = Daemon(folder, config=config, program=(str(script),), measured=False)
         self.faults = Faults(folder, self.daemon.state)
         self.faults.build()

@@ -21,6 +21,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "config" / "mosquitto" / "eventd.conf"
 GROUPING = ROOT / "docs" / "examples" / "grouping.yaml"
+BY_SERVICE = Path(__file__).parent / "by_service.yaml"  # leaves the rest to the correlation
 PATIENCE = 60.0  # s for whatever is waited for: a loaded machine fails no test, speed is for bench/
 POLL = 0.02  # s between looks at a process's state
 _HELD: list[socket.socket] = []  # one for each free port that was asked for

@@ -2,7 +2,7 @@
 
     python -m tests.acceptance.kill --rounds 200
 
-One state directory and one broker live through all rounds. Each round starts eventd, loads it
+One state directory and one broker live through LIFE rounds. Each round starts eventd, loads it
 over HTTP and MQTT until at least 100 events are acknowledged, stops it at a random instant, looks
 whether a commit was in flight, and kills it. Senders repeat a delivery until it is acknowledged.
 At the end everything drains and every promise is checked.
@@ -19,19 +19,22 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, until
+from tests.acceptance.daemon import BY_SERVICE, PATIENCE, Daemon, Mosquitto, until
 
 EACH_ROUND = 100  # acknowledged events before a kill
 ALERTS = 40  # fingerprints that events with an id share
 SENDERS = 3
 LOOKING, LOOKS = 0.7, 300  # share of kills that look for a commit in flight, and how often
 IN_FLIGHT_SHARE = 0.3  # of the kills must hit a commit
+LIFE = 200  # rounds on one state: no alert without an id ever clears
+CONFIG = {"log": {"level": "warning"}, "rules": str(BY_SERVICE)}
 
 
 class Ledger:
@@ -60,10 +63,10 @@ class Ledger:
 
 
 def event(n: int) -> dict[str, Any]:
-    """Even: an id, one of ALERTS fingerprints. Odd: no id, an alert of its own."""
+    """Even: an id, one of ALERTS fingerprints, a rule's. Odd: no id, an alert no rule claims."""
     if n % 2 == 0:
         return {"id": f"k{n}", "name": f"keyed-{n // 2 % ALERTS}", "service": "kill"}
-    return {"name": f"plain-{n}", "service": "kill", "ci": f"host-{n % 7}"}
+    return {"name": f"plain-{n}", "ci": f"host-{n % 7}", "severity": "critical"}
 
 
 class HttpSender(threading.Thread):
@@ -127,9 +130,7 @@ def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     chance = random.Random(seed)
     broker = Mosquitto(folder / "broker")
     broker.start()
-    daemon = Daemon(
-        folder, mqtt_port=broker.port, config={"log": {"level": "warning"}}, measured=False
-    )
+    daemon = Daemon(folder, mqtt_port=broker.port, config=CONFIG, measured=False)
     ledger = Ledger()
     senders: list[HttpSender | MqttSender] = [
         HttpSender(daemon.port, ledger, seed + n) for n in range(SENDERS)
@@ -208,7 +209,14 @@ def check(daemon: Daemon, ledger: Ledger, folder: Path) -> dict[str, Any]:
             have[one["name"]] = have.get(one["name"], 0) + int(one["count"])
     doubled = {n: (have.get(n, 0), c) for n, c in want.items() if have.get(n, 0) != c}
     assert not doubled, f"counted, expected: {doubled}"
-    return {"acknowledged": ledger.total, "with_key": len(ledger.ids), "missing": 0, "doubled": 0}
+    incidents = Counter(str(incident["rule"]) for incident in daemon.every("incidents"))
+    return {
+        "acknowledged": ledger.total,
+        "with_key": len(ledger.ids),
+        "missing": 0,
+        "doubled": 0,
+        "incidents": incidents,
+    }
 
 
 def _verdicts(daemon: Daemon, ledger: Ledger, folder: Path) -> dict[str, Any]:
@@ -225,13 +233,15 @@ def _verdicts(daemon: Daemon, ledger: Ledger, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the report as one JSON line."""
+    """Print the report of each life as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(run(given.rounds, given.seed, Path(folder))))
+    for life, before in enumerate(range(0, given.rounds, LIFE)):
+        with tempfile.TemporaryDirectory() as folder:
+            rounds = min(LIFE, given.rounds - before)
+            print(json.dumps(run(rounds, given.seed + life, Path(folder))), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 ALERTS = 40  # that never clear
-SERVICES = 200  # whose alerts come and go
+SERVICES = 200  # whose alerts come and go, and as many alerts without a service
 TOPIC = "events/soak"
 BAD = (b"", b"{", b"[1]", b'{"name": 1}', b'{"name":"x","value":NaN}', b"[" * 100_000, b"\xff")
 COME_AND_GO, TWICE, NO_GOOD = 0.03, 0.05, 0.05  # shares of the deliveries over HTTP
@@ -188,11 +188,13 @@ class Http(Sender):
             self.books.told(status, good=good, what=body[:40].decode("latin-1"))
 
     def _news(self) -> bytes:
-        k = self.chance.randrange(SERVICES)
+        """Of a service, which a rule claims, or of a thing that is left to the correlation."""
+        k = self.chance.randrange(2 * SERVICES)
         self._firing[k] = not self._firing.get(k, False)
+        of = {"service": f"service-{k}"} if k < SERVICES else {"ci": f"app-{k % 20}"}
         news = {
-            "name": "comes-and-goes",
-            "service": f"service-{k}",
+            "name": "comes-and-goes" if k < SERVICES else f"comes-and-goes-{k % 50}",
+            **of,
             "severity": "major",
             "status": "firing" if self._firing[k] else "cleared",
             "value": self.chance.random(),
