@@ -16,8 +16,11 @@ from eventd.errors import EventdError, Overloaded, OverShare, Stopping
 OVERHEAD = 1_024
 KEPT_FOR_CLEARS = 8  # the last eighth of the room is for clears and commands ...
 KEPT_FOR_COMMANDS = 16  # ... and the last sixteenth for commands
+TURN = 100  # inputs a holder may have in a batch while others send too: some 2 ms of stepping
+OTHERS_FOR = 250  # batches, about a second, for which others are still expected
 
 BROKERS = "(brokers)"  # the holder of what came over MQTT; no source can have this name
+OWN = ""  # the holder of what eventd asks itself
 FAILED = "the store has failed; try again"
 _COUNTED = (Event, Refused)  # what a delivery of events holds; commands are no events
 
@@ -61,18 +64,20 @@ class Submission(Struct, frozen=True):
 class _Line:
     """What of one holder waits, oldest first, each with its bytes and events."""
 
-    __slots__ = ("bytes", "items")
+    __slots__ = ("bytes", "credit", "items")
 
     def __init__(self) -> None:
         self.items: deque[tuple[Submission, int, int]] = deque()
         self.bytes = 0
+        self.credit = 0  # inputs it may have and has not had
 
 
 class Inbox:
     """Submissions waiting for the engine, bounded in bytes: beyond the cap `put` raises Overloaded.
 
-    Holders take turns, a delivery each, so that nobody waits behind a flood of another; what one of
-    them sends is taken in its order.
+    Holders take turns of as many inputs each, so that nobody waits behind a flood of another; a
+    delivery that is larger saves up for it (Shreedhar and Varghese, "Efficient Fair Queuing Using
+    Deficit Round-Robin", 1996). What one of them sends is taken in its order.
 
     Of the cap, an eighth is a reserve: deliveries with a clear fill it to the half, commands whole,
     and what eventd asks itself is never refused. What else comes finds room while its source holds
@@ -108,9 +113,11 @@ class Inbox:
         self._lines: dict[str, _Line] = {}  # by holder: as many as there are sources
         self._turns: deque[_Line] = deque()  # those in which something waits, next first
         self._brokers = self._line(BROKERS)
+        self._own = self._line(OWN)
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
+        self._others = 0  # batches for which others are expected
 
     def __len__(self) -> int:
         return sum(len(line.items) for line in self._turns)
@@ -186,32 +193,41 @@ class Inbox:
         self.bytes -= size
         self.events -= events
         if not line.items:
+            line.credit = 0
             self._turns.popleft()
-        elif len(self._turns) > 1:
-            self._turns.rotate(-1)
         if not self._room.is_set() and not self.crowded:
             self._room.set()
         return item
 
     def drain(self, max_inputs: int) -> tuple[Submission, ...]:
-        """Take, in turn, until nothing waits or `max_inputs` are reached.
+        """Take about `max_inputs` of a holder that sends alone, else a turn of each that waits.
 
-        Where several wait, a quarter of that: whoever sends little is answered sooner.
+        At least one delivery, where any waits.
         """
-        if len(self._turns) > 1:
-            max_inputs //= 4
+        turns = self._turns
+        if len(turns) > 1 + bool(self._own.items):
+            self._others = OTHERS_FOR
+        turn = TURN if self._others else max_inputs
         taken: list[Submission] = []
-        inputs = 0
-        while inputs < max_inputs and (item := self.take()) is not None:
-            taken.append(item)
-            inputs += len(item.inputs)
+        while turns and not taken:
+            for _ in range(len(turns)):
+                line = turns[0]
+                line.credit += turn
+                while line.items and len(line.items[0][0].inputs) <= line.credit:
+                    line.credit -= len(line.items[0][0].inputs)
+                    taken.append(line.items[0][0])
+                    self.take()
+                if line.items:
+                    turns.rotate(-1)
+        if taken and self._others:
+            self._others -= 1
         return tuple(taken)
 
 
 def _holder(item: Submission) -> str:
     """Whose share it is: its source's; brokers are paused together, so they have one together."""
     if item.delivery is None:
-        return ""
+        return OWN
     return BROKERS if item.delivery.transport == "mqtt" else item.delivery.source
 
 

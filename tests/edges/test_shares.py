@@ -97,18 +97,49 @@ def test_a_source_that_was_refused_is_let_in_once_the_engine_has_taken_some() ->
 
 def test_sources_take_turns_and_each_keeps_its_order() -> None:
     """D27: who sends little never waits behind a flood."""
-    inbox = Inbox(CAP)
-    flood, late = [sent("flood") for _ in range(9)], [sent("quiet") for _ in range(2)]
+    inbox = Inbox(1 << 20)
+    flood = [sent("flood", events=60) for _ in range(4)]
+    late = [sent("quiet") for _ in range(2)]
 
     for item in (*flood, *late):
         inbox.put(item)
 
-    first = inbox.drain(20)  # a quarter, where several wait
-    inbox.put(late[0])
-    rest = inbox.drain(100)
+    turns = [inbox.drain(2_000) for _ in range(3)]
+    assert (
+        [list(map(id, turn)) for turn in turns]
+        == [
+            list(map(id, [flood[0], *late])),  # a second one would make 120: it is over the turn
+            list(map(id, flood[1:3])),  # saved up, and others are still expected
+            list(map(id, flood[3:])),
+        ]
+    )
 
-    assert list(map(id, first)) == list(map(id, [*flood[:1], late[0], flood[1], late[1], flood[2]]))
-    assert list(map(id, rest)) == list(map(id, [flood[3], late[0], *flood[4:]]))
+
+def test_a_delivery_larger_than_a_turn_lets_others_pass_while_it_saves_up() -> None:
+    inbox = Inbox(1 << 20)
+    large, small = sent("flood", events=250), sent("quiet")
+    inbox.put(large)
+    turns = []
+
+    for _ in range(3):
+        inbox.put(small)
+        turns.append(inbox.drain(2_000))
+
+    assert [list(map(id, turn)) for turn in turns] == [
+        [id(small)], [id(small)], [id(large), id(small)]
+    ]  # fmt: skip
+
+
+def test_who_sends_alone_is_taken_in_large_batches() -> None:
+    inbox = Inbox(1 << 20)
+    for _ in range(30):
+        inbox.put(sent("flood", events=10))
+    inbox.put(Submission((), nobody))  # eventd's own is no neighbour
+
+    assert [len(inbox.drain(200)), len(inbox.drain(200))] == [21, 10]
+
+    inbox.put(sent("flood", events=1_000))
+    assert len(inbox.drain(200)) == 1  # whatever is first is taken
 
 
 def test_clears_and_commands_find_room_when_nothing_else_does() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,6 +28,9 @@ MAX_HEADER = 256  # characters kept of a header; a key may have one less
 MAX_UNREADABLE = 64 << 10  # bytes kept of what cannot be read: junk shall not fill the disk
 LOBBY = 8  # largest bodies that may be read at once, or as many bytes of smaller ones
 MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery
+# s until a sender is told that there is no room: who comes again at once, whatever Retry-After
+# says, costs the others less
+REFUSED_AFTER = (0.8, 1.2)
 
 _encode = msgspec.json.encode
 
@@ -99,25 +103,35 @@ class Webhooks:
         return await self._take(request, policy)
 
     async def _take(self, request: web.Request, policy: SourcePolicy) -> web.Response:
+        try:
+            return await self._let_in(request, policy)
+        except Problem as no:
+            self._meter.turned_away(policy.name, no.reason)
+            return problem(no.status, no.reason, no.detail, **no.more)
+        except Overloaded as full:
+            why = str(full)
+        # the body is let go of by now
+        await asyncio.sleep(random.uniform(*REFUSED_AFTER))
+        return unavailable(why)
+
+    async def _let_in(self, request: web.Request, policy: SourcePolicy) -> web.Response:
         credentials = self.own.get(policy.name, self.credentials)
         guest = Guest(self._lobby, policy.name)
         try:
             known = credentials.opens or credentials.allows(request.headers, wall())
             if not known and not credentials.signs:
                 return self._not_let_in(request, policy.name, credentials)
-            raw = await body_of(request, self._limits.max_body, guest.take)
+            try:
+                raw = await body_of(request, self._limits.max_body, guest.take)
+            except Overloaded:
+                self._meter.turned_away(policy.name, "overload")
+                raise
             if not known and not credentials.allows_signed(request.headers, raw, wall()):
                 return self._not_let_in(request, policy.name, credentials)
             if len(raw) > LARGE:
                 await self._lobby.turn(policy.name)
             payload = unpacked(request, raw, self._limits.max_body)
             return await self._submit(self._delivery(request, policy, payload), guest)
-        except Problem as no:
-            self._meter.turned_away(policy.name, no.reason)
-            return problem(no.status, no.reason, no.detail, **no.more)
-        except Overloaded as full:
-            self._meter.turned_away(policy.name, "overload")
-            return unavailable(str(full))
         finally:
             guest.leave()
 
@@ -178,7 +192,7 @@ class Webhooks:
         except Overloaded as error:
             reason = "share" if isinstance(error, OverShare) else "overload"
             meter.refused(source, reason, len(inputs))
-            return unavailable(str(error))
+            raise
         guest.leave()  # the inbox accounts for it now
         try:
             outcome = await self._committed(future)
