@@ -2,12 +2,13 @@
 
     python -m tests.acceptance.overload --minutes 10 --limit 512
 
-Three parts, a line of JSON each; leaves with 1 where a promise is broken.
+Four parts, a line of JSON each; leaves with 1 where a promise is broken.
 
 - a flood, as much as can be sent, inside a limit on memory (a control group where this user may
   make one; the peak is looked at in any case);
 - a quiet source, alone and beside a flooding one;
-- 1,000 events a second on a disk whose fsync takes 300 ms.
+- 1,000 events a second on a disk whose fsync takes 300 ms;
+- 2,000 half-open connections of each kind.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import statistics
 import sys
 import tempfile
@@ -29,12 +29,14 @@ from typing import Any
 from tests.acceptance.abuse import memory
 from tests.acceptance.daemon import Daemon, until
 from tests.acceptance.faults import Faults
+from tests.acceptance.siege import lay_siege, of_99
 
 CROWD, BATCH = 100, 1_000  # connections that flood, events a delivery
 BESIDE = (400, 100)  # the same of a flood that has a neighbour: more than its share of the inbox
 ALERTS = 2_000  # that they speak of
 CELLS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))  # control groups, version 1 and 2
 SLOW_FSYNC, RATE = 300, 1_000  # ms; events a second
+HALF_OPEN, CLOSED_WITHIN, READY_WITHIN = 2_000, 15.0, 200  # connections; s; ms
 QUIET_EVERY = 0.05  # s between deliveries of a quiet source
 
 
@@ -53,7 +55,7 @@ class Told:
 
     def of_99(self) -> float:
         """Of 100 answers, 99 came within so many seconds."""
-        return sorted(self.took)[math.ceil(len(self.took) * 0.99) - 1]
+        return of_99(self.took)
 
 
 class Numbers:
@@ -269,12 +271,35 @@ async def _steady(daemon: Daemon, told: Told, seconds: float, connections: int) 
         over.set()
 
 
+def half_open(folder: Path) -> dict[str, Any]:
+    """Connections that say nothing, or drip a header, or a body."""
+    daemon = Daemon(folder, config={"log": {"level": "warning"}})
+    daemon.start()
+    try:
+        found = {
+            kind: lay_siege(daemon, kind, HALF_OPEN) for kind in ("silent", "headers", "bodies")
+        }
+        assert daemon.stop() == 0
+    finally:
+        if daemon.process is not None:
+            daemon.process.kill()
+    closed = {kind: round(max(closed), 1) for kind, (closed, _) in found.items()}
+    ready = {kind: round(of_99(answered) * 1e3) for kind, (_, answered) in found.items()}
+    return {
+        "part": "half_open",
+        "connections": HALF_OPEN,
+        "closed_within_s": closed,
+        "ready_p99_ms": ready,
+        "good": max(closed.values()) <= CLOSED_WITHIN and max(ready.values()) <= READY_WITHIN,
+    }
+
+
 def main() -> None:
     """Print a line of JSON for each part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of the flood")
     parser.add_argument("--limit", type=int, default=512, help="MB of memory")
-    parser.add_argument("parts", nargs="*", default=["flood", "beside", "slow"])
+    parser.add_argument("parts", nargs="*", default=["flood", "beside", "slow", "half_open"])
     given = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory() as name:
@@ -282,6 +307,7 @@ def main() -> None:
             "flood": lambda folder: flood(folder, given.minutes * 60, given.limit),
             "beside": lambda folder: beside(folder, 60.0),
             "slow": lambda folder: slow(folder, 20.0),
+            "half_open": half_open,
         }
         for part in given.parts:
             said = parts[part](Path(name, part))

@@ -1,13 +1,16 @@
-"""Half-open connections, from a process of their own: prints the seconds until each was closed."""
+"""Half-open connections, from a process of their own, and who else is answered meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
+import subprocess
 import sys
 import time
 
 from tests.acceptance.abuse import HEAD
+from tests.acceptance.daemon import ROOT, Daemon, get
 
 KINDS = {
     "silent": [b""],
@@ -47,6 +50,25 @@ async def _stays_open(reader: asyncio.StreamReader) -> bool:
     except TimeoutError:
         return True
     return False
+
+
+def lay_siege(daemon: Daemon, kind: str, count: int) -> tuple[list[float], list[float]]:
+    """Seconds until each connection was closed, and those `/-/ready` took meanwhile."""
+    command = [sys.executable, "-m", "tests.acceptance.siege", str(daemon.port), kind, str(count)]
+    answered = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as siege:
+        while siege.poll() is None:
+            began = time.monotonic()
+            assert get(f"{daemon.url}/-/ready")[0] == 200
+            answered.append(time.monotonic() - began)
+            time.sleep(0.02)
+        assert siege.stdout is not None
+        return json.loads(siege.stdout.read()), answered
+
+
+def of_99(times: list[float]) -> float:
+    """Of 100, 99 took no longer."""
+    return sorted(times)[math.ceil(len(times) * 0.99) - 1]
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ import base64
 import hmac
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,8 +21,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from eventd.cli import main
 from tests.acceptance.abuse import lines, memory
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, free_port, get, post, until
+from tests.acceptance.siege import lay_siege, of_99
 
-ROOT = Path(__file__).parents[2]
 FEW_FILES = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
@@ -54,29 +52,15 @@ def test_2000_half_open_connections_are_closed_in_time_and_nobody_notices(
     plain: Daemon, kind: str
 ) -> None:
     """D32: nothing comes, a header drips, a body drips."""
-    command = [sys.executable, "-m", "tests.acceptance.siege", str(plain.port), kind, "2000"]
-    answered = []
-
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as siege:
-        while siege.poll() is None:
-            began = time.monotonic()
-            assert get(f"{plain.url}/-/ready")[0] == 200
-            answered.append(time.monotonic() - began)
-            time.sleep(0.02)
-        assert siege.stdout is not None
-        closed = json.loads(siege.stdout.read())
+    closed, answered = lay_siege(plain, kind, 2_000)
 
     print(f"{kind}: closed within {max(closed):.1f} s, ready within {max(answered) * 1e3:.0f} ms,")
     print(
-        f"of 100 probes 99 within {_of_99(answered) * 1e3:.0f} ms, {memory(plain, 'VmHWM'):.0f} MiB"
+        f"of 100 probes 99 within {of_99(answered) * 1e3:.0f} ms, {memory(plain, 'VmHWM'):.0f} MiB"
     )
     assert len(closed) == 2_000
-    assert _of_99(answered) < max(closed) / 2  # nobody waits for its end
+    assert of_99(answered) < max(closed) / 2  # nobody waits for its end
     until(lambda: plain.metrics()["eventd_http_connections"] <= 1, what="all connections gone")
-
-
-def _of_99(times: list[float]) -> float:
-    return sorted(times)[int(len(times) * 0.99)]
 
 
 def test_a_thousand_connections_to_a_process_that_may_have_256_files(tmp_path: Path) -> None:
