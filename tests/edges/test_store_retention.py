@@ -76,6 +76,28 @@ async def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:
     assert kept == list(range(40 - len(kept), 40))
 
 
+async def test_rows_of_many_inputs_go_few_at_a_time(tmp_path: Path) -> None:
+    """What is too much goes, and no more than that."""
+    most = 1 << 20
+    async with alive(tmp_path) as life:
+        for n in range(100):
+            events = [event(f"a{n % 50}", id=f"{n}-{k}", summary="x" * 40) for k in range(300)]
+            await life.submit(at(n), *events)
+    async with alive(tmp_path) as life:  # the older snapshot, up to which rows may go, is then here
+        await life.submit(at(500), event("b"))
+    async with alive(tmp_path, max_bytes=most) as life:
+        await life.submit(at(1_000), event("b"))
+        await settled(life)
+
+    ((used,),) = query(
+        tmp_path,
+        """SELECT (page_count - freelist_count) * page_size
+        FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()""",
+    )
+    assert isinstance(used, int)
+    assert most * 0.8 <= used <= most
+
+
 async def test_closed_incidents_go_with_their_reasons_open_ones_stay(tmp_path: Path) -> None:
     keep = timedelta(days=1)
     async with alive(tmp_path, journal_for=keep) as life:

@@ -236,22 +236,24 @@ DELETE FROM delivery WHERE seq IN (
     SELECT seq FROM (
         SELECT d.seq AS seq, COALESCE(j.now, 0) AS now
         FROM delivery AS d LEFT JOIN journal AS j ON j.seq = d.seq
+        WHERE d.seq < (SELECT MIN(seq) FROM delivery) + 512
         ORDER BY d.seq LIMIT 64
     ) WHERE now < ?
 )
 
 -- name: trim_journal
 -- Retention: the oldest rows, a bite of them, as far as they are older and before a position.
+-- A bite is as many inputs, which `seq` counts, since a row may hold 10,000.
 -- The last row stays: it says where the journal is.
-DELETE FROM journal WHERE seq IN (
-    SELECT seq FROM (SELECT seq, now FROM journal ORDER BY seq LIMIT 512)
-    WHERE now < ? AND seq < ? AND seq < (SELECT MAX(seq) FROM journal)
-)
+DELETE FROM journal WHERE seq < (SELECT MIN(seq) FROM journal) + 512
+    AND now < ? AND seq < ? AND seq < (SELECT MAX(seq) FROM journal)
 
 -- name: trim_orphans
 -- Retention: raw deliveries whose journal row is gone, a bite of them.
 DELETE FROM delivery WHERE seq IN (
-    SELECT seq FROM delivery WHERE seq < (SELECT MIN(seq) FROM journal) ORDER BY seq LIMIT 64
+    SELECT seq FROM delivery
+    WHERE seq < (SELECT MIN(seq) FROM journal) AND seq < (SELECT MIN(seq) FROM delivery) + 512
+    ORDER BY seq LIMIT 64
 )
 
 -- name: old_incidents
