@@ -51,6 +51,7 @@ from eventd.core.model import (
     IncidentUpdated,
     Input,
     Refused,
+    Started,
     Tick,
 )
 from eventd.core.snapshot import Snapshot
@@ -259,7 +260,8 @@ class Runtime:
         touched: dict[str, None] = {}
         due = self.engine.deadline()
         now = self._tell_time()
-        if due is not None and due <= now:
+        # a start puts off what fell due while nobody was there: it has to come first
+        if due is not None and due <= now and not _is_start(items):
             facts = self.engine.step(Tick(), now)
             if facts:
                 steps.append(self._record(now, None, (Tick(),), facts))
@@ -459,6 +461,10 @@ class Runtime:
                 self.blocked_since = None
                 self.commit_seconds = monotonic() - began
                 return
+
+
+def _is_start(items: tuple[Submission, ...]) -> bool:
+    return any(type(one) is Started for item in items[:1] for one in item.inputs[:1])
 
 
 _PROBED = Outcome(0, 0, ())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.daemon import unmeasured
-from tests.builders import at, clear, event, group_rule, load, silence
+from tests.builders import at, clear, event, group_rule, load, silence, started
 from tests.edges.store_desk import Life, alive, killed, query, wrong
 
 from eventd.core.engine import Engine
@@ -432,3 +432,17 @@ async def test_a_gap_behind_the_newest_snapshot_means_the_next_one(tmp_path: Pat
         assert life.recovered.rejected == (
             f"snapshot-{8:020d}: ends at 8, the journal goes on at 9",
         )
+
+
+async def test_a_start_comes_before_what_fell_due_while_nobody_was_there(tmp_path: Path) -> None:
+    promised = event("disk", repeats_within=60)
+    async with alive(tmp_path / "state") as life:
+        await life.submit(at(0), promised)
+        grave = killed(tmp_path / "state", tmp_path / "killed")
+
+    async with alive(grave) as life:
+        life.clock.at = at(1_000)
+        await life.runtime.submit((started(start_grace=300.0),))
+        assert life.runtime.engine.alert(promised.fingerprint).status is Status.FIRING
+
+    assert wrong(grave) == []
