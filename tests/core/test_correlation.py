@@ -413,6 +413,26 @@ def test_what_has_another_root_is_split_off_at_the_review_and_stays_apart() -> N
     assert {fact.into for fact in detached} == {"INC-000002"}
 
 
+def test_what_a_review_has_split_no_review_absorbs_again() -> None:
+    sites = inventory(
+        *(
+            ci
+            for n in (1, 2)
+            for ci in (Ci(f"sw{n}"), *(Ci(f"host{n}{m}", depends_on=(f"sw{n}",)) for m in range(7)))
+        )
+    )
+    names = ("sw1", "sw2", *(f"host{n}{m}" for m in range(7) for n in (1, 2)))
+    engine = bank()
+    told = run(
+        engine,
+        [(at(0), sites), *((at(n), down(name)) for n, name in enumerate(names)), (at(5_000), TICK)],
+    )
+
+    assert only(IncidentSplit, told).apart == "INC-000002"
+    assert [fact for fact in told if isinstance(fact, IncidentMerged)] == []
+    assert sorted(map(len, members(engine).values())) == [8, 8]
+
+
 # -- time ------------------------------------------------------------------------------------------
 
 

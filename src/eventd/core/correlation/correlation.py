@@ -16,7 +16,7 @@ from eventd.core.correlation.firing import Firing, Session
 from eventd.core.correlation.noise import Noise
 from eventd.core.correlation.onset import Onsets
 from eventd.core.correlation.roots import rank
-from eventd.core.correlation.split import parts
+from eventd.core.correlation.split import parts, roots_apart
 from eventd.core.correlation.table import Table
 from eventd.core.correlation.verdicts import (
     Alone,
@@ -619,8 +619,11 @@ class Correlation:
             other = self.table.clusters[number]
             if lost or other.resolved_at is not None or (cluster.raised and other.ruled):
                 continue
-            if mean >= least and (best is None or (-mean, number) < (-best[0], best[1])):
-                best = (mean, number)
+            if mean < least or (best is not None and (-mean, number) >= (-best[0], best[1])):
+                continue
+            if cluster.raised and roots_apart({**other.cis, **cluster.cis}, self.table):
+                continue  # a review would split them again, and the next absorb, for ever
+            best = (mean, number)
         if best is None:
             return None
         return self.table.clusters[best[1]], strongest[best[1]]
