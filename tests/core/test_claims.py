@@ -12,6 +12,7 @@ from tests.builders import (
     engine_with,
     event,
     group_rule,
+    inventory,
     maintenance,
     only,
     run,
@@ -23,8 +24,11 @@ from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertJoined,
     AlertSuppressed,
+    Ci,
     IncidentOpened,
+    IncidentState,
     Input,
+    Resolve,
     Severity,
 )
 
@@ -110,3 +114,24 @@ def test_what_fired_anew_as_mere_information_counts_once_when_it_gets_worse() ->
     (cluster,) = engine.correlation.table.clusters.values()
     assert (cluster.firing, cluster.evidence[Severity.MAJOR]) == (1, 1)
     assert incidents(engine) == [("correlation", 1)]
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_what_waited_reopens_no_incident_of_a_rule_that_is_resolved(by_hand: bool) -> None:
+    """It fired before; what fires anew does reopen it."""
+    over: Input = Resolve("INC-000001", "ann") if by_hand else clear("down", ci="db-a")
+    feed: Feed = [
+        (at(0), inventory(Ci("db-a", depends_on=("san",)), Ci("shop", depends_on=("lan",)))),
+        (at(1), event("down", ci="shop", severity=Severity.MAJOR)),
+        (at(5), event("down", ci="db-a", severity=Severity.MAJOR)),
+        (at(90), inventory(Ci("db-a"), Ci("shop", depends_on=("db-a",)), version="i2")),
+        (at(100), over),
+        (at(190), TICK),
+    ]
+    engine = engine_after(feed, group_rule("db", 'ci="db-a"', ["ci"], reopen_within="10m"))
+    assert engine.incident("INC-000001").state is IncidentState.RESOLVED
+
+    told = run(engine, [(at(400), TICK)])
+
+    assert [one.incident.rule for one in told if isinstance(one, IncidentOpened)] == ["correlation"]
+    assert engine.incident("INC-000001").state is IncidentState.RESOLVED

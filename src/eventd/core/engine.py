@@ -699,6 +699,7 @@ class Engine:
                 self._forget(self.table.records[key], at, facts)
             case "resolve":
                 facts += self.incident_table.resolve_due(key, at)
+                self.correlation.resolved(key, at.timestamp())
             case "close":
                 facts += self.incident_table.close_due(key, at)
                 self.correlation.closed(key)

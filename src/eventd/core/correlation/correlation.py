@@ -321,10 +321,11 @@ class Correlation:
             self._remove(cluster)
 
     def resolved(self, incident: str, now: float) -> None:
-        """An operator resolved it: as if it had been over."""
+        """An operator, or the rule it is of, resolved it: only what fires anew reopens it."""
         for cluster in self._of(incident):
+            cluster.resolved_at = now
             if not cluster.ruled:
-                cluster.resolved_at, cluster.forget_at = now, now + p.FORGET_AFTER
+                cluster.forget_at = now + p.FORGET_AFTER
                 cluster.over_at = cluster.review_at = None
                 self._arm(cluster)
 
