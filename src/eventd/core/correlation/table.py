@@ -219,6 +219,7 @@ class Table:
             del cluster.members[member.fingerprint]
         rest = list(cluster.members.values())
         self._unfile(cluster)
+        self.storms.pop(cluster.id, None)
         empty = new(cluster.id, cluster.born)
         for field in COUNTED:
             setattr(cluster, field, getattr(empty, field))
