@@ -62,7 +62,6 @@ OPERATOR = "operator"  # the same for what operators split off
 _OWN_RULES = frozenset({CORRELATION, OPERATOR})
 # s; what comes later is a recurrence (CORRELATION §2.9)
 REOPEN_WITHIN = 600.0
-LET_GO_RESOLVES = 300.0  # s; as long as the correlation would have waited
 
 IncidentKey = tuple[str, tuple[str, ...]]
 
@@ -260,7 +259,7 @@ class IncidentTable:
             return False
         record.firing -= 1
         record.updated_at = now
-        self.settle(record, now, settings)
+        self.settle(record, now, settings.resolve_after)
         return True
 
     # -- what the correlation decides -----------------------------------------------------------
@@ -363,13 +362,6 @@ class IncidentTable:
         self._close(record, now)
         return [IncidentClosed(now, incident, EndReason.MERGED, actor, text)]
 
-    def forgotten(self, incident: str, now: datetime) -> None:
-        """Nobody but its own alerts says when it is over from now on."""
-        record = self.records[incident]
-        record.steered = False
-        if record.firing == 0 and record.state is IncidentState.OPEN:
-            self._timers.set(("resolve", incident), now + seconds(LET_GO_RESOLVES))
-
     def over(self, incident: str, now: datetime) -> list[Fact]:
         """Nearly nothing of it fires any more."""
         record = self.records[incident]
@@ -431,15 +423,15 @@ class IncidentTable:
                 record.answers_for.append(key)
                 self._open[key] = record.id
 
-    def let_go(self, record: IncidentRecord, now: datetime, settings: Settings) -> None:
+    def let_go(self, record: IncidentRecord, now: datetime, resolve_after: float) -> None:
         """The correlation says no more when it is over."""
         record.steered = False
-        self.settle(record, now, settings)
+        self.settle(record, now, resolve_after)
 
-    def settle(self, record: IncidentRecord, now: datetime, settings: Settings) -> None:
-        """Its alerts are others: where none fires any more, it starts to resolve."""
+    def settle(self, record: IncidentRecord, now: datetime, resolve_after: float) -> None:
+        """Its alerts are others: where none fires any more, it resolves in so many seconds."""
         if record.firing == 0 and record.state is IncidentState.OPEN and not record.steered:
-            self._timers.set(("resolve", record.id), now + seconds(settings.resolve_after))
+            self._timers.set(("resolve", record.id), now + seconds(resolve_after))
 
     def command(
         self, command: Acknowledge | Comment | Resolve | Close | Reopen, now: datetime

@@ -82,7 +82,7 @@ class Overruling:
         self._incidents.answer_for(into, source)
         for incident in (source, into):
             self._correlation.overruled(incident.id, into.id, now.timestamp())
-        self._incidents.let_go(into, now, settings)
+        self._incidents.let_go(into, now, settings.resolve_after)
         return facts
 
     def _split(self, order: Split, now: datetime, settings: Settings) -> list[Fact]:
@@ -102,7 +102,7 @@ class Overruling:
         facts += [self._release(record, one, apart.id, order, now) for one in leaving]
         self._correlation.overruled(record.id, apart.id, now.timestamp(), leaving)
         for incident in (record, apart):
-            self._incidents.settle(incident, now, settings)
+            self._incidents.settle(incident, now, settings.resolve_after)
         return facts
 
     def _detach(self, order: Detach, now: datetime, settings: Settings) -> list[Fact]:
@@ -113,7 +113,7 @@ class Overruling:
         if alert is not None and fact.fires:
             alert.detached = True
         self._correlation.overruled(record.id, "", now.timestamp(), leaving)
-        self._incidents.settle(record, now, settings)
+        self._incidents.settle(record, now, settings.resolve_after)
         return [fact]
 
     def _leaving(self, record: IncidentRecord, alerts: Iterable[str]) -> dict[str, int]:

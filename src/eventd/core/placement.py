@@ -71,7 +71,8 @@ class Placement:
                 case Over():
                     lost += self._over(verdict, now, facts)
                 case LetGo():
-                    self._incidents.forgotten(verdict.incident, now)
+                    record = self._incidents.records[verdict.incident]
+                    self._incidents.let_go(record, now, OVER_AFTER)
                 case Rank():
                     facts += self._incidents.ranked(verdict.incident, verdict.roots, now)
         return lost
