@@ -137,7 +137,7 @@ def test_a_doubted_alert_that_gets_worse_is_still_no_evidence() -> None:
     correlation = alone()
     correlation.fired(Firing(alert("down", "a"), 0.0, 0.0, doubted=True))
 
-    assert correlation.worsened(alert("down", "a", Severity.CRITICAL), 10.0) == []
+    assert correlation.worsened(alert("down", "a", Severity.CRITICAL), "", 10.0) == []
 
     (cluster,) = correlation.table.clusters.values()
     assert cluster.cis == {}

@@ -13,10 +13,12 @@ from tests.builders import (
     frames,
     group_rule,
     inventory,
+    load,
     only,
     revived,
     run,
     silence,
+    started,
     threshold_rule,
 )
 
@@ -433,3 +435,44 @@ def test_an_order_survives_a_restart(command: Input) -> None:
 
     assert run(engine, feed) == run(twin, feed)
     assert frames(engine) == frames(twin)
+
+
+def _reborn() -> Engine:
+    """`a` is a member of one incident, was forgotten since, and fires in the other."""
+    feed: Feed = [
+        (at(0), started(forget_after=100.0)),
+        *((at(1), event(name)) for name in "abc"),
+        (at(2), clear("a")),
+        (at(200), load(group_rule("by-name", by=["name"]), version="v2")),
+        (at(201), event("a")),
+    ]
+    engine = engine_after(feed, group_rule())
+    assert [(one.alerts, one.firing) for one in engine.incidents()] == [(3, 2), (1, 1)]
+    return engine
+
+
+@pytest.mark.parametrize("order", [Detach, Merge, Split])
+def test_an_alert_that_was_forgotten_and_fires_elsewhere_stays_there(order: type) -> None:
+    engine, again = _reborn(), event("a").fingerprint
+    orders: dict[type, Input] = {
+        Detach: Detach("INC-000001", again, "ann"),
+        Merge: Merge("INC-000001", "INC-000003", "ann"),
+        Split: Split("INC-000001", (again, event("b").fingerprint), "ann"),
+    }
+    run(engine, [(at(210), event("z"))])
+
+    told = run(engine, [(at(220), orders[order])])
+
+    assert [one for one in told if isinstance(one, CommandRejected)] == []
+    assert engine.alert(again).incident == "INC-000002"
+    firing = {one.id: one.firing for one in engine.incidents()}
+    assert firing["INC-000002"] == 1
+    assert sum(firing.values()) == 4
+    assert run(engine, [(at(221), clear("a"))]) != []
+    assert engine.incident("INC-000002").firing == 0
+
+
+def test_of_alerts_that_were_forgotten_no_incident_is_made() -> None:
+    split = Split("INC-000001", (event("a").fingerprint,), "ann")
+
+    assert only(CommandRejected, run(_reborn(), [(at(220), split)])).missing

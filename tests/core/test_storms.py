@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from msgspec.structs import replace
 from tests.builders import (
     Feed,
     at,
@@ -29,6 +30,7 @@ from eventd.core.model import (
     FindingNoted,
     Grouped,
     IncidentOpened,
+    Severity,
     Stormed,
     Tick,
 )
@@ -160,3 +162,17 @@ def test_nothing_more_is_written_down_where_the_incident_was_closed() -> None:
     feed = [*begun(), (at(1), Close(opened.incident.id, "ann")), (at(300), Tick())]
 
     assert those(FindingNoted, facts_of(feed, group_rule())) == []
+
+
+def test_what_gets_worse_in_a_storm_is_the_storms_alone() -> None:
+    said = new(LIMIT + 2)
+    feed = [
+        *begun(),
+        (at(1), replace(said, severity=Severity.WARNING)),
+        (at(2), replace(said, severity=Severity.CRITICAL, key=b"worse")),
+    ]
+
+    engine = engine_after(feed)
+
+    assert said.fingerprint not in engine.correlation.table.where
+    assert [one.rule for one in engine.incidents()] == ["storm"]

@@ -123,7 +123,9 @@ class Beliefs:
         incident.members.discard(fact.fingerprint)  # another episode of it may have left before
         incident.firing -= fact.fires
         alert = self.alerts.get(fact.fingerprint)
-        if alert is not None and alert.episode == fact.episode and not fact.into:
+        # an alert that was forgotten counts its episodes anew: it may be another that is meant
+        there = alert is not None and alert.incident == fact.incident
+        if alert is not None and there and alert.episode == fact.episode and not fact.into:
             assert fact.fires is (alert.status is Status.FIRING)
             alert.incident = ""
 

@@ -109,7 +109,7 @@ class Correlating:
     def worsened(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> None:
         """A firing alert is graver than before."""
         if not record.detached:
-            verdicts = self._correlation.worsened(alert, now.timestamp())
+            verdicts = self._correlation.worsened(alert, record.incident, now.timestamp())
             self._placement.carry_out(verdicts, now, facts)
 
     def cleared(self, record: Record, at: datetime, reason: ClearReason, facts: list[Fact]) -> None:

@@ -26,7 +26,7 @@ from eventd.core.model import (
     Split,
     Status,
 )
-from eventd.core.placement import as_of
+from eventd.core.placement import as_of, is_in, is_remembered
 
 Order = Acknowledge | Comment | Resolve | Close | Reopen | Merge | Split | Detach
 
@@ -77,7 +77,7 @@ class Overruling:
         if source.firing and into.state is IncidentState.RESOLVED:
             reopen = Reopen(into.id, order.actor, order.text)
             facts += self._incidents.command(reopen, now)
-        self._place(into, source.members, because, now, facts)
+        self._place(into, source, source.members, because, now, facts)
         facts += self._incidents.merged(source.id, into.id, now, order.actor, order.text)
         self._incidents.answer_for(into, source)
         for incident in (source, into):
@@ -90,17 +90,18 @@ class Overruling:
         if record.state is IncidentState.RESOLVED:
             raise Rejected(missing=False, error=f"{record.id} is resolved; reopen it first")
         leaving = self._leaving(record, order.alerts)
-        known = [one for f in leaving if (one := self._alerts.records.get(f)) is not None]
+        meant = self._remembered(record, leaving)
+        known = [self._alerts.records[fingerprint] for fingerprint in meant]
         if not known:
             raise Rejected(missing=True, error="eventd remembers none of these alerts")
         lead = min(known, key=lambda one: (-one.severity, one.started_at, one.fingerprint))
         because = Ordered(order.actor, order.text)
         apart = self._incidents.split_off(_title(lead, known), lead.value(), because, now)
         facts: list[Fact] = []
-        self._place(apart, leaving, because, now, facts, opening=True)
+        self._place(apart, record, leaving, because, now, facts, opening=True)
         facts.append(IncidentSplit(now, record.id, apart.id, order.actor, order.text))
         facts += [self._release(record, one, apart.id, order, now) for one in leaving]
-        self._correlation.overruled(record.id, apart.id, now.timestamp(), leaving)
+        self._correlation.overruled(record.id, apart.id, now.timestamp(), meant)
         for incident in (record, apart):
             self._incidents.settle(incident, now, settings.resolve_after)
         return facts
@@ -108,11 +109,12 @@ class Overruling:
     def _detach(self, order: Detach, now: datetime, settings: Settings) -> list[Fact]:
         record = self._incidents.live(order.incident, now)
         leaving = self._leaving(record, (order.fingerprint,))
+        meant = self._remembered(record, leaving)
         fact = self._release(record, order.fingerprint, "", order, now)
         alert = self._alerts.records.get(order.fingerprint)
         if alert is not None and fact.fires:
             alert.detached = True
-        self._correlation.overruled(record.id, "", now.timestamp(), leaving)
+        self._correlation.overruled(record.id, "", now.timestamp(), meant)
         self._incidents.settle(record, now, settings.resolve_after)
         return [fact]
 
@@ -128,9 +130,19 @@ class Overruling:
             raise Rejected(missing=False, error=f"{record.id} would have no alert left")
         return leaving
 
+    def _remembered(self, incident: IncidentRecord, members: dict[str, int]) -> list[str]:
+        """Fingerprints of the members that eventd has not forgotten since they joined."""
+        alerts = self._alerts.records
+        return [
+            fingerprint
+            for fingerprint, episode in members.items()
+            if is_remembered(alerts.get(fingerprint), episode, incident.id)
+        ]
+
     def _place(
         self,
         into: IncidentRecord,
+        source: IncidentRecord,
         members: dict[str, int],
         because: Ordered,
         now: datetime,
@@ -138,13 +150,11 @@ class Overruling:
         *,
         opening: bool = False,
     ) -> None:
-        for fingerprint, episode in members.items():
-            record = self._alerts.records.get(fingerprint)
-            if record is None:
-                continue  # forgotten long ago
-            if record.episode == episode:
+        for fingerprint in self._remembered(source, members):
+            record, episode = self._alerts.records[fingerprint], members[fingerprint]
+            alert = as_of(record, episode, source.id)
+            if is_in(record, episode, source.id):
                 record.incident = into.id
-            alert = as_of(record, episode)
             self._incidents.place(into.id, alert, because, now, facts, opening=opening)
             opening = False
 
@@ -158,10 +168,10 @@ class Overruling:
     ) -> AlertDetached:
         episode = incident.members[fingerprint]
         alert = self._alerts.records.get(fingerprint)
-        present = alert is not None and alert.episode == episode
+        present = alert is not None and is_in(alert, episode, incident.id, into)
         fires = alert is not None and present and alert.status is Status.FIRING
         self._incidents.release(incident.id, fingerprint, fires=fires, now=now)
-        if alert is not None and present and alert.incident == incident.id:
+        if alert is not None and present:
             alert.incident = into
         return AlertDetached(
             now, incident.id, fingerprint, episode, fires, into, order.actor, order.text

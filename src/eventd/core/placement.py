@@ -65,9 +65,7 @@ class Placement:
                 case Split():
                     self._split(verdict, now, facts)
                 case Detach():
-                    self._detach(
-                        verdict.incident, verdict.fingerprint, verdict.episode, "", now, facts
-                    )
+                    self._leave(verdict, now, facts)
                 case Over():
                     lost += self._over(verdict, now, facts)
                 case LetGo():
@@ -84,7 +82,7 @@ class Placement:
             for fingerprint, episode in self._incidents.members(over.incident)
             if (record := self._alerts.records.get(fingerprint)) is not None
             and record.status is Status.FIRING
-            and record.episode == episode
+            and is_in(record, episode, over.incident)
         ]
         since = now - timedelta(seconds=OVER_AFTER)
         if any(record.last_seen_at > since for record in firing):
@@ -115,7 +113,7 @@ class Placement:
             raised.recurs,
         )
         for at, one in enumerate(placed):
-            self._place(record.id, one, now, facts, opening=at == 0)
+            self._place(record.id, one, now, facts, source, opening=at == 0)
         self._correlation.named(raised.cluster, record.id)
         return record.id
 
@@ -132,12 +130,13 @@ class Placement:
         placed: Placed,
         now: datetime,
         facts: list[Fact],
+        source: str = "",
         *,
         opening: bool = False,
     ) -> None:
         record = self._alerts.records[placed.fingerprint]
-        alert = as_of(record, placed.episode)
-        if record.episode == placed.episode:
+        alert = as_of(record, placed.episode, source)
+        if is_in(record, placed.episode, source):
             record.incident = incident
         self._incidents.place(incident, alert, placed.because, now, facts, opening=opening)
 
@@ -145,8 +144,10 @@ class Placement:
         facts.append(IncidentMerged(now, merge.incident, merge.into, merge.because))
         members = self._incidents.members(merge.incident)
         placed = [Placed(fingerprint, episode, merge.because) for fingerprint, episode in members]
-        for one in [one for one in placed if self._loose(one, merge.incident)]:
-            self._place(merge.into, one, now, facts)
+        for one in placed:
+            record = self._alerts.records.get(one.fingerprint)
+            if is_remembered(record, one.episode, merge.incident):
+                self._place(merge.into, one, now, facts, merge.incident)
         facts += self._incidents.merged(merge.incident, merge.into, now)
 
     def _split(self, split: Split, now: datetime, facts: list[Fact]) -> None:
@@ -156,6 +157,12 @@ class Placement:
         # the present episode counts as firing: it has to leave before earlier ones of its alert
         for one in sorted(leaving, key=lambda one: -one.episode):
             self._detach(split.incident, one.fingerprint, one.episode, apart, now, facts)
+
+    def _leave(self, left: Detach, now: datetime, facts: list[Fact]) -> None:
+        """Take the episode out, where no rule has claimed it for another incident."""
+        members = self._incidents.records[left.incident].members
+        if members.get(left.fingerprint) == left.episode:
+            self._detach(left.incident, left.fingerprint, left.episode, "", now, facts)
 
     def _detach(
         self,
@@ -167,16 +174,32 @@ class Placement:
         facts: list[Fact],
     ) -> None:
         record = self._alerts.records.get(fingerprint)
-        fires = record is not None and record.status is Status.FIRING and record.episode == episode
+        there = record is not None and is_in(record, episode, incident, into)
+        fires = there and record is not None and record.status is Status.FIRING
         self._incidents.release(incident, fingerprint, fires=fires, now=now)
-        if record is not None and record.incident == incident and record.episode == episode:
+        if record is not None and there:
             record.incident = into
         facts.append(AlertDetached(now, incident, fingerprint, episode, fires, into))
 
 
-def as_of(record: Record, episode: int) -> Alert:
-    """The alert as it was in that episode: an earlier one is over."""
+def is_in(record: Record, episode: int, incident: str, into: str = "") -> bool:
+    """Whether that is the present episode, and it is in the incident, or on its way `into` another.
+
+    An alert that was forgotten counts its episodes anew, and may be anywhere.
+    """
+    return record.episode == episode and record.incident in {incident, into or incident}
+
+
+def is_remembered(record: Record | None, episode: int, incident: str) -> bool:
+    """Whether the alert is the one that is a member of the incident, and was not forgotten since."""
+    if record is None:
+        return False
+    return record.episode > episode or is_in(record, episode, incident)
+
+
+def as_of(record: Record, episode: int, incident: str) -> Alert:
+    """The alert as it was in that episode in the incident: an earlier one is over."""
     alert = record.value()
-    if record.episode == episode:
+    if is_in(record, episode, incident):
         return alert
     return replace(alert, episode=episode, status=Status.CLEARED)

@@ -181,11 +181,12 @@ class Correlation:
         """Whether the inventory does: only then a claimed alert tells anything of others."""
         return self.table.inventory.knows(ci)
 
-    def worsened(self, alert: Alert, now: float) -> list[Verdict]:
+    def worsened(self, alert: Alert, claimed: str, now: float) -> list[Verdict]:
         """A firing alert is graver than before: as if it began again where it stands."""
         known = self._member(alert.fingerprint)
         if known is None or not known[1].firing:  # its source called it information so far
-            return self.fired(Firing(alert, now, now))
+            # or it is a storm's, or a rule's on a CI that nobody knows
+            return [] if claimed else self.fired(Firing(alert, now, now))
         cluster, member = known
         said: list[Verdict] = []
         self.table.clear(cluster, member)
