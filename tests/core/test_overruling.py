@@ -476,3 +476,14 @@ def test_of_alerts_that_were_forgotten_no_incident_is_made() -> None:
     split = Split("INC-000001", (event("a").fingerprint,), "ann")
 
     assert only(CommandRejected, run(_reborn(), [(at(220), split)])).missing
+
+
+def test_a_detached_alert_whose_clear_may_be_lost_does_not_come_back_when_it_is_repeated() -> None:
+    one = slow("ams", "b")
+    engine = engine_after([*TWO, (at(740), silence('ci="ams-appb"', at(750))), (at(741), one)])
+    joined = run(engine, [(at(751), TICK)])
+    assert only(AlertJoined, joined).incident == AMS
+
+    told = run(engine, [(at(752), Detach(AMS, one.fingerprint, "ann")), (at(780), one)])
+
+    assert [fact for fact in told if isinstance(fact, AlertJoined)] == []

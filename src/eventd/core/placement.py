@@ -177,7 +177,7 @@ class Placement:
         there = record is not None and is_in(record, episode, incident, into)
         fires = there and record is not None and record.status is Status.FIRING
         self._incidents.release(incident, fingerprint, fires=fires, now=now)
-        if record is not None and there:
+        if there and record is not None:
             record.incident = into
         facts.append(AlertDetached(now, incident, fingerprint, episode, fires, into))
 
@@ -191,7 +191,7 @@ def is_in(record: Record, episode: int, incident: str, into: str = "") -> bool:
 
 
 def is_remembered(record: Record | None, episode: int, incident: str) -> bool:
-    """Whether the alert is the one that is a member of the incident, and was not forgotten since."""
+    """Whether the alert is the incident's member, and was not forgotten since it joined."""
     if record is None:
         return False
     return record.episode > episode or is_in(record, episode, incident)
