@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 
+from tests.simulation.kinds import WANTED
 from tests.simulation.simulation import Ran, commit, run, seeds
 
 
@@ -18,6 +20,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="from this one on")
     parser.add_argument("--until-failure", action="store_true", help="stop at the first")
     parser.add_argument("--trace", action="store_true", help="print every step")
+    parser.add_argument("--kinds", action="store_true", help="print how many seeds met which facts")
     asked = parser.parse_args()
     wanted: Iterable[int] = range(asked.first, asked.first + asked.seeds)
     if asked.seed is not None:
@@ -31,6 +34,8 @@ def main() -> int:
                 print(told(played[-1]), flush=True)
                 if asked.until_failure:
                     break
+    if asked.kinds:
+        print(met(played))
     print(summary(played, time.perf_counter() - began))
     return 1 if any(ran.problem for ran in played) else 0
 
@@ -41,6 +46,15 @@ def told(ran: Ran) -> str:
         f"seed {ran.seed}, step {ran.step}, commit {commit()}: {ran.problem}\n"
         f"  python -m tests.simulation --seed {ran.seed} --trace"
     )
+
+
+def met(played: list[Ran]) -> str:
+    """How many seeds met each kind of fact, and how often it was met in all; the rarest first."""
+    in_all: Counter[str] = Counter()
+    for ran in played:
+        in_all.update(ran.seen)
+    rows = [(sum(kind in ran.seen for ran in played), kind) for kind in {*in_all, *WANTED}]
+    return "\n".join(f"{seeds:6d} {in_all[kind]:8d}  {kind}" for seeds, kind in sorted(rows))
 
 
 def summary(played: list[Ran], took: float) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 from typing import NamedTuple
 
+from tests.simulation.inventories import INVENTORIES
 from tests.simulation.machine import RULES, Machine
 
 Size = float | None
@@ -29,7 +30,8 @@ ONCE: tuple[tuple[str, tuple[int, ...], tuple[Size, ...]], ...] = (
     ("sync_fails", (0, 0, 0, 1, 2), (None,)),
     ("stall", (0, 0, 0, 0, 1), (2.0, 15.0, 70.0)),
     ("skew", (0, 0, 1, 3), (-3_600.0, -5.0, 0.5, 20.0, 3_600.0)),
-    ("reload", (0, 0, 1, 3), (0, 1, 0, 1, 2)),
+    ("reload", (0, 0, 1, 3), (0, 1, 2, 0, 1, 2, 3)),
+    ("take_stock", (0, 1, 2, 4), (0, 1, 2, 3, 1, 2, 3, 4)),
     ("broker_save", (0, 1, 3), (None,)),
     ("broker_crash", (0, 0, 1, 2), (0.1, 10.0)),
     ("broker_overtakes", (0, 1, 2, 3), (60,)),
@@ -94,8 +96,10 @@ class Faults:
             getattr(self, kind)(0)
         self._overtaking = None
         self._calm()
-        if self.machine.rules is RULES[2]:
+        if self.machine.rules is RULES[-1]:
             self.reload(0)
+        if self.machine.inventory is INVENTORIES[-1]:
+            self.take_stock(0)
         self.machine.disk.fail_next_sync = False
         self.machine.broker.start()
 
@@ -119,6 +123,12 @@ class Faults:
     def reload(self, size: Size) -> None:
         """SIGHUP, with these rules on disk."""
         self.machine.rules = RULES[int(size or 0)]
+        if self.machine.daemon is not None:
+            self.machine.daemon._reload.set()
+
+    def take_stock(self, size: Size) -> None:
+        """The same with another inventory."""
+        self.machine.inventory = INVENTORIES[int(size or 0)]
         if self.machine.daemon is not None:
             self.machine.daemon._reload.set()
 

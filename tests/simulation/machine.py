@@ -37,20 +37,23 @@ from tests.builders import group_rule, load, threshold_rule
 from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
 from tests.simulation.door import Door
+from tests.simulation.inventories import INVENTORIES
 from tests.simulation.loop import Loop, World
 from tests.simulation.oracle import POISON, START, Oracle
+from tests.simulation.shadow import CROOKED
+from tests.simulation.sizes import HURRIES
 
-CROOKED = "crooked"  # the name of alerts on which a rule raises
 FRAIL = group_rule("frail", f'name="{CROOKED}"', by=["ci"])
-MANY = threshold_rule("many", 'name=~"plain.*"', count=2, by=["ci"], within="120s")
+MANY = threshold_rule("many", 'name="plain-0"', count=2, by=["ci"], within="120s")
 RULES = (
+    load(FRAIL, version="v0"),
     load(
         FRAIL,
-        group_rule("by-service", 'service!=""', within="15m"),
+        group_rule("by-service", 'service="bank"', within="15m"),
         MANY,
         threshold_rule("busy", 'service="bank"', count=4, of="events", within="90s"),
     ),
-    load(FRAIL, group_rule("by-ci", 'ci!=""', by=["ci"], within="1m"), MANY, version="v2"),
+    load(FRAIL, group_rule("by-ci", 'ci=~"db.*"', by=["ci"], within="1m"), MANY, version="v2"),
     load(version=POISON),
 )
 BROKER = "plant"
@@ -78,8 +81,10 @@ class Machine:
         self.daemon: app._Daemon | None = None
         self.meter = Meter()  # outlives a restart in place
         self.starts = 0
+        self.hurry = world.random.choice(HURRIES)
         self.pace = 1.0  # of the people: the smaller, the more they say
-        self.rules = RULES[0]
+        self.rules = world.random.choice(RULES[:3])
+        self.inventory = world.random.choice(INVENTORIES[:4])
         self.config = _config(world.random)
         self.environment = Environment(watchdog_usec=world.random.choice((0, 20_000_000)))
         self.wanted = True  # a supervisor starts it again
@@ -205,7 +210,13 @@ def _config(chance: random.Random) -> File:
             raw_for=Span(chance.choice((10, 60))),
             max_size=Size(chance.choice((300_000, 8 << 30))),
         ),
-        alerts=Alerts(start_grace=Span(30)),
-        incidents=Incidents(resolve_after=Span(10), reopen_within=Span(chance.choice((20, 600)))),
+        alerts=Alerts(
+            start_grace=Span(chance.choice((0, 1, 30))),
+            forget_after=Span(chance.choice((3, 86_400, 86_400))),
+            storm_above=chance.choice((15, 60_000, 60_000, 60_000)),
+        ),
+        incidents=Incidents(
+            resolve_after=Span(10), reopen_within=Span(chance.choice((5, 20, 120)))
+        ),
         sources=Sources(mqtt=(mqtt,)),
     )

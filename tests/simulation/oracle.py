@@ -14,36 +14,24 @@ from typing import Any
 
 from eventd.admission import KEY_HEADER
 from eventd.core.engine import Engine
+from eventd.core.heartbeats import SILENT
 from eventd.core.labels import delivery_key
-from eventd.core.model import (
-    AlertChanged,
-    AlertFired,
-    AlertRepeated,
-    AlertUnsuppressed,
-    Arrival,
-    EndReason,
-    Event,
-    Fact,
-    IncidentOpened,
-    IncidentReopened,
-    IncidentResolved,
-    IncidentState,
-    Status,
-    Tick,
-)
+from eventd.core.model import Arrival, Event, Fact, IncidentState, Status, Tick
 from eventd.core.snapshot import Restored
 from eventd.inbox import Inbox
 from eventd.replay import Recovered, replayed
-from eventd.runtime import Batch, Runtime
-from eventd.store.journal import JournalReader
+from eventd.runtime import Runtime
+from eventd.store.journal import JournalReader, Row
 from eventd.store.queries import QUERIES
-from eventd.store.rows import decode_inputs
+from eventd.store.rows import decode_inputs, moment
 from tests.simulation.broker import Message
 from tests.simulation.disk import Disk
 from tests.simulation.door import Answer, Request
+from tests.simulation.shadow import Shadow
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 POISON = "poison"  # what the core raises on: an event's name, a comment, a rule set's version
+REGROUPS = ("/merge", "/split", "/detach")
 OWN = 2_000  # bytes that eventd's own inputs may take besides
 
 
@@ -62,8 +50,7 @@ class Oracle:
         self.keys: dict[bytes, str] = {}  # strong key → fingerprint, firing and live
         self.next_seq = self.first = 0
         self.now = 0
-        self.incidents: dict[str, datetime] = {}
-        self.by_hand: dict[str, None] = {}  # reopened by a person: open until one resolves it
+        self.shadow = Shadow()
         self.damaged: tuple[str, ...] = ("-",)  # snapshots that are not to be good
         self.checks = 0
         self.problem = ""  # raised inside the process, where it might be caught
@@ -73,13 +60,16 @@ class Oracle:
     def committed(self, db: sqlite3.Connection) -> None:
         """A transaction is through: read the new rows."""
         self._require(not self.disk.failed, "I20", "a commit after a failed sync")
-        for seq, inputs, now, body in db.execute(
-            "SELECT seq, inputs, now, body FROM journal WHERE seq >= ? ORDER BY seq",
+        self._read_on(db)
+
+    def _read_on(self, db: sqlite3.Connection) -> None:
+        for row in db.execute(
+            "SELECT seq, inputs, now, digest, body FROM journal WHERE seq >= ? ORDER BY seq",
             (self.next_seq,),
         ).fetchall():
-            self._row(seq, inputs, now, body)
+            self._row(*row)
 
-    def _row(self, seq: int, inputs: int, now: int, body: bytes) -> None:
+    def _row(self, seq: int, inputs: int, now: int, digest: int, body: bytes) -> None:
         self._require(seq == self.next_seq, "I2", f"row {seq} follows {self.next_seq}")
         self._require(now >= self.now, "I13", f"engine time went back in row {seq}")
         self.next_seq, self.now = seq + inputs, now
@@ -94,6 +84,8 @@ class Oracle:
                     self.keys.setdefault(item.key, item.fingerprint)
             elif key := getattr(item, "key", b""):
                 self.commands.setdefault(key, at)
+        for problem in self.shadow.take(Row(seq, moment(now), digest, items)):
+            self._require(False, *problem.partition(": ")[::2])
 
     # -- told by the outside world ----------------------------------------------------------------
 
@@ -109,9 +101,19 @@ class Oracle:
             given = request.headers.get(KEY_HEADER, "")
             key = delivery_key("api", request.path, given)
             self._require(key in self.commands, "I1", f"{what} before the command was committed")
+            if request.path.endswith(REGROUPS) and answer.status < 400:
+                said = json.loads(request._body)["text"]
+                done = said in self.shadow.carried_out
+                self._require(done, "I17", f"{what}, and no verdict says so: {said}")
             return
         for token in tokens(request._body):
             self._acknowledged(token, what)
+
+    def asked(self, incident: str, said: dict[str, Any]) -> None:
+        """The API showed an incident that was merged."""
+        into = self.shadow.merged[incident]
+        went = said["merged_into"] == into and said["state"] == "closed"
+        self._require(went, "I6", f"{incident} is in {into}, and answers {said}")
 
     def acknowledging(self, message: Message) -> None:
         """A PUBACK leaves the process."""
@@ -125,26 +127,6 @@ class Oracle:
         self.acked[token] = how
 
     # -- told by the process ----------------------------------------------------------------------
-
-    def observed(self, batch: Batch) -> None:
-        """A batch was committed and published."""
-        for step in batch.steps:
-            fired = False
-            for fact in step.facts:
-                fired = fired or _is_news(fact)
-                self._fact(fact, fired=fired)
-
-    def _fact(self, fact: Fact, *, fired: bool) -> None:
-        if isinstance(fact, IncidentOpened):
-            name = fact.incident.id
-            was = self.incidents.setdefault(name, fact.at)
-            self._require(was == fact.at, "I6", f"{name} was opened twice: {was}, {fact.at}")
-        elif isinstance(fact, IncidentReopened) and fact.reason is EndReason.OPERATOR:
-            self.by_hand[fact.incident] = None
-        elif isinstance(fact, IncidentResolved):
-            self.by_hand.pop(fact.incident, None)
-        elif isinstance(fact, IncidentReopened) and fact.reason is EndReason.FIRED:
-            self._require(fired, "I8", f"{fact.incident} reopened and nothing fired")
 
     def started(self, recovered: Recovered, reader: JournalReader) -> None:
         """A process has recovered: what was acknowledged is there, and nothing came out anew."""
@@ -173,19 +155,18 @@ class Oracle:
             self._require(key in commands or at < span.first, "I1", f"a command at {at} is gone")
         self._require(recovered.next_seq >= self.next_seq, "I1", "the journal ends before its end")
         # a batch whose sync failed may be there all the same
-        for seq, inputs, now, body in reader.db.execute(
-            "SELECT seq, inputs, now, body FROM journal WHERE seq >= ? ORDER BY seq",
-            (self.next_seq,),
-        ).fetchall():
-            self._row(seq, inputs, now, body)
-        self.twice_poisoned(reader.db)
+        self._read_on(reader.db)
+        self.poisoned(reader.db)
 
-    def twice_poisoned(self, db: sqlite3.Connection) -> None:
-        """What was quarantined is never stepped again."""
+    def poisoned(self, db: sqlite3.Connection) -> None:
+        """What was quarantined is never stepped again, and was meant to raise."""
         again = db.execute(
             "SELECT COUNT(*) FROM quarantine WHERE key IS NOT NULL GROUP BY key HAVING COUNT(*) > 1"
         ).fetchall()
         self._require(not again, "I2", "a quarantined input was stepped again")
+        for (why,) in db.execute("SELECT traceback FROM quarantine ORDER BY id"):
+            said = why.strip().splitlines()
+            self._require(said[-1].endswith(f": {POISON}"), "the core raised", "; ".join(said[-3:]))
 
     # -- at rest ----------------------------------------------------------------------------------
 
@@ -197,7 +178,10 @@ class Oracle:
         self._accounts(runtime, meter)
         self._counts(runtime.engine)
         self._groups(runtime.engine)
+        for problem in self.shadow.at_rest():
+            self._require(False, *problem.partition(": ")[::2])
         self._replays(runtime, reader)
+        self.poisoned(reader.db)
 
     def _accounts(self, runtime: Runtime, meter: Any) -> None:
         meter.settle()
@@ -214,7 +198,7 @@ class Oracle:
         for fingerprint in self.keys.values():
             wanted[fingerprint] = wanted.get(fingerprint, 0) + 1
         for alert in engine.alerts():
-            if alert.name.startswith("keyed"):
+            if alert.name.startswith("keyed") and alert.fingerprint not in self.shadow.forgotten:
                 want = wanted.get(alert.fingerprint, 0)
                 self._require(
                     alert.count == want, "I2", f"{alert.name} counts {alert.count}, not {want}"
@@ -231,8 +215,8 @@ class Oracle:
         now = runtime._now or START
         live = at_rest(runtime.engine, now)
         starts = [(name, reader.load(name)) for name in reader.snapshots()]
-        if reader.span().first == 0:
-            self._replay("the beginning", Engine(), 0, reader, live, now)
+        same = at_rest(self.shadow.engine, now) == live
+        self._require(same, "I3", "replay from the beginning is not the live state")
         for name, saved in starts:
             restored = Engine.restore(Restored(saved.frames))
             self._replay(name, restored, saved.next_seq, reader, live, now)
@@ -260,12 +244,16 @@ class Oracle:
         """Everything was cleared, and time enough has passed."""
         for token in wanted:
             self._require(token in self.present, "I15", f"{token} never came in")
-        firing = [alert.name for alert in engine.alerts() if alert.status is Status.FIRING]
-        self._require(not firing, "I9", f"still firing: {firing}")
+        firing = [one for one in engine.alerts() if one.status is Status.FIRING]
+        # what beat does so no more
+        silent = {f"{one.name}{SILENT}" for one in engine.heartbeats.beats.values() if one.silent}
+        wrong = [one.name for one in firing if one.name not in silent]
+        self._require(not wrong, "I9", f"still firing: {wrong}")
+        excused = {*self.shadow.by_hand, *(one.incident for one in firing)}
         still = [
             one.id
             for one in engine.incidents()
-            if one.state is IncidentState.OPEN and one.id not in self.by_hand
+            if one.state is IncidentState.OPEN and one.id not in excused
         ]
         self._require(not still, "I9", f"still open: {still}")
 
@@ -282,13 +270,6 @@ class Oracle:
     def _require(self, holds: bool, invariant: str, why: str) -> None:
         if not holds and not self.problem:
             self.problem = f"{invariant}: {why}"
-
-
-def _is_news(fact: Fact) -> bool:
-    """Something fires, and not because of an old event."""
-    if isinstance(fact, AlertRepeated):
-        return not fact.late
-    return isinstance(fact, AlertFired | AlertChanged | AlertUnsuppressed)
 
 
 State = tuple[tuple[Fact, ...], list[bytes]]

@@ -1,24 +1,25 @@
-"""Who speaks to the daemon: HTTP senders that repeat until answered, devices, operators."""
+"""Who speaks to the daemon: HTTP senders that repeat until answered, devices, agents."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any, Protocol
 
 from tests.simulation.broker import Message
 from tests.simulation.door import Answer, Lost
-from tests.simulation.machine import CROOKED, Machine
+from tests.simulation.inventories import ALIASES, CIS
+from tests.simulation.machine import Machine
 from tests.simulation.oracle import POISON, START, tokens
+from tests.simulation.shadow import CROOKED
 
-CIS = ("db1", "db2", "web1")
-SERVICES = ("shop", "bank", "")
+SERVICES = ("shop", "bank", "", "", "")
 SEVERITIES = ("info", "warning", "minor", "major", "critical")
-NAMING = ("name", "ci", "service")  # what an alert is told by
-CLEARS_AT_ONCE = 8
+NAMING = ("name", "ci", "service", "labels")  # what an alert is told by
+CLEARS_AT_ONCE = 16
 PATIENCE = (1.0, 5.0, 30.0)  # s a client waits for an answer; drawn from
 
 
@@ -47,38 +48,74 @@ class Events:
         self._machine, self._prefix, self._trouble = machine, prefix, trouble
         self._number = 0
         self._known: dict[str, dict[str, Any]] = {}  # what may fire, to be cleared at the end
+        chance = machine.world.random
+        self._names = chance.choice((1, 3))
+        self._news = chance.choice((0.2, 0.6, 0.9))  # share that may speak of what nobody knows yet
+        self._clears = chance.choice((0.1, 0.4, 0.5))
 
     def some(self) -> list[dict[str, Any]]:
         chance = self._machine.world.random
-        return [self.one() for _ in range(chance.choice((1, 1, 1, 2, 3, 5)))]
+        return [self.one() for _ in range(chance.choice((1, 1, 2, 3, 5)))]
 
     def one(self) -> dict[str, Any]:
         chance = self._machine.world.random
-        self._number += 1
-        token = f"{self._prefix}{self._number}"
+        token = self._token()
         if chance.random() < self._trouble:
             return self._bad(chance, token)
-        keyed = chance.random() < 0.5
-        event: dict[str, Any] = {
-            "name": f"{'keyed' if keyed else 'plain'}-{chance.randrange(3)}",
-            "summary": token,
-            "ci": chance.choice(CIS),
-            "service": chance.choice(SERVICES),
-            "severity": chance.choice(SEVERITIES),
-        }
-        self._remember(event)
-        if keyed:
+        if chance.random() < 0.08:
+            return self._planned(chance, token)
+        if self._known and chance.random() > self._news:
+            event = {**chance.choice(list(self._known.values()))}
+        else:
+            event = self._alert(chance)
+        event |= {"summary": token, "severity": chance.choice(SEVERITIES)}
+        if event["name"].startswith("keyed"):
             event["id"] = token
-        if chance.random() < 0.35:
+        if chance.random() < self._clears:
             event["status"] = "cleared"
-        elif chance.random() < 0.06:
-            event["status"] = chance.choice(("info", "heartbeat"))
+        elif chance.random() < 0.03:
+            event["status"] = "info"
         if chance.random() < 0.2:
             said = self._machine.wall() - timedelta(seconds=chance.choice((0, 1, 30, 4_000)))
             event["occurred_at"] = said.isoformat()
         if chance.random() < 0.05:
             until = self._machine.wall() + timedelta(seconds=chance.choice((5, 60)))
             event["expires_at"] = until.isoformat()
+        return event
+
+    def _token(self) -> str:
+        self._number += 1
+        return f"{self._prefix}{self._number}"
+
+    def _alert(self, chance: Random) -> dict[str, Any]:
+        """One that comes with keys of its own, or one on a CI that has other names too."""
+        keyed = chance.random() < 0.5
+        alert: dict[str, Any] = {
+            "name": f"{'keyed' if keyed else 'plain'}-{chance.randrange(self._names)}",
+            "ci": chance.choice(CIS if keyed else (*CIS, *ALIASES)),
+            "service": chance.choice(SERVICES),
+        }
+        self._remember(alert)
+        return alert
+
+    def _planned(self, chance: Random, token: str) -> dict[str, Any]:
+        """A change of a CI, or the announcement of a window for changes."""
+        ci = chance.choice(CIS)
+        event: dict[str, Any] = {
+            "name": f"CHG-{ci}",
+            "status": "change",
+            "summary": token,
+            "ci": ci,
+        }
+        if chance.random() < 0.5:
+            start = self._machine.wall() + timedelta(seconds=chance.choice((-5, 0, 3)))
+            ends = start + timedelta(seconds=chance.choice((2, 6, 30)))
+            window: dict[str, Any] = {
+                "starts_at": start.isoformat(),
+                "ends_at": ends.isoformat(),
+                **chance.choice(({"services": ["shop"]}, {"cis": [ci]})),
+            }
+            event["window"] = window
         return event
 
     def _bad(self, chance: Random, token: str) -> dict[str, Any]:
@@ -91,14 +128,6 @@ class Events:
             event["bad"] = 1
         elif kind == 2:
             event["id"] = token
-        elif kind == 3 and chance.random() < 0.5:
-            start = self._machine.wall()
-            window = {
-                "starts_at": start.isoformat(),
-                "ends_at": (start + timedelta(seconds=30)).isoformat(),
-                "services": ["shop"],
-            }
-            event |= {"name": "CHG1", "status": "change", "window": window}
         return event
 
     def _remember(self, event: dict[str, Any]) -> None:
@@ -111,8 +140,7 @@ class Events:
         for start in range(0, len(alerts), CLEARS_AT_ONCE):
             some = []
             for alert in alerts[start : start + CLEARS_AT_ONCE]:
-                self._number += 1
-                token = f"{self._prefix}{self._number}"
+                token = self._token()
                 some.append({**alert, "status": "cleared", "summary": token, "id": token})
             yield some
 
@@ -187,7 +215,7 @@ class Alertmanager:
         self._number = 0
         self._alerts: list[dict[str, Any]] = [
             {"labels": {"alertname": f"keyed-am{n}", "instance": ci, "severity": "critical"}}
-            for n, ci in enumerate(CIS)
+            for n, ci in enumerate(CIS[:3])
         ]
         for alert in self._alerts:
             self._turn(alert, "resolved")
@@ -225,6 +253,72 @@ class Alertmanager:
             if answer is not None and answer.status < 500:
                 return tokens(body)
             await asyncio.sleep(chance.random() * 2)
+
+
+class Agent:
+    """Beats regularly for two CIs, of which one falls silent for a while."""
+
+    def __init__(self, machine: Machine, *, pause: float) -> None:
+        self.machine, self._pause = machine, pause
+        self.stopping = self.done = False
+        self.wanted: list[str] = []
+        self._number = 0
+
+    async def run(self) -> None:
+        chance = self.machine.world.random
+        silent = chance.randint(4, 10)
+        while not self.stopping:
+            await asyncio.sleep(self._pause)
+            self._number += 1
+            back = silent + 12
+            await self._beat(CIS[:1] if silent <= self._number < back else CIS[:2])
+        await self._beat(CIS[:2])
+        self.done = True
+
+    async def _beat(self, cis: Sequence[str]) -> None:
+        beat = {"name": "alive", "status": "heartbeat", "summary": f"b.{self._number}"}
+        await post(self.machine, [{**beat, "ci": ci} for ci in cis])
+
+
+class Logger:
+    """Tells of occurrences and never clears one, until the end."""
+
+    def __init__(self, machine: Machine, *, pause: float) -> None:
+        self.machine, self._pause = machine, pause
+        self.stopping = self.done = False
+        self.wanted: list[str] = []
+        self._number = 0
+
+    async def run(self) -> None:
+        chance = self.machine.world.random
+        while not self.stopping:
+            await pause(self.machine, self._pause)
+            await post(self.machine, [self._line(chance.choice(CIS[:3]))])
+        ends = [{**self._line(ci), "status": "cleared"} for ci in CIS[:3]]
+        await post(self.machine, ends)
+        self.wanted = tokens(_json(ends))
+        self.done = True
+
+    def _line(self, ci: str) -> dict[str, Any]:
+        self._number += 1
+        labels = {"namespace": "log"}
+        return {
+            "name": "line",
+            "ci": ci,
+            "severity": "major",
+            "labels": labels,
+            "summary": f"l.{self._number}",
+        }
+
+
+async def post(machine: Machine, events: list[dict[str, Any]]) -> None:
+    """Until it is answered."""
+    while True:
+        headers = {"content-type": "application/json"}
+        answer = await ask(machine, "POST", "/v1/events", headers, _json(events))
+        if answer is not None and answer.status < 500:
+            return
+        await asyncio.sleep(machine.world.random.random() * 2)
 
 
 class Device:
@@ -265,46 +359,6 @@ class Device:
             await asyncio.sleep(chance.random() * 3)
         while chance.random() < 0.1:  # the broker's answer was lost
             self.machine.broker.publish(message, keep=keep)
-
-
-class Operator:
-    """Takes incidents, talks about them, ends them; silences what is known."""
-
-    def __init__(self, machine: Machine, *, trouble: float, pause: float) -> None:
-        self.machine, self._trouble, self._pause = machine, trouble, pause
-        self.stopping = self.done = False
-        self._number = 0
-
-    async def run(self) -> None:
-        chance = self.machine.world.random
-        while not self.stopping:
-            await pause(self.machine, self._pause)
-            await self._act(chance)
-        self.done = True
-
-    async def _act(self, chance: Random) -> None:
-        self._number += 1
-        incidents = list(self.machine.oracle.incidents)[-4:] or ["INC-000001"]
-        incident = chance.choice(incidents)
-        kind = chance.randrange(8)
-        method, body = "POST", b'{"actor": "ann"}'
-        if kind == 0:
-            path = "/api/v1/silences"
-            body = _json({"matchers": 'service="shop"', "comment": "known", "for": "20s"})
-        elif kind == 1:
-            method, path = "DELETE", f"/api/v1/silences/SIL-{chance.randint(1, 4):06d}"
-        else:
-            act = ("acknowledge", "comment", "resolve", "close", "reopen", "comment")[kind - 2]
-            path = f"/api/v1/incidents/{incident}/{act}"
-            if act == "comment":
-                text = POISON if chance.random() < self._trouble else "looking"
-                body = _json({"actor": "ann", "text": text})
-        headers = {"idempotency-key": f"op{self._number}"}
-        while True:
-            answer = await ask(self.machine, method, path, headers, body)
-            if answer is not None and answer.status < 500:
-                return
-            await asyncio.sleep(chance.random() * 3)
 
 
 def _json(value: object) -> bytes:

@@ -19,21 +19,24 @@ from eventd.store.verdicts import verdicts
 from tests.simulation.faults import Faults, drawn
 from tests.simulation.loop import Loop, World
 from tests.simulation.machine import Machine
+from tests.simulation.operators import Operator
 from tests.simulation.oracle import Broken
 from tests.simulation.people import (
+    Agent,
     Alertmanager,
     Device,
     HttpSender,
-    Operator,
+    Logger,
     Person,
     Teller,
 )
 from tests.simulation.standins import simulated
 
 MEMORY = Path("/dev/shm")  # a file system that syncs at once
-MIN_STEPS, MAX_STEPS = 300, 500  # of the time of faults
+MIN_STEPS, MAX_STEPS = 500, 1000  # of the time of faults
 PEACE = 60_000  # steps in which everything must drain
-QUIET = 3_600.0  # s; what flapped is calm, and what was correlated is over
+QUIET = 3_600.0  # s as the correlation counts; what flapped is calm, what was correlated is over
+QUIET_LEAST = 240.0  # s; every silence, window and reopening has ended
 
 
 @contextmanager
@@ -66,6 +69,7 @@ class Ran(Struct, frozen=True):
     checks: int  # at rest
     problem: str  # "" where every invariant held
     step: int  # at which it did not
+    seen: dict[str, int]  # kind of fact → how often
 
 
 def run(seed: int, *, trace: Callable[[str], None] | None = None) -> Ran:
@@ -92,6 +96,7 @@ def run(seed: int, *, trace: Callable[[str], None] | None = None) -> Ran:
             oracle.checks,
             problem,
             world.steps if problem else 0,
+            dict(oracle.shadow.seen),
         )
 
 
@@ -101,7 +106,7 @@ class _Play:
         self.outside = Loop(world)
         self.machine = Machine(world, self.outside, folder)
         trouble = chance.choice((0.0, 0.02, 0.1))
-        pause = chance.choice((0.3, 1.5, 6.0))
+        pause = chance.choice((0.5, 3.0, 8.0))
         self.senders = [
             HttpSender(self.machine, n, trouble=trouble, pause=pause)
             for n in range(chance.randint(1, 3))
@@ -110,11 +115,23 @@ class _Play:
             Device(self.machine, n, trouble=trouble, pause=pause)
             for n in range(chance.choice((0, 1, 2)))
         ]
-        self.operators = [Operator(self.machine, trouble=trouble, pause=pause * 3)]
+        self.operators = [
+            Operator(self.machine, n, trouble=trouble, pause=chance.choice((0.3, 1.0, 3.0)))
+            for n in range(chance.choice((1, 1, 2)))
+        ]
+        self.agents: list[Teller] = [
+            *(Agent(self.machine, pause=1.0) for _ in range(chance.choice((0, 1)))),
+            *(Logger(self.machine, pause=pause) for _ in range(chance.choice((0, 0, 1)))),
+        ]
         self.managers = [
             Alertmanager(self.machine, pause=pause) for _ in range(chance.choice((0, 1)))
         ]
-        self.tellers: list[Teller] = [*self.senders, *self.devices, *self.managers]
+        self.tellers: list[Teller] = [
+            *self.senders,
+            *self.devices,
+            *self.managers,
+            *self.agents,
+        ]
         self.people: list[Person] = [*self.tellers, *self.operators]
         self.faults = Faults(self.machine)
         self.plan = drawn(chance, MAX_STEPS)
@@ -134,7 +151,7 @@ class _Play:
             self._check()
             raise Broken(f"I15: after {PEACE} steps of peace: {self._what_waits()}")
         self._check()
-        end = world.now + QUIET
+        end = world.now + max(QUIET_LEAST, QUIET / self.machine.hurry)
         world.run(lambda: world.now >= end or self._failed(), PEACE)
         world.run(lambda: self._at_rest() or self._failed(), PEACE)
         self._check()

@@ -19,26 +19,23 @@ import aiomqtt
 import structlog
 from paho.mqtt import client as paho
 
-from eventd import app, clock, replay, runtime
-from eventd.core import incidents
+from eventd import app, clock
 from eventd.core.engine import Engine
 from eventd.core.model import Event
 from eventd.core.rules import group
 from eventd.core.rules.rule import Seen
-from eventd.runtime import Batch
 from eventd.store import snapshots, sqlite
 from eventd.store.sqlite import SqliteStore
 from eventd.web import api
 from tests.simulation.disk import Disk, SimOs, SimWriter
 from tests.simulation.door import Listener, Web
 from tests.simulation.loop import Loop
-from tests.simulation.machine import CROOKED, Machine
+from tests.simulation.machine import Machine
 from tests.simulation.oracle import POISON
+from tests.simulation.shadow import CROOKED
+from tests.simulation.sizes import StandIn, sizes
 
 MISC_EVERY = 15.0  # s; one in the library, and most steps would be these
-DROP_AFTER = 5.0  # s; shorter than any retention, as it is
-
-StandIn = tuple[object, str, object]  # where, under which name, what
 
 
 @contextmanager
@@ -67,12 +64,13 @@ def replace(stack: ExitStack, stand_ins: Iterable[StandIn]) -> None:
 
 def _all(machine: Machine) -> Iterator[StandIn]:
     yield from _system(machine)
-    yield from _sizes(machine.world.random)
+    yield from sizes(machine.world.random, machine.hurry)
     yield from on(machine.disk)
     yield from _traps()
     yield app, "SqliteStore", _store(machine)
     yield app, "_Daemon", _daemon(machine)
     yield app, "load_rules", lambda _path: machine.rules
+    yield app, "load_inventory", lambda _path: machine.inventory
     yield api, "document", lambda _table: {}  # slow to make, and nobody asks for it
 
 
@@ -96,16 +94,6 @@ def on(disk: Disk) -> Iterator[StandIn]:
     yield sqlite, "open_writer", disk.open_writer
     yield snapshots, "os", SimOs(disk)
     yield snapshots, "sync_directory", disk.sync_directory
-
-
-def _sizes(chance: random.Random) -> Iterator[StandIn]:
-    """Small ones, so that they are met."""
-    every = chance.choice((10, 40, 200))
-    yield runtime, "SNAPSHOT_EVERY", every
-    yield replay, "SNAPSHOT_EVERY", every
-    yield sqlite, "CHECKPOINT_EVERY", chance.choice((1 << 17, 1 << 20))
-    yield sqlite, "TRIM_EVERY", chance.choice((2, 10)) * 1_000_000
-    yield incidents, "DROP_AFTER", DROP_AFTER
 
 
 def _traps() -> Iterator[StandIn]:
@@ -149,10 +137,6 @@ def _daemon(machine: Machine) -> type[app._Daemon]:
             recovered, store = args[1], args[2]
             with store.journal() as reader:
                 machine.oracle.started(recovered, reader)
-
-        def observe(self, batch: Batch) -> None:
-            super().observe(batch)
-            machine.oracle.observed(batch)
 
     return Daemon
 

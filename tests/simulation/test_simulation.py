@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.daemon import unmeasured
+from tests.simulation.kinds import WANTED
 from tests.simulation.mutants.__main__ import PATCHES, mutate
 from tests.simulation.simulation import MIN_STEPS, run, seeds
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 # Measuring coverage takes as long again; the other tests reach the same lines.
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_every_invariant_holds_for_every_seed(first: int) -> None:
-    asked = ("--first", str(first), "--seeds", str(AT_ONCE))
+    asked = ("--first", str(first), "--seeds", str(AT_ONCE), "--kinds")
     played = subprocess.run(
         (sys.executable, "-m", "tests.simulation", *asked),
         cwd=ROOT,
@@ -39,6 +40,9 @@ def test_every_invariant_holds_for_every_seed(first: int) -> None:
     # what was drawn was worth drawing
     assert starts > 3 * AT_ONCE
     assert acked > 20 * AT_ONCE
+    rows = [line.split(maxsplit=2) for line in played.stdout.splitlines()[:-1]]
+    met = {kind for seeds, _, kind in rows if seeds != "0"}
+    assert sorted(set(WANTED) - met) == []
 
 
 def test_a_seed_goes_the_same_way_under_any_hash_seed() -> None:
@@ -71,4 +75,4 @@ def test_another_seed_goes_another_way() -> None:
 def test_every_mutant_still_applies(patch: Path, tmp_path: Path) -> None:
     mutate(patch, tmp_path)
 
-    assert len(PATCHES) == 12
+    assert len(PATCHES) == 14

@@ -1,0 +1,80 @@
+"""What is long or large in the daemon is made short and small, so that seconds meet it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
+
+from eventd import replay, runtime
+from eventd.config import Config
+from eventd.core import flapping, habits, heartbeats, incidents, placement
+from eventd.core.correlation import parameters
+from eventd.core.model import Settings
+from eventd.store import sqlite
+
+StandIn = tuple[object, str, object]  # where, under which name, what
+
+DROP_AFTER = 5.0  # s; shorter than any retention, as it is
+# How many times faster than usual the correlation may judge: a seed says all it has to say within
+# half a minute, and a single alert is usually waited for for three.
+HURRIES = (1.0, 60.0, 200.0, 200.0, 400.0)
+# In s; the clock's own error is not among them, as clocks are wrong by as much as ever.
+TIMES: tuple[tuple[object, tuple[str, ...]], ...] = (
+    (
+        parameters,
+        (
+            *("MERGE_YOUNG", "AT_HAND", "SAME_FIRING", "SAME_OTHER", "SAME_CLEARED"),
+            *("DOWN_CASCADE", "DOWN", "DOWN_EARLY", "CHANGE_WITHIN", "UP", "COMMON"),
+            *("HUB_FADES", "HUB_FORGOTTEN", "ALIKE_STORM_FADES", "ALIKE_FADES", "ISLAND_FADES"),
+            *("STORM_FOR", "STRONG_AFTER", "FAIR_AFTER", "GRAVE_AFTER", "PROVEN_AFTER"),
+            *("SLIGHT_AFTER", "OVER_AFTER", "FORGET_AFTER", "BLIP", "ROOT_FADES"),
+            "ROOT_CHANGE_WITHIN",
+        ),
+    ),
+    (incidents, ("REOPEN_WITHIN",)),
+    (placement, ("OVER_AFTER",)),
+    (flapping, ("SLOT",)),
+    (heartbeats, ("SLACK", "USUALLY")),
+    (habits, ("BURST_LEAST", "BURST_MOST", "SESSION_LEAST", "SESSION_MOST")),
+)
+
+
+def sizes(chance: random.Random, hurry: float) -> Iterator[StandIn]:
+    """Drawn per seed; `hurry`: so many times faster than usual the correlation judges."""
+    every = chance.choice((10, 40, 200))
+    yield runtime, "SNAPSHOT_EVERY", every
+    yield replay, "SNAPSHOT_EVERY", every
+    yield sqlite, "CHECKPOINT_EVERY", chance.choice((1 << 17, 1 << 20))
+    yield sqlite, "TRIM_EVERY", chance.choice((2, 10)) * 1_000_000
+    yield incidents, "DROP_AFTER", DROP_AFTER
+    yield from _correlation(chance, hurry)
+
+
+def _correlation(chance: random.Random, hurry: float) -> Iterator[StandIn]:
+    for module, names in TIMES:
+        for name in names:
+            yield module, name, getattr(module, name) / hurry
+    yield parameters, "REVIEWS", tuple(one / hurry for one in parameters.REVIEWS)
+    yield parameters, "MAX_CLUSTERS", chance.choice((4, 20_000, 20_000, 20_000))
+    yield parameters, "STORM_CIS", chance.choice((4, 100))
+    yield parameters, "SPLIT_LEAST", chance.choice((1, 2, 3))
+    yield heartbeats, "GAPS_LEAST", 2
+    yield habits, "NEVER_EVENTS", 8
+    yield habits, "NEVER_FOR", 3.0
+    # who speaks for seconds seems to look once a minute, so few may
+    yield habits, "LOOK_APART", chance.choice((0.1, 5.0, 5.0))
+    yield Config, "settings", _settings(Config.settings, hurry)
+
+
+def _settings(plain: Callable[[Config], Settings], hurry: float) -> Callable[[Config], Settings]:
+    def settings(config: Config) -> Settings:
+        said = plain(config)
+        return replace(
+            said,
+            maintenance_lead=said.maintenance_lead / hurry,
+            maintenance_grace=said.maintenance_grace / hurry,
+        )
+
+    return settings
