@@ -163,6 +163,7 @@ class Correlation:
             claimed=bool(firing.claimed),
             steady=firing.steady,
             prompt=firing.prompt,
+            doubted=firing.doubted,
         )
         self.table.add(cluster, member)
         return cluster
@@ -436,7 +437,16 @@ class Correlation:
     def _because(self, link: Link, needed: float, other: tuple[int, Link]) -> Correlated:
         incident = self.table.clusters[other[0]].incident if other[0] else ""
         return Correlated(
-            link.tie, link.score, needed, link.via, link.hops, incident, other[1].score
+            link.tie,
+            link.score,
+            needed,
+            link.via,
+            link.hops,
+            incident,
+            other[1].score,
+            other_tie=other[1].tie,
+            other_via=other[1].via,
+            other_hops=other[1].hops,
         )
 
     def _claim(self, cluster: Cluster, incident: str, now: float) -> list[Verdict]:
@@ -649,8 +659,20 @@ class Correlation:
         because = member.episodes[episode]
         if cluster.incident:
             said.append(Detach(cluster.incident, member.fingerprint, episode))
-        said.append(Alone(member.fingerprint, episode, Why.NOISY, because))
+        said.append(self._alone(cluster, member, episode, because))
         self.table.drop(cluster, member)
+
+    def _alone(self, cluster: Cluster, member: Member, episode: int, because: Correlated) -> Alone:
+        """An episode that was not raised with its cluster, and why not."""
+        fingerprint = member.fingerprint
+        if not member.noisy:
+            return Alone(fingerprint, episode, Why.BLIP, because)
+        if cluster.bursts:
+            return Alone(fingerprint, episode, Why.COMMON, because)
+        if member.doubted:
+            return Alone(fingerprint, episode, Why.DOUBTED, because)
+        check = self.noise.of(member.name)
+        return Alone(fingerprint, episode, Why.NOISY, because, check.blips, check.reals)
 
     def _wane(self, cluster: Cluster, now: float) -> None:
         """Start or stop the wait after which it is over."""
@@ -667,8 +689,7 @@ class Correlation:
         if not cluster.raised:
             for member in cluster.members.values():
                 for episode, because in member.episodes.items():
-                    why = Why.NOISY if member.noisy else Why.BLIP
-                    said.append(Alone(member.fingerprint, episode, why, because))
+                    said.append(self._alone(cluster, member, episode, because))
         else:
             said.append(Rank(cluster.incident, self.roots(cluster)))
             self._remember(cluster)

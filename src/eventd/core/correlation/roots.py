@@ -10,7 +10,7 @@ from eventd.core.correlation import parameters as p
 from eventd.core.correlation.cluster import Cluster, Span
 from eventd.core.correlation.noise import Noise
 from eventd.core.correlation.table import Table
-from eventd.core.model import RootCandidate
+from eventd.core.model import AT, RootCandidate
 
 Changed = Callable[[str], float | None]  # a CI → when it was changed last
 
@@ -85,7 +85,8 @@ def _judge(
     count = max(1, len(cluster.cis))
     explained = share.get(c, 0.0) + (span is not None)
     score = explained / count
-    ancestors = table.inventory.ancestors(c).items()
+    inventory = table.inventory
+    ancestors = inventory.ancestors(c).items()
     depends = sum((r.strength**p.ROOT_GIVEN for up, r in ancestors if up in cluster.cis), 0.0)
     score -= p.ROOT_DEPENDS * min(1.0, depends)
     lag: float | None = None
@@ -109,4 +110,5 @@ def _judge(
         depends,
         changed_before,
         silent=span is None,
+        needs=sum(not up.startswith(AT) for up, _ in ancestors) if inventory.knows(c) else None,
     )
