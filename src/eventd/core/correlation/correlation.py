@@ -336,7 +336,8 @@ class Correlation:
 
         What a person has decided is left alone: what comes later follows, and that is all.
         """
-        moved = self._of(incident) if alerts is None else self._taken_out(alerts, now)
+        of_it = self._of(incident)
+        moved = of_it if alerts is None else self._taken_out(of_it, alerts, now)
         for cluster in moved:
             self.table.give(cluster, into)
             cluster.ruled = True
@@ -351,18 +352,30 @@ class Correlation:
         """The clusters that are the incident's."""
         return [self.table.clusters[number] for number in self.table.raised.get(incident, ())]
 
-    def _taken_out(self, alerts: Iterable[str], now: float) -> list[Cluster]:
-        """Those of them that are members anywhere, as a cluster of their own."""
-        known = [one for fingerprint in alerts if (one := self._member(fingerprint)) is not None]
+    def _taken_out(
+        self, clusters: list[Cluster], alerts: Iterable[str], now: float
+    ) -> list[Cluster]:
+        """Those of them that are members there, as a cluster of their own."""
+        known = [
+            (one, one.members[alert])
+            for alert in alerts
+            for one in clusters
+            if alert in one.members
+        ]
         if not known:
             return []
         apart = self.table.open(now)
         for cluster, member in known:
-            self.table.drop(cluster, member)
+            self.table.take_out(cluster, member)
             self.table.add(apart, member)
             self._wane(cluster, now)
             self._arm(cluster)
         return [apart]
+
+    def roots_of(self, incident: str) -> tuple[RootCandidate, ...]:
+        """The root candidates of the widest of its clusters, as they stand."""
+        widest = max(self._of(incident), key=lambda one: len(one.all_cis), default=None)
+        return self.roots(widest) if widest is not None else ()
 
     def dump(self) -> dict[str, list[object]]:
         """Snapshot sections from which `load` makes the same future."""
