@@ -184,7 +184,8 @@ def _copied(beat: Beat) -> Beat:
 def _event(beat: Beat, at: float, status: Status) -> Event:
     """eventd's own word about it."""
     name = beat.name + SILENT
-    told = f"nothing heard for {at - beat.last:.0f} s; until then every {beat.cadence():.0f} s"
+    every = round(beat.cadence(), 1)
+    told = f"nothing heard for {at - beat.last:.0f} s; until then every {every:g} s"
     return Event(
         source=beat.source,
         fingerprint=fingerprint_of(beat.source, name, beat.ci, beat.service, {}),

@@ -247,6 +247,8 @@ def alert_said(fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping) -
 
 def span(seconds: float) -> str:
     """So many seconds, roughly."""
+    if seconds < 1:
+        return "under 1 s"
     if seconds < MINUTES:
         return f"{seconds:.0f} s"
     if seconds < HOURS:
