@@ -6,10 +6,13 @@ from collections.abc import Callable
 from heapq import nlargest, nsmallest
 from math import exp
 
+from msgspec.structs import replace
+
 from eventd.core.correlation import parameters as p
 from eventd.core.correlation.cluster import Cluster, Span
 from eventd.core.correlation.noise import Noise
 from eventd.core.correlation.table import Table
+from eventd.core.inventory import Inventory
 from eventd.core.model import AT, RootCandidate
 
 Changed = Callable[[str], float | None]  # a CI → when it was changed last
@@ -39,7 +42,9 @@ def rank(
         for c in (*names, *silent)
     ]
     candidates.sort(key=lambda one: (-one.score, one.ci))
-    return tuple(candidates[: p.ROOTS])
+    return tuple(
+        replace(one, needs=_needs(one.ci, table.inventory)) for one in candidates[: p.ROOTS]
+    )
 
 
 def _shares(cluster: Cluster, table: Table) -> dict[str, float]:
@@ -85,8 +90,7 @@ def _judge(
     count = max(1, len(cluster.cis))
     explained = share.get(c, 0.0) + (span is not None)
     score = explained / count
-    inventory = table.inventory
-    ancestors = inventory.ancestors(c).items()
+    ancestors = table.inventory.ancestors(c).items()
     depends = sum((r.strength**p.ROOT_GIVEN for up, r in ancestors if up in cluster.cis), 0.0)
     score -= p.ROOT_DEPENDS * min(1.0, depends)
     lag: float | None = None
@@ -110,5 +114,11 @@ def _judge(
         depends,
         changed_before,
         silent=span is None,
-        needs=sum(not up.startswith(AT) for up, _ in ancestors) if inventory.knows(c) else None,
     )
+
+
+def _needs(c: str, inventory: Inventory) -> int | None:
+    """How many CIs it depends on; None where nobody knows."""
+    if not inventory.knows(c):
+        return None
+    return sum(not one.startswith(AT) for one in inventory.ancestors(c))
