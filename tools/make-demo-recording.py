@@ -359,8 +359,20 @@ def two_things_of_their_own(day: Afternoon) -> None:
     )
 
 
+def a_gateway_falls_silent(day: Afternoon) -> None:
+    """Two of them beat; the first does so for three quarters of a minute."""
+    for second in range(0, 180, 5):
+        for gateway in ("gw-plant-1", "gw-plant-2"):
+            if gateway == "gw-plant-2" or second <= 45:
+                day.mqtt(
+                    second + 0.5,
+                    f"heartbeat/{gateway}",
+                    {"name": "gateway", "status": "heartbeat", "ci": gateway},
+                )
+
+
 def the_background(day: Afternoon) -> None:
-    """What a quiet day says: measurements and heartbeats, which end with the story."""
+    """What a quiet day says: measurements, which end with the story."""
     for second in range(2, 178, 2):
         host = f"vm-{day.chance.randrange(1, 60):04d}"
         day.native(
@@ -374,12 +386,6 @@ def the_background(day: Afternoon) -> None:
                 }
             ],
         )
-        if second % 10 == 0:
-            day.mqtt(
-                second + 0.5,
-                "heartbeat/gw-plant-1",
-                {"name": "gateway", "status": "heartbeat", "ci": "gw-plant-1"},
-            )
 
 
 SERVICES = """\
@@ -427,6 +433,7 @@ def inventory() -> str:
         ("intranet-web-1", "vm", "intranet", ()),
         ("crac-3", "air conditioner", "dc2-facility", ()),
         ("gw-plant-1", "gateway", "dc2-facility", ()),
+        ("gw-plant-2", "gateway", "dc2-facility", ()),
     ]
     return SERVICES + "cis:\n" + "".join(map(_ci, rows))
 
@@ -448,6 +455,7 @@ def main() -> None:
         a_check_flaps,
         hypervisors_are_patched,
         two_things_of_their_own,
+        a_gateway_falls_silent,
         the_background,
     ):
         part(day)

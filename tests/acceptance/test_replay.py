@@ -11,7 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import paho.mqtt.client as mqtt
@@ -20,8 +23,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from eventd import app, backtest, recording
 from eventd.core.engine import Engine
+from eventd.core.model import Incident
 from eventd.core.snapshot import Restored
 from eventd.store.rows import decode_incident
+from eventd.store.snapshots import SnapshotFile, read_snapshot, snapshot_paths
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
 
 LIVE_FOR = 4.0  # s; `python -m tests.acceptance.test_replay` takes ten minutes
@@ -150,48 +155,105 @@ def test_the_export_of_a_live_run_replays_to_byte_identical_incidents(tmp_path: 
     print(f"{sent} events, {incidents} incidents")
 
 
+class Day(NamedTuple):
+    """A generated day and the inventory of what it happens to."""
+
+    events: Path
+    inventory: Path
+
+    def backtest(self) -> backtest.Backtest:
+        """Nothing is played yet. The default rules claim nothing."""
+        known = app.load_inventory(self.inventory)
+        return backtest.Backtest(app.inputs_of_line, app.load_rules(None), known, forced=False)
+
+
+class Whole(NamedTuple):
+    """The day played in one go."""
+
+    run: backtest.Backtest
+    lines: list[recording.Line]
+    facts: list[bytes]  # of each input
+
+
+def played(run: backtest.Backtest, lines: Iterable[recording.Line]) -> list[bytes]:
+    """What each input caused, to the byte."""
+    return [msgspec.msgpack.encode(facts) for _, _, facts in run.play(lines)]
+
+
+def restarted(engine: Engine, folder: Path, now: datetime) -> Engine:
+    """The engine that comes back from a snapshot on disk."""
+    file = SnapshotFile(folder, engine.snapshot(), 0, now)
+    while file.advance():
+        pass
+    (path,) = snapshot_paths(folder)
+    return Engine.restore(Restored(read_snapshot(path)[1]))
+
+
+def raised(incidents: Iterable[Incident]) -> list[tuple[str, datetime, str]]:
+    return [(one.id, one.opened_at, one.title) for one in incidents]
+
+
 if SHARED.is_dir():
 
     @pytest.fixture(scope="module")
-    def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """One generated day as native events."""
+    def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
         folder = tmp_path_factory.mktemp("day")
         raw, out = folder / "raw", folder / "native"
         make = [sys.executable, str(SHARED / "gen.py"), "--suite", "day", "--seed", "accept-1"]
         subprocess.run([*make, "--out", str(raw)], check=True, capture_output=True)
         turn = [sys.executable, str(SHARED / "to_native.py"), str(raw), "--out", str(out)]
         subprocess.run(turn, check=True, capture_output=True)
-        return out / "events.jsonl.gz"
+        return Day(out / "events.jsonl.gz", out / "inventory.yaml")
+
+    @pytest.fixture(scope="module")
+    def whole(day: Day) -> Whole:
+        run, lines = day.backtest(), list(recording.read(day.events))
+        return Whole(run, lines, played(run, lines))
 
     @pytest.mark.xdist_group("day")
-    def test_a_day_replays_alike_under_two_hash_seeds(day: Path, tmp_path: Path) -> None:
+    def test_a_day_replays_alike_under_two_hash_seeds(day: Day, tmp_path: Path) -> None:
+        command = [sys.executable, "-m", "eventd", "replay", str(day.events)]
+        command += ["--inventory", str(day.inventory), "--out"]
         texts = []
         for seed in ("0", "1"):
             out = tmp_path / seed
-            command = [sys.executable, "-m", "eventd", "replay", str(day), "--out", str(out)]
-            subprocess.run(command, check=True, capture_output=True, env={"PYTHONHASHSEED": seed})
+            environment = {"PYTHONHASHSEED": seed}
+            subprocess.run([*command, str(out)], check=True, capture_output=True, env=environment)
             texts.append(out.read_bytes())
 
         assert texts[0] == texts[1]
         assert len(texts[0].splitlines()) > 10_000
 
     @pytest.mark.xdist_group("day")
-    def test_a_day_replays_alike_across_fifty_restarts(day: Path) -> None:
-        lines = list(recording.read(day))
-        whole = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
-        straight = [facts for _, _, facts in whole.play(lines)]
-        chance = random.Random(50)
-        cuts = {chance.randrange(len(lines)) for _ in range(50)}
-        broken = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
-        facts = []
+    def test_a_day_replays_alike_across_fifty_restarts(
+        day: Day, whole: Whole, tmp_path: Path
+    ) -> None:
+        broken, facts = day.backtest(), []
+        cuts = set(random.Random(50).sample(range(1, len(whole.lines)), 50))
 
-        for number, line in enumerate(lines):
+        for number, line in enumerate(whole.lines):
             if number in cuts:
-                broken.engine = Engine.restore(Restored(list(broken.engine.snapshot().frames())))
-            facts += [caused for _, _, caused in broken.play([line])]
+                broken.engine = restarted(broken.engine, tmp_path, line.at)
+            facts += played(broken, [line])
 
-        assert facts == straight
-        assert b"".join(backtest.write(broken)) == b"".join(backtest.write(whole))
+        assert facts == whole.facts
+        assert b"".join(backtest.write(broken)) == b"".join(backtest.write(whole.run))
+
+    @pytest.mark.xdist_group("day")
+    def test_what_a_day_raised_before_a_cut_does_not_depend_on_what_follows(
+        day: Day, whole: Whole
+    ) -> None:
+        at_the_end = raised(whole.run.incidents())
+        chance = random.Random(4)
+
+        for _ in range(4):
+            cut = chance.randrange(len(whole.lines) // 10, len(whole.lines))
+            run = day.backtest()
+            facts = played(run, whole.lines[:cut])
+
+            now = whole.lines[cut - 1].at
+            assert facts == whole.facts[: len(facts)]
+            assert raised(run.incidents()) == [one for one in at_the_end if one[1] <= now] != []
 
 
 if __name__ == "__main__":

@@ -215,6 +215,18 @@ def test_a_blip_raises_nothing_and_is_told_to_stand_alone() -> None:
     assert (alone.at, alone.why) == (at(660), Why.BLIP)
 
 
+def test_what_stands_alone_says_what_it_was_nearest_to_and_what_would_have_tied_it() -> None:
+    told = facts(
+        (0, down("nas")), (100, down("spare")), (150, clear("down", ci="spare")), until=3_000
+    )
+
+    near = only(AlertAlone, told).near
+    assert near is not None
+    assert near.tie is Tie.OPENS
+    assert (near.other_tie, near.other_via, near.other_hops) == (Tie.DEPENDS, "nas", 1)
+    assert 0 < near.other_score < near.needed
+
+
 def test_information_is_not_correlated() -> None:
     told = facts((0, down("shop", severity=Severity.INFO)), until=3_000)
 
@@ -263,7 +275,8 @@ def test_it_joins_what_explains_it_and_leaves_when_it_clears_at_once() -> None:
 
     detached = only(AlertDetached, told)
     assert (detached.incident, detached.fires, detached.into) == ("INC-000001", False, "")
-    assert only(AlertAlone, told).why is Why.NOISY
+    alone = only(AlertAlone, told)
+    assert (alone.why, alone.blips, alone.reals) == (Why.NOISY, 4, 0)
     assert members(engine)["INC-000001"].count("web") == 1
 
 
@@ -622,6 +635,15 @@ def test_what_was_suppressed_is_doubted_until_it_is_seen_again() -> None:
     told = later(engine, (1_000, down("shop", payload="again")), until=1_300)
 
     assert [incident.title for incident in opened(told)] == ["down on shop"]
+
+
+def test_what_is_doubted_and_clears_says_that_it_was_held_back() -> None:
+    engine = bank()
+    run(engine, [(at(0), silence('name="down"', at(60))), (at(5), down("shop"))])
+
+    told = later(engine, (500, clear("down", ci="shop")), until=3_000)
+
+    assert only(AlertAlone, told).why is Why.DOUBTED
 
 
 def test_information_that_worsens_is_an_alert_from_then_on() -> None:

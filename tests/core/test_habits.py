@@ -9,6 +9,7 @@ from tests.builders import TICK, Feed, at, engine_after, event, revived, run
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
+    AlertAlone,
     AlertCleared,
     AlertJoined,
     ClearReason,
@@ -19,6 +20,7 @@ from eventd.core.model import (
     Input,
     Status,
     Tie,
+    Why,
 )
 
 HOUR = 3_600.0
@@ -68,6 +70,7 @@ def test_what_it_seldom_says_is_raised_and_what_it_always_says_is_not() -> None:
     )
 
     assert names(facts) == ["attack on host7"]
+    assert {fact.why for fact in facts if isinstance(fact, AlertAlone)} == {Why.COMMON}
 
 
 def test_a_burst_that_swells_is_raised_though_it_is_common() -> None:

@@ -22,6 +22,7 @@ from tests.builders import (
     threshold_rule,
 )
 
+from eventd.core.correlation.parameters import RANKED, STORM_CIS
 from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertCleared,
@@ -36,6 +37,7 @@ from eventd.core.model import (
     IncidentClosed,
     IncidentMerged,
     IncidentOpened,
+    IncidentRanked,
     IncidentReopened,
     IncidentResolved,
     IncidentSplit,
@@ -294,8 +296,72 @@ def test_a_detached_alert_belongs_to_no_incident() -> None:
     facts = engine.step(Detach(AMS, fingerprint, "ann", "a test"), at(800))
 
     assert facts == (AlertDetached(at(800), AMS, fingerprint, 1, True, "", "ann", "a test"),)
+    assert [(root.ci, root.explains, root.of) for root in engine.incident(AMS).roots] == [
+        ("sw-ams", 1, 1)
+    ]
     assert engine.alert(fingerprint).incident == ""
     assert engine.incident(AMS).firing == 1
+
+
+def test_a_root_that_is_detached_is_none_any_more() -> None:
+    engine = engine_after([*TWO[:3], (at(3), slow("ams", "b")), (at(700), TICK)])
+
+    facts = engine.step(Detach(AMS, down("ams").fingerprint, "ann", "a test"), at(800))
+
+    assert [root.ci for root in only(IncidentRanked, facts).roots] == [
+        "ams-appa",
+        "ams-appb",
+        "sw-ams",  # which says nothing that belongs here
+    ]
+    assert not engine.correlation.table.on.get("sw-ams")
+
+
+def test_a_storm_is_ranked_anew_only_where_a_root_is_detached() -> None:
+    wide = inventory(Ci("sw"), *(Ci(f"app{n}", depends_on=("sw",)) for n in range(RANKED + 1)))
+    apps = [event("slow", ci=f"app{n}", service="") for n in range(RANKED + 1)]
+    root = event("down", ci="sw", severity=Severity.CRITICAL, service="")
+    engine = engine_after([(at(0), wide), *((at(1), one) for one in (root, *apps)), (at(99), TICK)])
+    before = engine.incident(AMS).roots
+
+    engine.step(Detach(AMS, apps[-1].fingerprint, "ann"), at(100))
+    assert engine.incident(AMS).roots == before
+    engine.step(Detach(AMS, root.fingerprint, "ann"), at(101))
+
+    assert (before[0].ci, before[0].silent) == ("sw", False)
+    assert all(one.ci != "sw" or one.silent for one in engine.incident(AMS).roots)
+
+
+def test_a_storm_that_is_split_is_none_after_a_restart_either() -> None:
+    wide = inventory(Ci("sw"), *(Ci(f"app{n}", depends_on=("sw",)) for n in range(STORM_CIS)))
+    apps = [event("slow", ci=f"app{n}", service="") for n in range(STORM_CIS)]
+    engine = engine_after([(at(0), wide), *((at(1), one) for one in apps), (at(99), TICK)])
+    assert engine.correlation.table.storms
+
+    engine.step(Detach(AMS, apps[0].fingerprint, "ann"), at(100))
+
+    assert engine.correlation.table.storms == revived(engine).correlation.table.storms == {}
+
+
+def test_what_another_alert_says_of_the_ci_stays() -> None:
+    twice = event("slow", ci="ams-appa", service="", source="nagios")
+    engine = engine_after([*TWO[:3], (at(3), twice), (at(700), TICK)])
+
+    engine.step(Detach(AMS, twice.fingerprint, "ann"), at(800))
+
+    (cluster,) = engine.correlation.table.clusters.values()
+    assert list(cluster.cis) == ["sw-ams", "ams-appa"]
+    assert cluster.names["slow"].firing == 1
+
+
+def test_what_is_detached_may_have_joined_under_another_inventory() -> None:
+    engine = engine_after(
+        [*TWO[:4], (at(50), inventory(Ci("rack"), Ci("ams-appa", depends_on=("rack",))))]
+    )
+
+    engine.step(Detach(AMS, slow("ams").fingerprint, "ann"), at(60))
+
+    (cluster,) = engine.correlation.table.clusters.values()
+    assert list(cluster.cis) == ["sw-ams"]
 
 
 @pytest.mark.parametrize("rules", [[], RULES])

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from tests.builders import at, event, facts_of, group_rule, only
 
 from eventd.core.model import (
+    AT,
     AlertAlone,
     AlertDetached,
     AlertFlapping,
@@ -37,16 +38,27 @@ from eventd.core.sentences import alert_said, evidence, happened, miss, sentence
 
 OPENS = Correlated(Tie.OPENS, 0.0, 0.3)
 DEPENDS = Correlated(Tie.DEPENDS, 0.612, 0.3, "san-dc1-2", 2)
-NEAR = Correlated(Tie.OPENS, 0.0, 0.3, other="INC-000003", other_score=0.21)
+NEAR = Correlated(
+    Tie.OPENS, 0.0, 0.3, other="INC-000003", other_score=0.21,
+    other_tie=Tie.DEPENDS, other_via="db1", other_hops=1,
+)  # fmt: skip
 STORM = Stormed("storm", {"source": "zabbix"}, 240, 100, (("ping", 200),), ())
-SAN = RootCandidate("san-dc1-2", 1.2, 13, 15, -40.0)
+SAN = RootCandidate("san-dc1-2", 1.2, 13, 15, -40.0, needs=2)
 
 
 @pytest.mark.parametrize(
     ("because", "text"),
     [
-        (DEPENDS, "depends on san-dc1-2, which alerts, over 2 hops (0.61 of 0.30)"),
-        (OPENS, "it was the first"),
+        (DEPENDS, "depends on san-dc1-2, which alerts, over 2 hops (0.61, needed 0.30)"),
+        (OPENS, "it was the first alert"),
+        (
+            Correlated(Tie.COMMON, 0.41, 0.3, "sw-1", 2),
+            "depends on sw-1 over 2 hops, as others that alert do (0.41, needed 0.30)",
+        ),
+        (
+            Correlated(Tie.COMMON, 0.41, 0.3, f"{AT}north", 1),
+            "is at site north, as others that alert are (0.41, needed 0.30)",
+        ),
         (Correlated(Tie.CLAIMED, 1.0, 0.0), "a rule put it there"),
         (Ordered("ann"), "ann put it there"),
         (Ordered("ann", "same switch"), "ann put it there (same switch)"),
@@ -70,17 +82,22 @@ def test_a_reason_says_what_put_the_alert_there(because: Because, text: str) -> 
             "what it depends on alerts too; it was changed 2 h before",
         ),
         (
-            RootCandidate("fw", 1.0, 3, 3, silent=True),
-            "3 of 3 CIs depend on fw; it says nothing itself; what it depends on is quiet",
+            RootCandidate("fw", 1.0, 3, 3, silent=True, needs=0),
+            "3 of 3 CIs depend on fw; it says nothing itself; it depends on nothing",
         ),
         (
             RootCandidate("db", 1.0, 1, 3, 0.0),
-            "none of 2 other CIs depends on db; it alerted with the first of them; "
-            "what it depends on is quiet",
+            "none of the 2 other CIs depends on db; it alerted with the first of them; "
+            "what it depends on is not known",
+        ),
+        (
+            RootCandidate("db", 1.0, 1, 2, 0.0),
+            "the other CI does not depend on db; it alerted with the first of them; "
+            "what it depends on is not known",
         ),
         (
             RootCandidate("db", 1.0, 1, 1, 0.0),
-            "db alerts, and nothing else; what it depends on is quiet",
+            "only db alerts; what it depends on is not known",
         ),
     ],
 )
@@ -93,7 +110,8 @@ def test_a_root_candidate_says_what_speaks_for_it(root: RootCandidate, text: str
     [
         (
             AlertJoined(at(0), "INC-000001", "f", 1, NEAR),
-            "in INC-000001: it was the first; nearest was INC-000003: 0.21 of 0.30, 0.09 short",
+            "in INC-000001: it was the first alert; nearest was INC-000003: depends on db1, "
+            "which alerts, over 1 hop (0.21, 0.09 short of 0.30)",
         ),
         (
             AlertJoined(at(0), "INC-000001", "f", 1, Grouped("by-ci", {"ci": "db1"})),
@@ -103,28 +121,31 @@ def test_a_root_candidate_says_what_speaks_for_it(root: RootCandidate, text: str
             AlertJoined(
                 at(0), "INC-000001", "f", 1, Correlated(Tie.SAME, 0.9, 0.3, "db1", 0, "", 0.4)
             ),
-            "in INC-000001: db1 alerted already (0.90 of 0.30); "
+            "in INC-000001: db1 alerted already (0.90, needed 0.30); "
             "next was alerts that were no incident yet (0.40)",
         ),
         (
             AlertAlone(at(0), "f", 1, Why.BLIP, NEAR),
-            "alone: it cleared before there was enough to raise an incident; "
-            "nearest was INC-000003: 0.21 of 0.30, 0.09 short",
+            "alone: it cleared before there was enough for an incident; nearest was INC-000003: "
+            "depends on db1, which alerts, over 1 hop (0.21, 0.09 short of 0.30)",
         ),
         (
-            AlertAlone(at(0), "f", 1, Why.NOISY, DEPENDS),
-            "alone: its check cries wolf, and nothing explains it; until then depends on "
-            "san-dc1-2, which alerts, over 2 hops (0.61 of 0.30)",
+            AlertAlone(at(0), "f", 1, Why.NOISY, DEPENDS, 5, 1),
+            "alone: its check cries wolf (5 false alarms, 1 real), and nothing explains it; "
+            "until then depends on san-dc1-2, which alerts, over 2 hops (0.61, needed 0.30)",
         ),
         (
-            AlertAlone(at(0), "f", 1, Why.NOISY, Correlated(Tie.COMMON, 0.2, 0.5, "sw", 1)),
-            "alone: its check cries wolf, and nothing explains it; nearest was depends, as others "
-            "do that alert, on sw over 1 hop: 0.20 of 0.50, 0.30 short",
+            AlertAlone(at(0), "f", 1, Why.NOISY, OPENS, 3),
+            "alone: its check cries wolf (3 false alarms, none real), and nothing explains it; "
+            "nothing was near",
         ),
-        (AlertAlone(at(0), "f", 1, Why.INFO), "alone: its source calls it information"),
+        (
+            AlertAlone(at(0), "f", 1, Why.INFO),
+            "alone: its source calls it information, which raises nothing",
+        ),
         (
             AlertAlone(at(0), "f", 1, Why.BLIP, OPENS),
-            "alone: it cleared before there was enough to raise an incident; nothing was near",
+            "alone: it cleared before there was enough for an incident; nothing was near",
         ),
         (
             AlertDetached(at(0), "INC-000001", "f", 1, fires=True),
@@ -155,7 +176,7 @@ def test_a_fact_says_where_an_alert_belongs(
             IncidentMerged(at(0), "INC-000002", "INC-000001", DEPENDS),
             "INC-000001",
             "INC-000002 is one with it: depends on san-dc1-2, which alerts, over 2 hops "
-            "(0.61 of 0.30)",
+            "(0.61, needed 0.30)",
         ),
         (
             IncidentMerged(at(0), "INC-000002", "INC-000001", Ordered("ann", "one outage"), "ann"),

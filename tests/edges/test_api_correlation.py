@@ -35,8 +35,7 @@ async def test_an_incident_shows_its_root_with_the_evidence(tmp_path: Path) -> N
     (root, *_) = detail["roots"]
     assert (root["ci"], root["explains"], root["of"], root["lag"]) == ("sw", 4, 4, -2.0)
     assert root["text"] == (
-        "3 of 3 CIs depend on sw; it alerted 2 s before the first of them; "
-        "what it depends on is quiet"
+        "3 of 3 CIs depend on sw; it alerted 2 s before the first of them; it depends on nothing"
     )
     assert (detail["merged_into"], detail["recurs"]) == (None, None)
     assert listed["items"][1]["roots"] == detail["roots"]
@@ -60,7 +59,7 @@ async def test_what_stands_alone_says_why(tmp_path: Path) -> None:
 
     (why,) = alert["reasons"]
     assert (why["kind"], why["alone"], why["incident"]) == ("alone", "info", None)
-    assert why["text"] == "alone: its source calls it information"
+    assert why["text"] == "alone: its source calls it information, which raises nothing"
 
 
 async def test_a_merged_incident_answers_with_where_it_went(tmp_path: Path) -> None:
@@ -135,7 +134,10 @@ async def test_the_shell_shows_an_incident_with_its_reasons(tmp_path: Path) -> N
     assert shown.output == same.output
     assert "root 1: sw (" in shown.output
     assert "3 of 3 CIs depend on sw" in shown.output
-    assert "timeout app0  (depends on sw, which alerts, over 1 hop (0.85 of 0.30))" in shown.output
+    assert (
+        "timeout on app0: depends on sw, which alerts, over 1 hop (0.85, needed 0.30)"
+        in shown.output
+    )
     assert [one["id"] for one in json.loads(listed.output)["items"]] == [FAN, OUTAGE]
 
 
@@ -148,7 +150,7 @@ async def test_the_shell_says_why_of_an_alert_and_of_a_ci(tmp_path: Path) -> Non
         unknown = await desk.shell("why", "nowhere")
 
     assert alert.output.splitlines()[1].endswith(
-        f"in {OUTAGE}: depends on sw, which alerts, over 1 hop (0.85 of 0.30)"
+        f"in {OUTAGE}: depends on sw, which alerts, over 1 hop (0.85, needed 0.30)"
     )
     assert f"sw is root 1 of {OUTAGE}: 3 of 3 CIs depend on sw" in ci.output
     assert "alone: its source calls it information" in lone.output

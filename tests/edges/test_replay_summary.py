@@ -187,7 +187,7 @@ def test_out_says_where_each_event_belongs_and_why() -> None:
 
     assert spans[0] == Span("c1", None, None)
     assert spans[1] == Span("2", None, "suppressed by SIL-000001")
-    assert spans[3].because == "its source calls it information"
+    assert spans[3].because == "its source calls it information, which raises nothing"
     assert isinstance(spans[6].because, Correlated)
     assert spans[6].because.tie is Tie.DEPENDS
     assert outcomes == [

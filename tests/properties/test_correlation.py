@@ -26,6 +26,7 @@ from tests.properties.troubles import (
 from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertJoined,
+    Correlated,
     Fact,
     IncidentOpened,
     IncidentReopened,
@@ -169,7 +170,11 @@ def about(facts: list[Fact], stack: str) -> list[object]:
             known[fact.incident.id] = len(known)
             told.append((fact.at, replace(fact.incident, id="", group={})))
         elif isinstance(fact, TOLD) and fact.incident in known:
-            told.append(replace(fact, incident=f"{known[fact.incident]}"))
+            one = replace(fact, incident=f"{known[fact.incident]}")
+            if isinstance(one, AlertJoined) and isinstance(one.because, Correlated):
+                other = f"{known.get(one.because.other, '')}"
+                one = replace(one, because=replace(one.because, other=other))
+            told.append(one)
     return told
 
 

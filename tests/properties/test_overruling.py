@@ -21,6 +21,7 @@ from tests.builders import (
     silence,
 )
 from tests.properties.beliefs import Beliefs
+from tests.properties.recount import agrees
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
@@ -124,6 +125,7 @@ def test_facts_and_tables_agree_and_a_restart_changes_nothing(script: list[Act])
             beliefs.take(fact)
 
         beliefs.agree_with(engine)
+        agrees(engine.correlation.table)
         fires = Counter(a.incident for a in engine.alerts() if a.status is Status.FIRING)
         for one in engine.incidents():
             if one.state is not IncidentState.CLOSED:

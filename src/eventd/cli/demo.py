@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from eventd.cli.incidents import line as in_one_line
-from eventd.cli.playback import Player, inventory, pages, recording
+from eventd.cli.playback import Player, beats, inventory, pages, recording
 from eventd.config import Environment
 from eventd.errors import EventdError
 
@@ -30,7 +30,12 @@ START_WITHIN = 30.0  # s
 STOP_WITHIN = 20.0  # s
 POLL = 0.05  # s
 # What belongs together is an incident 20 to 40 s after its first alert: also the end of the story.
+# So is a gateway that is silent for 20 s more than three and a half of its beats.
 GATHERED = 55.0  # s
+_WAITING = (
+    "Waiting {:.0f} s: up to 40 until what belongs to the last of it is one incident, "
+    "up to 45 until a gateway is silent and not just late."
+)
 
 # The shipped profile without the parts a demo has no use for: what is acknowledged is saved.
 _BROKER = """listener {port} 127.0.0.1
@@ -96,10 +101,15 @@ async def _demo(
             console=console,
         ) as progress:
             task = progress.add_task("", total=len(lines))
-            await Player(url, mqtt_port, pace).play(lines, lambda: progress.advance(task))
-        console.print(f"Waiting {GATHERED:.0f} s for what belongs to the last of it.")
-        await asyncio.sleep(GATHERED)
-        summary = await _summary(url, over)
+            player = Player(url, mqtt_port, pace)
+            await player.play(lines, lambda: progress.advance(task))
+        events = await _events(url)
+        console.print(_WAITING.format(GATHERED), soft_wrap=True)
+        async with asyncio.TaskGroup() as tasks:
+            going_on = player.play(beats(lines, GATHERED * pace), lambda: None)
+            tasks.create_task(going_on, name="heartbeats")
+            tasks.create_task(asyncio.sleep(GATHERED), name="wait")
+        summary = await _summary(url, over, events)
         click.echo(json.dumps(summary)) if as_json else _print(console, summary, url)
         if not leave:
             await _until_interrupted(console)
@@ -202,10 +212,19 @@ async def _closed(url: str) -> list[str]:
     return [one["id"] for one in found if one["state"] == "closed"]
 
 
-async def _summary(url: str, over: list[str]) -> dict[str, Any]:
+async def _events(url: str) -> float:
+    """How many it received since it started."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as answer:
+        page = await answer.text()
+    return sum(
+        float(row.rpartition(" ")[2])
+        for row in page.splitlines()
+        if row.startswith("eventd_events_received_total{")
+    )
+
+
+async def _summary(url: str, over: list[str], events: float) -> dict[str, Any]:
     async with aiohttp.ClientSession() as http:
-        async with http.get(f"{url}/metrics") as answer:
-            page = await answer.text()
         alerts = [one async for one in pages(http, f"{url}/api/v1/alerts")]
         listed = [one async for one in pages(http, f"{url}/api/v1/incidents")]
         incidents = []
@@ -217,12 +236,10 @@ async def _summary(url: str, over: list[str]) -> dict[str, Any]:
             known = [member for member in detail["alerts"] if member["alert"] is not None]
             members = sorted((each["alert"]["name"], each["alert"]["ci"]) for each in known)
             last = max(known, key=lambda each: (each["joined_at"], each["fingerprint"]))
-            incidents.append({**one, "members": list(dict.fromkeys(members)), "last": _said(last)})
-    events = sum(
-        float(row.rpartition(" ")[2])
-        for row in page.splitlines()
-        if row.startswith("eventd_events_received_total{")
-    )
+            said = last["alert"]["summary"]
+            incidents.append(
+                {**one, "members": list(dict.fromkeys(members)), "last": _said(last), "said": said}
+            )
     return {
         "events": int(events),
         "alerts": len(alerts),
@@ -256,8 +273,13 @@ def _because(one: dict[str, Any]) -> Iterator[str]:
     """What speaks for an incident's priority, its roots, and the alert that came last."""
     yield f"impact: {one['impact_because']}; urgency: {one['urgency_because']}"
     for rank, root in enumerate(one["roots"], 1):
-        yield f"root {rank}: {root['text']}"
-    yield f"the last of its {one['alert_count']} alerts: {one['last']}"
+        if rank == 1 or root["explains"] > 1:
+            yield f"root {rank}: {root['text']}"
+    count = one["alert_count"]
+    if count > 1:
+        yield f"the last of its {count} alerts: {one['last']}"
+    else:
+        yield f"its alert says: {one['said']}"
 
 
 def _said(member: dict[str, Any]) -> str:

@@ -98,9 +98,10 @@ def line(one: dict[str, Any]) -> str:
     """An incident in one line: what, since when, how bad, why, who has it."""
     owner = f", {one['acknowledged_by']} has it" if one["acknowledged_by"] else ""
     merged = f"; merged into {one['merged_into']}" if one["merged_into"] else ""
+    count = one["alert_count"]
     return (
         f"{one['id']}  {one['priority']}  {one['state']:8}  {one['title']}  "
-        f"({one['alert_count']} alerts since {one['opened_at'][:19]}Z; "
+        f"({count} alert{'' if count == 1 else 's'} since {one['opened_at'][:19]}Z; "
         f"{one['because']}{owner}{merged})"
     )
 
@@ -135,7 +136,8 @@ def print_one(one: dict[str, Any], *, why: bool) -> None:
     for member in one["alerts"]:
         alert = member["alert"] or {"name": member["fingerprint"], "ci": "", "status": "forgotten"}
         because = member["because"]
-        click.echo(f"    {alert['status']:9} {alert['name']} {alert['ci']}  ({because['text']})")
+        called = f"{alert['name']} on {alert['ci']}" if alert["ci"] else alert["name"]
+        click.echo(f"    {alert['status']:9} {called}: {because['text']}")
         if why:
             other = member["runner_up"]
             click.echo(f"              {member['fingerprint']}{f'; {other}' if other else ''}")

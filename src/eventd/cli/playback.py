@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import aiomqtt
+from msgspec.structs import replace
 
 from eventd.clock import monotonic, wall
 from eventd.core.model import Delivery, SourcePolicy
@@ -24,6 +25,7 @@ SOURCES = {
     "events": SourcePolicy(name="events", decoder="native"),
     "bank": SourcePolicy(name="bank", decoder="native"),
 }
+ROUND = timedelta(seconds=5)  # of heartbeats in the story
 SETTLE = 0.05  # s between looks whether everything is applied
 SETTLE_WITHIN = 60.0  # s
 _TIME = re.compile(rb"2026-01-05T\d\d:\d\d:\d\d(?:\.\d+)?Z")  # of the story
@@ -38,6 +40,18 @@ def recording() -> list[Line]:
 def inventory() -> bytes:
     """What the bank of the story has, and what depends on what."""
     return _packaged(INVENTORY)
+
+
+def beats(lines: list[Line], seconds: float) -> list[Line]:
+    """What beats at the end of the lines, going on to do so for so many seconds of the story."""
+    end = lines[-1].at
+    last = [one for one in lines if one.at > end - ROUND and _is_heartbeat(one)]
+    rounds = range(1, int(seconds / ROUND.total_seconds()) + 1)
+    return [replace(one, at=one.at + n * ROUND) for n in rounds for one in last]
+
+
+def _is_heartbeat(line: Line) -> bool:
+    return line.delivery is not None and b'"heartbeat"' in line.delivery.payload
 
 
 def _packaged(name: str) -> bytes:

@@ -12,7 +12,9 @@ from eventd.summary import Raised, Summary
 REASONS = {
     "info": "its source calls it information",
     "noisy": "its check cries wolf, and nothing explains it",
-    "blip": "it cleared before there was enough to raise an incident",
+    "common": "its source never clears, and what it says is common",
+    "doubted": "it was held back, and when that ended nothing said that it still fired",
+    "blip": "it cleared before there was enough for an incident",
     "silenced": "an operator silenced it",
     "maintenance": "announced maintenance covers it",
     "undecided": "it still fires, and was waited for when the recording ended",

@@ -12,9 +12,14 @@ import click
 
 from eventd.cli.client import Client, client_of, connected, show
 from eventd.cli.incidents import BASE, print_one
+from eventd.log import inert
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 INCIDENT = re.compile(r"INC-[0-9]+")
+_WAITED_FOR = {
+    "firing": "not enough speaks for one yet",
+    "cleared": "it cleared, and is waited for some minutes whether it comes back",
+}
 MAX_ALERTS = 100  # on one CI
 MAX_INCIDENTS = 1_000  # whose roots are looked at
 
@@ -54,25 +59,28 @@ def why(what: str, url: str, token_file: Path | None, *, as_json: bool) -> None:
 
 
 def _roots(client: Client, ci: str) -> list[dict[str, Any]]:
-    """The CI as a root candidate of open incidents."""
+    """The CI as a root candidate of open incidents: the likeliest, or one that explains others."""
     return [
         {"incident": one["id"], "rank": rank, **root}
         for one in client.every(f"{BASE}?state=open", MAX_INCIDENTS)
         for rank, root in enumerate(one["roots"], 1)
-        if root["ci"] == ci
+        if root["ci"] == ci and (rank == 1 or root["explains"] > 1)
     ]
 
 
 def _alert(alert: dict[str, Any]) -> None:
     where = f" on {alert['ci']}" if alert["ci"] else ""
     flaps = ", flapping" if alert["flapping"] else ""
+    since, until = alert["started_at"][:19], (alert["cleared_at"] or "")[:19]
+    status = f"fired {since}Z, cleared {until}Z" if until else f"firing since {since}Z"
     click.echo(
-        f"{alert['name']}{where}  {alert['severity']} {alert['status']}{flaps} since "
-        f"{alert['started_at'][:19]}Z  {alert['fingerprint']}"
+        f"{alert['name']}{where}  {alert['severity']}{flaps}, {status}  {alert['fingerprint']}"
     )
+    if alert["summary"]:
+        click.echo(f"  {inert(alert['summary'])}")
     for reason in alert["reasons"]:
         click.echo(f"  {reason['at'][:19]}  {reason['text']}")
     if alert["suppressed_by"]:
         click.echo(f"  suppressed by {alert['suppressed_by']}")
     elif not alert["reasons"]:
-        click.echo("  in no incident: not enough speaks for one yet")
+        click.echo(f"  in no incident: {_WAITED_FOR[alert['status']]}")

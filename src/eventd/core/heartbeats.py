@@ -44,7 +44,11 @@ class Beat(Struct, gc=False, array_like=True):
         """Seconds without a beat after which it is silent; None while its cadence is unknown."""
         if len(self.gaps) < GAPS_LEAST:
             return None
-        return MISSED * sorted(self.gaps)[len(self.gaps) // 2] + SLACK
+        return MISSED * self.cadence() + SLACK
+
+    def cadence(self) -> float:
+        """Seconds between two beats, of those that were heard."""
+        return sorted(self.gaps)[len(self.gaps) // 2]
 
 
 class Pulse(Struct, gc=False, array_like=True):
@@ -180,7 +184,8 @@ def _copied(beat: Beat) -> Beat:
 def _event(beat: Beat, at: float, status: Status) -> Event:
     """eventd's own word about it."""
     name = beat.name + SILENT
-    silent_for = at - beat.last
+    every = round(beat.cadence(), 1)
+    told = f"nothing heard for {at - beat.last:.0f} s; until then every {every:g} s"
     return Event(
         source=beat.source,
         fingerprint=fingerprint_of(beat.source, name, beat.ci, beat.service, {}),
@@ -191,5 +196,5 @@ def _event(beat: Beat, at: float, status: Status) -> Event:
         name=name,
         ci=beat.ci,
         service=beat.service,
-        summary=f"nothing heard for {silent_for:.0f} s" if status is Status.FIRING else "",
+        summary=told if status is Status.FIRING else "",
     )

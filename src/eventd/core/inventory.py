@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from eventd.core.labels import canonical_ci
-from eventd.core.model import Ci, Dependency, Service
+from eventd.core.model import AT, Ci, Dependency, Service
 
 # How likely what depends on a failed thing fails with it: shares, from CORRELATION §2.5. A hard
 # dependency is rarely survived; one that others can stand in for mostly is, but not always.
@@ -15,7 +15,6 @@ HARD, REDUNDANT = 0.85, 0.30
 # Being at one site is a common cause too, that nobody writes down: power, uplink, weather. It is
 # weighed like a hub that says nothing, so a site of hundreds explains nothing of two.
 TOGETHER = 0.70
-AT = "site:"  # before a site's name: no CI is called so
 # Hops along dependencies that still explain: four, five and six measured the same.
 MAX_HOPS = 5
 # Strength below which a path explains nothing: one redundant hop and five hard ones are above it,

@@ -149,6 +149,7 @@ class RootCandidate(Struct, frozen=True, gc=False, array_like=True):
     depends: float = 0.0  # strengths of what it depends on that alerts too; 0: all that is quiet
     changed: float | None = None  # s; between a change to it and its first alert
     silent: bool = False  # it has no alert itself
+    needs: int | None = None  # CIs it depends on, directly or not; None: nobody knows
 
 
 class IncidentState(Enum):
@@ -497,6 +498,9 @@ class Stormed(Struct, frozen=True, gc=False, array_like=True, tag="stormed"):
     cis: tuple[tuple[str, int], ...]
 
 
+AT = "site:"  # before a site's name, where that ties: no CI is called so
+
+
 class Tie(Enum):
     """What holds an alert and a cluster together."""
 
@@ -523,6 +527,9 @@ class Correlated(Struct, frozen=True, gc=False, array_like=True, tag="correlated
     other_score: float = 0.0
     rule: str = "correlation"
     group: dict[str, str] = {}
+    other_tie: Tie = Tie.OPENS  # OPENS where there is no runner-up
+    other_via: str = ""
+    other_hops: int = 0
 
 
 class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
@@ -542,6 +549,8 @@ class Why(Enum):
 
     INFO = "info"  # its source calls it information
     NOISY = "noisy"  # its check cries wolf, and nothing explains it
+    COMMON = "common"  # its source never clears, and says the like all the time
+    DOUBTED = "doubted"  # it was held back, and nothing says that it still fires
     BLIP = "blip"  # it cleared before there was enough to raise
 
 
@@ -701,6 +710,8 @@ class AlertAlone(Struct, frozen=True, gc=False, array_like=True, tag="alone"):
     episode: int
     why: Why
     near: Correlated | None = None
+    blips: int = 0  # of its check, where that cries wolf: how often it cleared soon and alone,
+    reals: int = 0  # and how often it was part of something wider
 
 
 class IncidentMerged(Struct, frozen=True, gc=False, array_like=True, tag="merged"):

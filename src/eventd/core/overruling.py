@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from eventd.core.correlation.correlation import Correlation
+from eventd.core.correlation.parameters import RANKED
 from eventd.core.dedup import AlertTable, Record
 from eventd.core.incidents import IncidentRecord, IncidentTable, Rejected
 from eventd.core.model import (
@@ -102,6 +103,7 @@ class Overruling:
         facts.append(IncidentSplit(now, record.id, apart.id, order.actor, order.text))
         facts += [self._release(record, one, apart.id, order, now) for one in leaving]
         self._correlation.overruled(record.id, apart.id, now.timestamp(), meant)
+        facts += self._ranked(record, leaving, now)
         for incident in (record, apart):
             self._incidents.settle(incident, now, settings.resolve_after)
         return facts
@@ -116,7 +118,16 @@ class Overruling:
             alert.detached = True
         self._correlation.overruled(record.id, "", now.timestamp(), meant)
         self._incidents.settle(record, now, settings.resolve_after)
-        return [fact]
+        return [fact, *self._ranked(record, leaving, now)]
+
+    def _ranked(self, record: IncidentRecord, left: Iterable[str], now: datetime) -> list[Fact]:
+        """Its root candidates without what has left; of a storm only where that was one of them."""
+        roots = [root.ci for root in record.roots]
+        known = [one for alert in left if (one := self._alerts.records.get(alert)) is not None]
+        if len(record.members) > RANKED and not any(one.ci in roots for one in known):
+            return []
+        ranked = self._correlation.roots_of(record.id)
+        return self._incidents.ranked(record.id, ranked, now) if roots else []
 
     def _leaving(self, record: IncidentRecord, alerts: Iterable[str]) -> dict[str, int]:
         """The members named, with their episodes. Raises Rejected where none would stay."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from eventd.core.correlation.correlation import Correlation
 from eventd.core.correlation.parameters import OVER_AFTER
@@ -55,11 +55,7 @@ class Placement:
                 case Raise():
                     self._raise(verdict, now, facts)
                 case Alone():
-                    facts.append(
-                        AlertAlone(
-                            now, verdict.fingerprint, verdict.episode, verdict.why, verdict.near
-                        )
-                    )
+                    facts.append(AlertAlone(now, *astuple(verdict)))
                 case Merge():
                     self._merge(verdict, now, facts)
                 case Split():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eventd.core.model import (
+    AT,
     AlertAlone,
     AlertDetached,
     AlertFlapping,
@@ -35,20 +36,23 @@ MINUTES, HOURS = 120.0, 7200.0  # s from which a span is told in them
 TIES = 0.05  # strengths below it are told as none
 
 _TIES = {
-    Tie.OPENS: "it was the first",
+    Tie.OPENS: "it was the first alert",
     Tie.SAME: "{via} alerted already",
     Tie.DEPENDS: "depends on {via}, which alerts, over {hops}",
-    Tie.ROOT: "what depends on {via} alerted",
-    Tie.COMMON: "depends, as others do that alert, on {via} over {hops}",
-    Tie.ALIKE: "the same {via} on CIs named alike",
-    Tie.ISLAND: "nothing is known of its CI, and little else goes on",
-    Tie.POLLED: "seen by {via} in the same looks",
+    Tie.ROOT: "CIs that depend on {via} alert",
+    Tie.COMMON: "depends on {via} over {hops}, as others that alert do",
+    Tie.ALIKE: "CIs with names like its own have {via} too",
+    Tie.ISLAND: "came at the same time; what its CI depends on is not known",
+    Tie.POLLED: "{via} saw it in the same round of looks",
     Tie.CLAIMED: "a rule put it there",
 }
+_AT_SITE = "is at site {via}, as others that alert are"
 _ALONE = {
-    Why.INFO: "its source calls it information",
-    Why.NOISY: "its check cries wolf, and nothing explains it",
-    Why.BLIP: "it cleared before there was enough to raise an incident",
+    Why.INFO: "its source calls it information, which raises nothing",
+    Why.NOISY: "its check cries wolf ({blips}, {reals} real), and nothing explains it",
+    Why.COMMON: "its source never clears, and what it says is common",
+    Why.DOUBTED: "it was held back, and when that ended nothing said that it still fired",
+    Why.BLIP: "it cleared before there was enough for an incident",
 }
 _ENDS = {
     EndReason.CLEARED: "its alerts cleared and stayed clear",
@@ -81,10 +85,10 @@ def sentence(because: Because) -> str:
 
 def tied(because: Correlated) -> str:
     """What ties an alert to its incident, how strongly, and how strongly it had to."""
-    text = _TIES[because.tie].format(via=because.via, hops=_many(because.hops, "hop"))
+    text = _tie(because.tie, because.via, because.hops)
     if because.tie in {Tie.OPENS, Tie.CLAIMED}:
         return text
-    return f"{text} ({because.score:.2f} of {because.needed:.2f})"
+    return f"{text} ({because.score:.2f}, needed {because.needed:.2f})"
 
 
 def runner_up(because: Because) -> str:
@@ -99,27 +103,23 @@ def miss(near: Correlated | None) -> tuple[float, str]:
 
     (0, "") where nothing was near, or it missed nothing.
     """
-    if near is None:
+    if near is None or near.tie is not Tie.OPENS or near.other_score <= 0:
         return 0.0, ""
-    if near.tie is not Tie.OPENS:
-        what, score = _TIES[near.tie].format(via=near.via, hops=_many(near.hops, "hop")), near.score
-    else:
-        what, score = _other(near), near.other_score
-    short = near.needed - score
-    if score <= 0 or short <= 0:
-        return 0.0, ""
-    return short, f"nearest was {what}: {score:.2f} of {near.needed:.2f}, {short:.2f} short"
+    score, needed = near.other_score, near.needed
+    short = needed - score
+    return short, f"nearest was {_other(near)} ({score:.2f}, {short:.2f} short of {needed:.2f})"
 
 
 def alone(fact: AlertAlone) -> str:
     """Why the alert stands alone, and what it was nearest to."""
-    text = _ALONE[fact.why]
+    false = _many(fact.blips, "false alarm")
+    text = _ALONE[fact.why].format(blips=false, reals=fact.reals or "none")
     near = fact.near
-    if near is not None and near.tie is not Tie.OPENS and near.score >= near.needed:
+    if near is not None and near.tie is not Tie.OPENS:
         return f"{text}; until then {tied(near)}"
-    _, missed = miss(near)
-    if not missed and fact.why is Why.INFO:
+    if fact.why is Why.INFO:
         return text
+    _, missed = miss(near)
     return f"{text}; {missed or 'nothing was near'}"
 
 
@@ -135,8 +135,7 @@ def evidence(root: RootCandidate) -> str:
             parts.append("it alerted with the first of them")
         else:
             parts.append(f"it alerted {span(root.lag)} after the first of them")
-    quiet = root.depends < TIES
-    parts.append(f"what it depends on {'is quiet' if quiet else 'alerts too'}")
+    parts.append(_needed(root))
     if root.changed is not None:
         parts.append(f"it was changed {span(root.changed)} before")
     return "; ".join(parts)
@@ -146,10 +145,21 @@ def _explained(root: RootCandidate) -> str:
     own = not root.silent
     below, others = root.explains - own, root.of - own
     if others <= 0:
-        return f"{root.ci} alerts, and nothing else"
+        return f"only {root.ci} alerts"
+    if below <= 0 and others == 1:
+        return f"the other CI does not depend on {root.ci}"
     if below <= 0:
-        return f"none of {_many(others, 'other CI')} depends on {root.ci}"
+        return f"none of the {others} other CIs depends on {root.ci}"
     return f"{below} of {_many(others, 'CI')} depend{'s' * (below == 1)} on {root.ci}"
+
+
+def _needed(root: RootCandidate) -> str:
+    """How what it depends on is."""
+    if root.depends >= TIES:
+        return "what it depends on alerts too"
+    if root.needs is None:
+        return "what it depends on is not known"
+    return "what it depends on is quiet" if root.needs else "it depends on nothing"
 
 
 def happened(fact: Fact, incident: str, called: str = "") -> str:
@@ -237,6 +247,8 @@ def alert_said(fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping) -
 
 def span(seconds: float) -> str:
     """So many seconds, roughly."""
+    if seconds < 1:
+        return "under 1 s"
     if seconds < MINUTES:
         return f"{seconds:.0f} s"
     if seconds < HOURS:
@@ -244,8 +256,17 @@ def span(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h"
 
 
+def _tie(tie: Tie, via: str, hops: int) -> str:
+    text = _AT_SITE if via.startswith(AT) else _TIES[tie]
+    return text.format(via=via.removeprefix(AT), hops=_many(hops, "hop"))
+
+
 def _other(because: Correlated) -> str:
-    return because.other or "alerts that were no incident yet"
+    """What was next, and by what it would have been tied to that."""
+    where = because.other or "alerts that were no incident yet"
+    if because.other_tie is Tie.OPENS:
+        return where
+    return f"{where}: {_tie(because.other_tie, because.other_via, because.other_hops)}"
 
 
 def _many(count: int, thing: str) -> str:

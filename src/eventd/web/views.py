@@ -82,6 +82,9 @@ class ReasonView(Struct, frozen=True):
     needed: float | None = None  # how strongly it had to
     runner_up: str | None = None  # the incident it would have gone to else
     runner_up_score: float | None = None
+    runner_up_tie: str | None = None  # and by what; also where it is no incident yet
+    runner_up_via: str | None = None
+    runner_up_hops: int | None = None
     actor: str | None = None  # an operator put it there
 
 
@@ -93,7 +96,7 @@ class WhyView(Struct, frozen=True):
     incident: str | None
     text: str
     because: ReasonView | None = None  # joined: what put it there; alone: what it was nearest to
-    alone: str | None = None  # "info", "noisy" or "blip"
+    alone: str | None = None  # "info", "noisy", "common", "doubted" or "blip"
     short_by: float | None = None  # alone: how much stronger that would have had to be
     actor: str | None = None
 
@@ -116,6 +119,7 @@ class RootView(Struct, frozen=True):
     depends: float  # strengths of what it depends on and alerts too
     changed: float | None  # s; between a change to it and its first alert
     silent: bool  # it has no alert itself
+    needs: int | None  # CIs it depends on, directly or not; null: nobody knows
     text: str
 
 
@@ -346,6 +350,9 @@ def reason_view(because: Because) -> ReasonView:
         needed=getattr(because, "needed", None),
         runner_up=getattr(because, "other", None) or None,
         runner_up_score=correlated.other_score if correlated and other else None,
+        runner_up_tie=correlated.other_tie.value if correlated and other else None,
+        runner_up_via=correlated.other_via or None if correlated and other else None,
+        runner_up_hops=correlated.other_hops if correlated and other else None,
         actor=getattr(because, "actor", None),
     )
 

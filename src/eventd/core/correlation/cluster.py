@@ -29,6 +29,7 @@ class Member(Struct, gc=False, array_like=True):
     claimed: bool = False  # by a rule's incident
     steady: bool = False  # flapping: neither its clears nor its past count
     prompt: bool = False  # it was waited for already
+    doubted: bool = False  # whether it still fires is not known
 
 
 class Span(Struct, gc=False, array_like=True):

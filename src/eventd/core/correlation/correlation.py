@@ -163,6 +163,7 @@ class Correlation:
             claimed=bool(firing.claimed),
             steady=firing.steady,
             prompt=firing.prompt,
+            doubted=firing.doubted,
         )
         self.table.add(cluster, member)
         return cluster
@@ -337,7 +338,8 @@ class Correlation:
 
         What a person has decided is left alone: what comes later follows, and that is all.
         """
-        moved = self._of(incident) if alerts is None else self._taken_out(alerts, now)
+        of_it = self._of(incident)
+        moved = of_it if alerts is None else self._taken_out(of_it, alerts, now)
         for cluster in moved:
             self.table.give(cluster, into)
             cluster.ruled = True
@@ -352,18 +354,30 @@ class Correlation:
         """The clusters that are the incident's."""
         return [self.table.clusters[number] for number in self.table.raised.get(incident, ())]
 
-    def _taken_out(self, alerts: Iterable[str], now: float) -> list[Cluster]:
-        """Those of them that are members anywhere, as a cluster of their own."""
-        known = [one for fingerprint in alerts if (one := self._member(fingerprint)) is not None]
+    def _taken_out(
+        self, clusters: list[Cluster], alerts: Iterable[str], now: float
+    ) -> list[Cluster]:
+        """Those of them that are members there, as a cluster of their own."""
+        known = [
+            (one, one.members[alert])
+            for alert in alerts
+            for one in clusters
+            if alert in one.members
+        ]
         if not known:
             return []
         apart = self.table.open(now)
         for cluster, member in known:
-            self.table.drop(cluster, member)
+            self.table.take_out(cluster, member)
             self.table.add(apart, member)
             self._wane(cluster, now)
             self._arm(cluster)
         return [apart]
+
+    def roots_of(self, incident: str) -> tuple[RootCandidate, ...]:
+        """The root candidates of the widest of its clusters, as they stand."""
+        widest = max(self._of(incident), key=lambda one: len(one.all_cis), default=None)
+        return self.roots(widest) if widest is not None else ()
 
     def dump(self) -> dict[str, list[object]]:
         """Snapshot sections from which `load` makes the same future."""
@@ -438,7 +452,16 @@ class Correlation:
     def _because(self, link: Link, needed: float, other: tuple[int, Link]) -> Correlated:
         incident = self.table.clusters[other[0]].incident if other[0] else ""
         return Correlated(
-            link.tie, link.score, needed, link.via, link.hops, incident, other[1].score
+            link.tie,
+            link.score,
+            needed,
+            link.via,
+            link.hops,
+            incident,
+            other[1].score,
+            other_tie=other[1].tie,
+            other_via=other[1].via,
+            other_hops=other[1].hops,
         )
 
     def _claim(self, cluster: Cluster, incident: str, now: float) -> list[Verdict]:
@@ -654,8 +677,20 @@ class Correlation:
         because = member.episodes[episode]
         if cluster.incident:
             said.append(Detach(cluster.incident, member.fingerprint, episode))
-        said.append(Alone(member.fingerprint, episode, Why.NOISY, because))
+        said.append(self._alone(cluster, member, episode, because))
         self.table.drop(cluster, member)
+
+    def _alone(self, cluster: Cluster, member: Member, episode: int, because: Correlated) -> Alone:
+        """An episode that was not raised with its cluster, and why not."""
+        fingerprint = member.fingerprint
+        if not member.noisy:
+            return Alone(fingerprint, episode, Why.BLIP, because)
+        if cluster.bursts:
+            return Alone(fingerprint, episode, Why.COMMON, because)
+        if member.doubted:
+            return Alone(fingerprint, episode, Why.DOUBTED, because)
+        check = self.noise.of(member.name)
+        return Alone(fingerprint, episode, Why.NOISY, because, check.blips, check.reals)
 
     def _wane(self, cluster: Cluster, now: float) -> None:
         """Start or stop the wait after which it is over."""
@@ -672,8 +707,7 @@ class Correlation:
         if not cluster.raised:
             for member in cluster.members.values():
                 for episode, because in member.episodes.items():
-                    why = Why.NOISY if member.noisy else Why.BLIP
-                    said.append(Alone(member.fingerprint, episode, why, because))
+                    said.append(self._alone(cluster, member, episode, because))
         else:
             said.append(Rank(cluster.incident, self.roots(cluster)))
             self._remember(cluster)

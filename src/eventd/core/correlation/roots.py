@@ -6,11 +6,14 @@ from collections.abc import Callable
 from heapq import nlargest, nsmallest
 from math import exp
 
+from msgspec.structs import replace
+
 from eventd.core.correlation import parameters as p
 from eventd.core.correlation.cluster import Cluster, Span
 from eventd.core.correlation.noise import Noise
 from eventd.core.correlation.table import Table
-from eventd.core.model import RootCandidate
+from eventd.core.inventory import Inventory
+from eventd.core.model import AT, RootCandidate
 
 Changed = Callable[[str], float | None]  # a CI → when it was changed last
 
@@ -39,7 +42,9 @@ def rank(
         for c in (*names, *silent)
     ]
     candidates.sort(key=lambda one: (-one.score, one.ci))
-    return tuple(candidates[: p.ROOTS])
+    return tuple(
+        replace(one, needs=_needs(one.ci, table.inventory)) for one in candidates[: p.ROOTS]
+    )
 
 
 def _shares(cluster: Cluster, table: Table) -> dict[str, float]:
@@ -110,3 +115,10 @@ def _judge(
         changed_before,
         silent=span is None,
     )
+
+
+def _needs(c: str, inventory: Inventory) -> int | None:
+    """How many CIs it depends on; None where nobody knows."""
+    if not inventory.knows(c):
+        return None
+    return sum(not one.startswith(AT) for one in inventory.ancestors(c))

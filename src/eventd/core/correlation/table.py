@@ -172,6 +172,41 @@ class Table:
             self.clear(cluster, member)
         del cluster.members[member.fingerprint], self.where[member.fingerprint]
 
+    def take_out(self, cluster: Cluster, member: Member) -> None:
+        """The member leaves, and with it what no other says; but when, and how strongly at most.
+
+        A look at each member: far less than to count all of them anew.
+        """
+        self.drop(cluster, member)
+        ci, number = member.ci, cluster.id
+        beside = [one for one in cluster.members.values() if one.ci == ci]
+        sound = [one.name for one in beside if not one.noisy]
+        if not beside:
+            del cluster.all_cis[ci]
+        pair = f"{ci}\x1f{member.name}"
+        if pair in cluster.pairs and member.name not in sound:
+            del cluster.pairs[pair]
+            cluster.shapes[shape(ci)] -= 1
+            seen = cluster.names[member.name]
+            seen.firing -= 1
+            if not seen.firing:
+                del cluster.names[member.name]
+                _unfile(self.named, member.name, number)
+        if ci in cluster.cis and not sound:
+            del cluster.cis[ci]
+            _unfile(self.on, ci, number)
+            for c, reach in self.inventory.ancestors(ci).items():
+                below = cluster.below.get(c)
+                if below is None:
+                    continue  # another inventory counted it
+                below.total -= reach.strength
+                below.count -= 1
+                if not below.count:
+                    del cluster.below[c]
+                    _unfile(self.under, c, number)
+            if len(cluster.cis) < p.STORM_CIS:
+                self.storms.pop(number, None)
+
     def heat(self, ci: str, t: float) -> None:
         """An alert that is not noisy began: count it below all hubs it depends on."""
         hubs = self.hubs
@@ -208,10 +243,7 @@ class Table:
             (self.named, cluster.names),
         ):
             for key in keys:
-                rows = index[key]
-                del rows[cluster.id]
-                if not rows:
-                    del index[key]
+                _unfile(index, key, cluster.id)
 
     def part(self, cluster: Cluster, leaving: list[Member], born: float) -> Cluster:
         """Some members become a cluster of their own; nothing of them stays behind."""
@@ -289,6 +321,14 @@ class Table:
         ):
             for key in keys:
                 index.setdefault(key, {})[number] = None
+
+
+def _unfile(index: Index, key: str, number: int) -> None:
+    """The cluster has such an entry no more."""
+    rows = index[key]
+    del rows[number]
+    if not rows:
+        del index[key]
 
 
 def _weigh(cluster: Cluster, member: Member) -> None:

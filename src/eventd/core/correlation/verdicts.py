@@ -84,6 +84,8 @@ class Alone(Struct, frozen=True, gc=False):
     episode: int
     why: Why
     near: Correlated | None = None
+    blips: int = 0  # of its check, where that cries wolf
+    reals: int = 0
 
 
 Verdict = Raise | Join | Merge | Split | Detach | Over | LetGo | Rank | Alone
