@@ -331,6 +331,18 @@ def test_a_storm_is_ranked_anew_only_where_a_root_is_detached() -> None:
     assert all(one.ci != "sw" or one.silent for one in engine.incident(AMS).roots)
 
 
+def test_what_an_older_inventory_counted_goes_with_the_last_that_says_anything() -> None:
+    """Only noisy members may be left: no CI of the cluster alerts then."""
+    engine = engine_after([*TWO[:3], (at(40), inventory(*(Ci(one.name) for one in CIS)))])
+    table = engine.correlation.table
+    (cluster,) = table.clusters.values()
+
+    for member in tuple(cluster.members.values()):
+        table.take_out(cluster, member)
+
+    assert (cluster.cis, cluster.below, table.under) == ({}, {}, {})
+
+
 def test_a_storm_that_is_split_is_none_after_a_restart_either() -> None:
     wide = inventory(Ci("sw"), *(Ci(f"app{n}", depends_on=("sw",)) for n in range(STORM_CIS)))
     apps = [event("slow", ci=f"app{n}", service="") for n in range(STORM_CIS)]

@@ -204,6 +204,10 @@ class Table:
                 if not below.count:
                     del cluster.below[c]
                     _unfile(self.under, c, number)
+            if not cluster.cis:
+                for c in cluster.below:  # that another inventory counted
+                    _unfile(self.under, c, number)
+                cluster.below.clear()
             if len(cluster.cis) < p.STORM_CIS:
                 self.storms.pop(number, None)
 
