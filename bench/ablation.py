@@ -19,6 +19,7 @@ from eventd import app, backtest, recording
 from eventd.core import flapping, habits, heartbeats, inventory
 from eventd.core.correlation import correlation, parameters
 from eventd.core.model import LoadRules
+from eventd.decoding import inputs_of_line
 
 Off = tuple[ModuleType, str, object]
 NEVER = 10**9
@@ -74,7 +75,7 @@ def without(idea: str) -> Iterator[None]:
 def replay(stream: Path, out: Path, *, topology: bool) -> None:
     """One stream, with no rules."""
     known = app.load_inventory(stream / "inventory.yaml") if topology else None
-    run = backtest.Backtest(app.inputs_of_line, LoadRules("none", ()), known, forced=True)
+    run = backtest.Backtest(inputs_of_line, LoadRules("none", ()), known, forced=True)
     for _ in run.play(recording.read(stream / "events.jsonl.gz")):
         pass
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -17,22 +17,18 @@ import uvloop
 from aiohttp import web
 from msgspec.structs import replace
 
-from eventd import __version__, metrics, recording
-from eventd.admission import command_from
+from eventd import __version__, metrics
 from eventd.clock import SystemClock, monotonic
-from eventd.config import Config, Environment, Mqtt, default_rules, policy_of
+from eventd.config import Config, Environment, Mqtt, policy_of
 from eventd.core.correlation import parameters
 from eventd.core.habits import MAX_SEEN
 from eventd.core.habits import MAX_SOURCES as MAX_STREAMS
 from eventd.core.heartbeats import MAX_BEATING, MAX_SOURCES
 from eventd.core.model import (
-    QUARANTINED,
     CommandRejected,
-    Delivery,
     Denied,
     Event,
     Fact,
-    Input,
     LoadInventory,
     LoadRules,
     Refused,
@@ -40,8 +36,8 @@ from eventd.core.model import (
 )
 from eventd.credentials import GUESSES_WITHIN, Guesses
 from eventd.document import read as read_yaml
-from eventd.errors import ConfigError, DecodeError, Poisoned, Stopping
-from eventd.files import MAX_RULES_FILE
+from eventd.errors import ConfigError, Poisoned, Stopping
+from eventd.files import MAX_RULES_FILE, default_rules
 from eventd.files import load_rules as read_rules
 from eventd.inbox import Inbox, Submission
 from eventd.inventory import read_inventory
@@ -49,7 +45,7 @@ from eventd.keyring import Secrets
 from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
 from eventd.runtime import Batch, Runtime
-from eventd.sources.decode import Memo, decode
+from eventd.sources.decode import Memo
 from eventd.sources.mqtt import Broker, MqttSource
 from eventd.sources.webhook import Limits, Webhooks
 from eventd.store.journal import JournalRow, iter_journal
@@ -87,36 +83,6 @@ def run(config: Config, environment: Environment) -> None:
                 config = replace(config, secrets=config.secrets_now())
         else:
             return
-
-
-def inputs_of_line(line: recording.Line) -> tuple[Input, ...]:
-    """What a recorded delivery decodes to, exactly as live: what was quarantined is so again."""
-    if line.delivery is None:
-        return ()
-    inputs = _decoded(line.delivery, native=line.native)
-    if not line.quarantined:
-        return inputs
-    source = line.delivery.source
-    return tuple(
-        Refused(source, QUARANTINED, "it is quarantined where it was recorded", index)
-        if index in line.quarantined
-        else one
-        for index, one in enumerate(inputs)
-    )
-
-
-def _decoded(delivery: Delivery, *, native: bool) -> tuple[Input, ...]:
-    if delivery.path.startswith("/api/"):
-        try:
-            return (command_from(delivery),)
-        except DecodeError:
-            return ()
-    try:
-        decoded = decode(delivery, trusted=native)
-    except DecodeError as error:
-        return (Refused(delivery.source, "decode", str(error)),)
-    refused = (Refused(delivery.source, "invalid", e, i) for i, e in decoded.rejected)
-    return (*decoded.events, *refused)
 
 
 def load_rules(path: Path | None) -> LoadRules:

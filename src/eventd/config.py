@@ -16,7 +16,7 @@ from eventd.core.model import Settings, SourcePolicy
 from eventd.core.rules.rule import Span, parse_span
 from eventd.document import Document, parse_yaml, read
 from eventd.errors import ConfigError
-from eventd.files import SPAN_HINT, Secret, convert
+from eventd.files import SPAN_HINT, Secret, convert, default_rules
 from eventd.keyring import CredentialFiles, Keyring, Secrets
 
 MAX_FILE = 1 << 20  # bytes
@@ -236,12 +236,6 @@ def policy_of(name: str, source: Source | Topic) -> SourcePolicy:
         repeats_every=float(source.repeats_every or 0),
         volatile=source.volatile,
     )
-
-
-def default_rules() -> Path:
-    """The packaged rule set; in a clone, the project's own."""
-    packaged = Path(__file__).parent / "default_rules"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "rules"
 
 
 def _inventory_beside(path: Path | None) -> Path | None:

@@ -75,6 +75,12 @@ def secret(path: Path) -> Secret:
         raise ConfigError([f"{path}: is not UTF-8 (write the secret as text)"]) from None
 
 
+def default_rules() -> Path:
+    """The packaged rule set; in a clone, the project's own."""
+    packaged = Path(__file__).parent / "default_rules"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "rules"
+
+
 def load_rules(path: Path) -> LoadRules:
     """Every rule of a file, or of a directory's YAML files in order of name.
 

@@ -27,7 +27,7 @@ from eventd.core.model import (
     SilenceEnded,
     TimerFailed,
 )
-from eventd.core.sentences import sentence
+from eventd.core.sentences import inert, sentence
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -82,17 +82,6 @@ def _inert(
         if isinstance(value, str) and name != "exception":
             event[name] = inert(value)
     return event
-
-
-def inert(text: str) -> str:
-    """The text as it may stand on one line of a terminal."""
-    return text if text.isprintable() else "".join(map(_shown, text))
-
-
-def _shown(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape").decode()
 
 
 class _Sparse(logging.Filter):

@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from eventd import app, backtest
 from eventd.core.model import Delivery
+from eventd.decoding import inputs_of_line
 from eventd.recording import Line
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
 
@@ -130,7 +131,7 @@ def test_repeats_without_ids_a_minute_apart_are_counted_each_time() -> None:
             decoder="native", path="/v1/events",
         )  # fmt: skip
         lines += [Line(at, came), Line(at + timedelta(seconds=5), came)]
-    run = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
+    run = backtest.Backtest(inputs_of_line, app.load_rules(None), forced=False)
 
     for _ in run.play(lines):
         pass

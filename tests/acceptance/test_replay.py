@@ -25,6 +25,7 @@ from eventd import app, backtest, recording
 from eventd.core.engine import Engine
 from eventd.core.model import Incident
 from eventd.core.snapshot import Restored
+from eventd.decoding import inputs_of_line
 from eventd.store.rows import decode_incident
 from eventd.store.snapshots import SnapshotFile, read_snapshot, snapshot_paths
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
@@ -124,7 +125,7 @@ def _operate(daemon: Daemon, chance: random.Random) -> None:
 
 
 def replayed(path: Path) -> backtest.Backtest:
-    run = backtest.Backtest(app.inputs_of_line, app.load_rules(None), forced=False)
+    run = backtest.Backtest(inputs_of_line, app.load_rules(None), forced=False)
     for _ in run.play(recording.read(path)):
         pass
     return run
@@ -164,7 +165,7 @@ class Day(NamedTuple):
     def backtest(self) -> backtest.Backtest:
         """Nothing is played yet. The default rules claim nothing."""
         known = app.load_inventory(self.inventory)
-        return backtest.Backtest(app.inputs_of_line, app.load_rules(None), known, forced=False)
+        return backtest.Backtest(inputs_of_line, app.load_rules(None), known, forced=False)
 
 
 class Whole(NamedTuple):

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from tests.acceptance.daemon import Daemon, until
 
 from eventd.cli import COMMANDS, main
-from eventd.config import Environment, default_rules, load
+from eventd.config import Environment, load
 from eventd.core.rules import parse
-from eventd.files import load_rules
+from eventd.files import default_rules, load_rules
 from eventd.inventory import examine, read_inventory
 from eventd.metrics import Meter
 

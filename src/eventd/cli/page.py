@@ -8,8 +8,7 @@ from html import escape
 
 from eventd.backtest import Backtest
 from eventd.cli.report import REASONS, kinds, lasted, reason, when
-from eventd.core.sentences import span
-from eventd.log import inert
+from eventd.core.sentences import inert, span
 from eventd.summary import Raised, Summary
 
 WIDTH, LEFT, RIGHT = 1200, 130, 10  # px of the picture, and beside its plot

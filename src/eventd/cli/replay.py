@@ -10,13 +10,17 @@ from pathlib import Path
 import click
 import msgspec
 
-from eventd import app, backtest, recording
+from eventd import backtest, recording
 from eventd.cli import page, report
+from eventd.decoding import inputs_of_line
 from eventd.errors import ConfigError
+from eventd.files import default_rules, load_rules
+from eventd.inventory import read_inventory
 from eventd.summary import summary
 
 EXISTING = click.Path(exists=True, path_type=Path)
 NEW = click.Path(path_type=Path)
+GC_THRESHOLDS = (50_000, 20, 100)  # values are made without cycles: look for some seldom
 
 
 @click.command()
@@ -44,11 +48,11 @@ def replay(
     recordings teach of checks, clocks and heartbeats is known from the start.
     """
     gc.freeze()
-    gc.set_threshold(*app.GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
-        loaded = app.load_rules(rules)
-        known = app.load_inventory(inventory) if inventory is not None else None
-        run = backtest.Backtest(app.inputs_of_line, loaded, known, forced=rules is not None)
+        loaded = load_rules(rules or default_rules())
+        known = read_inventory(inventory).load if inventory is not None else None
+        run = backtest.Backtest(inputs_of_line, loaded, known, forced=rules is not None)
         if learn_from:
             run.learn_from(_lines(learn_from))
         for _ in run.play(_lines(files)):

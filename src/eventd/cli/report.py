@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from eventd.core.sentences import span
-from eventd.log import inert
+from eventd.core.sentences import inert, span
 from eventd.summary import Raised, Summary
 
 REASONS = {

@@ -12,7 +12,7 @@ import click
 
 from eventd.cli.client import Client, client_of, connected, show
 from eventd.cli.incidents import BASE, print_one
-from eventd.log import inert
+from eventd.core.sentences import inert
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 INCIDENT = re.compile(r"INC-[0-9]+")

@@ -245,6 +245,17 @@ def alert_said(fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping) -
             return "changes state too often to be believed" if fact.on else "is steady again"
 
 
+def inert(text: str) -> str:
+    """The text as it may stand on one line of a terminal."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()
+
+
 def span(seconds: float) -> str:
     """So many seconds, roughly."""
     if seconds < 1:
