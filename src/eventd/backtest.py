@@ -144,14 +144,13 @@ class Backtest:
                 loaded = True
                 for load in self._missing():
                     yield self._step(load, line.at)
-            yield from self._pass(line.at)
+            if self.now is not None and line.at - self.now >= PAUSE:
+                yield from self._pass(line.at)
             for item in inputs:
                 yield self._step(item, line.at)
 
     def _pass(self, until: datetime) -> Iterator[tuple[datetime, Input, tuple[Fact, ...]]]:
         """Ticks through a long pause: no step sees an incident close and be forgotten."""
-        if self.now is None or until - self.now < PAUSE:
-            return
         while (due := self.engine.deadline()) is not None and until - due >= PAUSE:
             yield self._step(Tick(), due)
 

@@ -35,5 +35,7 @@ def _decoded(delivery: Delivery, *, native: bool) -> tuple[Input, ...]:
         decoded = decode(delivery, trusted=native)
     except DecodeError as error:
         return (Refused(delivery.source, "decode", str(error)),)
+    if not decoded.rejected:
+        return decoded.events
     refused = (Refused(delivery.source, "invalid", e, i) for i, e in decoded.rejected)
     return (*decoded.events, *refused)

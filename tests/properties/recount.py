@@ -43,6 +43,8 @@ def _counts(cluster: Cluster) -> None:
     firing = [member for member in cluster.members.values() if member.firing]
     sound = [member for member in firing if not member.noisy]
     assert cluster.firing == len(firing)
+    assert cluster.steady == sum(member.steady for member in cluster.members.values())
+    assert cluster.prompt == sum(member.prompt for member in cluster.members.values())
     assert positive({ci: span.firing for ci, span in cluster.cis.items()}) == Counter(
         member.ci for member in sound
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 from math import exp
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from eventd.core.correlation import parameters as p
 from eventd.core.correlation.cluster import Cluster, shape, stem
@@ -13,7 +14,7 @@ from eventd.core.inventory import HARD, Reach
 from eventd.core.model import Tie
 
 
-class Link(NamedTuple):
+class Link(Struct, frozen=True, gc=False):
     """What ties an alert to a cluster."""
 
     score: float

@@ -45,8 +45,10 @@ class Span(Struct, gc=False, array_like=True):
 
     def take(self, t: float) -> None:
         """Another began at `t`."""
-        self.first = min(self.first, t)
-        self.last = max(self.last, t)
+        if t < self.first:
+            self.first = t
+        elif t > self.last:
+            self.last = t
 
 
 class Pair(Struct, gc=False, array_like=True):
@@ -65,12 +67,19 @@ class Below(Struct, gc=False, array_like=True):
     first: float
     last: float
 
+    def take(self, t: float) -> None:
+        """Another began at `t`."""
+        if t < self.first:
+            self.first = t
+        elif t > self.last:
+            self.last = t
+
 
 class Cluster(Struct, gc=False, array_like=True):
     """Alerts that belong together.
 
-    `cis` and `below` count only alerts that are not noisy. Invariants: `firing` members fire;
-    `evidence` counts, by severity, the pairs of which any fires.
+    `cis` and `below` count only alerts that are not noisy. Invariants: `firing`, `steady` and
+    `prompt` members do or are so; `evidence` counts, by severity, the pairs of which any fires.
     """
 
     id: int
@@ -100,6 +109,8 @@ class Cluster(Struct, gc=False, array_like=True):
     ranked: int = 0  # CIs when its root candidates were ranked last
     over_at: float | None = None
     forget_at: float | None = None
+    steady: int = 0
+    prompt: int = 0
 
     @property
     def raised(self) -> bool:
@@ -112,8 +123,11 @@ class Cluster(Struct, gc=False, array_like=True):
 
     def due(self) -> float | None:
         """When it wants to be looked at."""
-        times = (self.raise_at, self.review_at, self.over_at, self.forget_at)
-        return min((t for t in times if t is not None), default=None)
+        due = self.raise_at
+        for at in (self.review_at, self.over_at, self.forget_at):
+            if at is not None and (due is None or at < due):
+                due = at
+        return due
 
 
 def new(number: int, born: float) -> Cluster:

@@ -268,6 +268,7 @@ class Correlation:
         cluster, member = known
         if steady and member.noisy:
             self.table.believe(cluster, member)
+        cluster.steady += steady - member.steady
         member.steady = steady
         self._wane(cluster, now)
         self._schedule(cluster, now)
@@ -565,12 +566,12 @@ class Correlation:
             waits.append(p.FAIR_AFTER)
         if waits:
             return cluster.born + min(waits)
-        if any(m.steady or m.prompt for m in cluster.members.values()):
+        if cluster.steady or cluster.prompt:
             return cluster.born + p.STRONG_AFTER
+        if not any(counts):
+            return None
         grave = counts[Severity.MAJOR] + counts[Severity.CRITICAL]
         firing = [m for m in cluster.members.values() if m.firing and not m.noisy]
-        if not firing:
-            return None
         since = min(m.since for m in firing)
         if grave:
             proven = any(
@@ -697,8 +698,7 @@ class Correlation:
         if not cluster.raised or cluster.ruled or cluster.resolved_at is not None:
             return
         over = cluster.firing <= p.OVER_SHARE * len(cluster.members)
-        over = over and not any(m.steady for m in cluster.members.values())
-        if not over:
+        if not over or cluster.steady:
             cluster.over_at = None
         elif cluster.over_at is None:
             cluster.over_at = now + p.OVER_AFTER

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from eventd.core.model import Alert
 
 
-class Session(NamedTuple):
+class Session(Struct, frozen=True, gc=False):
     """Where an alert of a polled source stands."""
 
     key: str
@@ -16,7 +16,7 @@ class Session(NamedTuple):
     surprise: float  # how much it tells that this CI alerts
 
 
-class Firing(NamedTuple):
+class Firing(Struct, frozen=True, gc=False):
     """The alert, and what is known of it. Times are seconds since 1970."""
 
     alert: Alert

@@ -28,6 +28,8 @@ COUNTED = (
     "firing",
     "all_cis",
     "last",
+    "steady",
+    "prompt",
 )
 
 
@@ -76,8 +78,9 @@ class Table:
         """A firing or cleared alert that is no member of any."""
         cluster.members[member.fingerprint] = member
         self.where[member.fingerprint] = cluster.id
-        if member.firing:
-            cluster.firing += 1
+        cluster.firing += member.firing
+        cluster.steady += member.steady
+        cluster.prompt += member.prompt
         self._count(cluster, member)
 
     def refire(self, cluster: Cluster, member: Member, onset: float) -> None:
@@ -89,10 +92,10 @@ class Table:
 
     def _count(self, cluster: Cluster, member: Member) -> None:
         ci, t = member.ci, member.onset
-        cluster.last = max(cluster.last, t)
+        if t > cluster.last:
+            cluster.last = t
         self.clusters[cluster.id] = self.clusters.pop(cluster.id)
-        if ci not in cluster.all_cis:
-            cluster.all_cis[ci] = None
+        cluster.all_cis[ci] = None
         if member.noisy:
             return
         self._file_name(cluster, member)
@@ -105,8 +108,9 @@ class Table:
                 self.storms[cluster.id] = None
         else:
             span.take(t)
-            for below in filter(None, map(cluster.below.get, self.inventory.ancestors(ci))):
-                below.first, below.last = min(below.first, t), max(below.last, t)
+            for c in self.inventory.ancestors(ci):
+                if (below := cluster.below.get(c)) is not None:
+                    below.take(t)
         if member.firing:
             span.firing += 1
             _weigh(cluster, member)
@@ -125,8 +129,7 @@ class Table:
                 below.total += strength
                 below.count += 1
                 below.most = max(below.most, strength)
-                below.first = min(below.first, t)
-                below.last = max(below.last, t)
+                below.take(t)
 
     def _file_name(self, cluster: Cluster, member: Member) -> None:
         name, ci, t = member.name, member.ci, member.onset
@@ -170,6 +173,8 @@ class Table:
         """The member leaves; what it said of its CI stays behind."""
         if member.firing:
             self.clear(cluster, member)
+        cluster.steady -= member.steady
+        cluster.prompt -= member.prompt
         del cluster.members[member.fingerprint], self.where[member.fingerprint]
 
     def take_out(self, cluster: Cluster, member: Member) -> None:
@@ -312,6 +317,9 @@ class Table:
     def _restore(self, cluster: Cluster) -> None:
         number = cluster.id
         self.clusters[number] = cluster
+        # an older snapshot does not count them
+        cluster.steady = sum(member.steady for member in cluster.members.values())
+        cluster.prompt = sum(member.prompt for member in cluster.members.values())
         if len(cluster.cis) >= p.STORM_CIS:
             self.storms[number] = None
         if cluster.incident:
