@@ -156,8 +156,14 @@ class Correlating:
         doubted: bool = False,
     ) -> None:
         at, claimed = now.timestamp(), record.incident
-        burst = self._habits.never_clears(stream_of(alert))
+        stream = stream_of(alert)
+        source = self._habits.sources.get(stream)
+        burst = source is not None and source.never
         rare = self._habits.rare(alert.ci, alert.name, at) and burst
+        session = None
+        if source is not None and not claimed and source.polled:
+            gap, most = source.session()
+            session = Session(stream, gap, most, self._habits.surprise(stream, alert.ci))
         firing = Firing(
             alert,
             alert.started_at.timestamp() if began is None else began.onset,
@@ -168,7 +174,7 @@ class Correlating:
             doubted=doubted,
             burst=burst,
             goes_on=began is not None and began.goes_on,
-            session=None if claimed else self._session(alert),
+            session=session,
         )
         verdicts = self._correlation.fired(firing)
         if verdicts:
@@ -188,11 +194,3 @@ class Correlating:
         at = now.timestamp()
         firing = Firing(record.value(), at, at, prompt=True, burst=True, goes_on=True)
         self._placement.carry_out(self._correlation.fired(firing), now, facts)
-
-    def _session(self, alert: Alert) -> Session | None:
-        stream = stream_of(alert)
-        source = self._habits.sources.get(stream)
-        if source is None or not source.polled:
-            return None
-        gap, most = source.session()
-        return Session(stream, gap, most, self._habits.surprise(stream, alert.ci))

@@ -118,14 +118,17 @@ def _common(table: Table, c: str, reach: Reach, t: float, apart: int, found: Lin
         if cluster.id == apart or c in cluster.cis:
             continue
         below = cluster.below[c]
-        late = max(below.first - t, t - below.last, 0.0)
         strength = reach.strength * below.most
-        if strength * exp(-late / p.COMMON) < p.ABSORB_ROOT:
+        if strength < p.ABSORB_ROOT:
+            continue
+        late = max(below.first - t, t - below.last, 0.0)
+        fades = exp(-late / p.COMMON)
+        if strength * fades < p.ABSORB_ROOT:
             continue
         if warm < 0:
             warm = table.warmth(c, t)
         cover = p.COVER * max(below.total, warm) / table.inventory.weight_below(c)
-        score = strength * min(1.0, cover) * exp(-late / p.COMMON)
+        score = strength * min(1.0, cover) * fades
         _take(found, cluster, Link(score, Tie.COMMON, c, reach.hops))
 
 

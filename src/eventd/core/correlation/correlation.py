@@ -759,6 +759,8 @@ def _is_due(at: float | None, now: float) -> bool:
 def _best(found: Links) -> tuple[tuple[int, Link], tuple[int, Link]]:
     """The strongest and the runner-up; (0, NOTHING) where there is none."""
     best = second = (0, NOTHING)
+    if len(found) == 1:
+        return next(iter(found.items())), second
     for number, link in found.items():
         if (-link.score, number) < (-best[1].score, best[0] or number + 1):
             best, second = (number, link), best

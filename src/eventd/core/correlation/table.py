@@ -11,6 +11,7 @@ import msgspec
 from eventd.core.correlation import parameters as p
 from eventd.core.correlation.cluster import Below, Cluster, Member, Pair, Span, new, shape, stem
 from eventd.core.inventory import Inventory
+from eventd.core.model import Severity
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -92,13 +93,12 @@ class Table:
 
     def _count(self, cluster: Cluster, member: Member) -> None:
         ci, t = member.ci, member.onset
-        if t > cluster.last:
-            cluster.last = t
+        cluster.last = max(cluster.last, t)
         self.clusters[cluster.id] = self.clusters.pop(cluster.id)
         cluster.all_cis[ci] = None
         if member.noisy:
             return
-        self._file_name(cluster, member)
+        pair = self._file_name(cluster, member)
         span = cluster.cis.get(ci)
         if span is None:
             span = cluster.cis[ci] = Span(t, t)
@@ -113,7 +113,7 @@ class Table:
                     below.take(t)
         if member.firing:
             span.firing += 1
-            _weigh(cluster, member)
+            _weigh(cluster, pair, member.severity)
 
     def _rise(self, cluster: Cluster, ci: str, t: float) -> None:
         """The CI is one more that alerts below all that it depends on."""
@@ -131,11 +131,12 @@ class Table:
                 below.most = max(below.most, strength)
                 below.take(t)
 
-    def _file_name(self, cluster: Cluster, member: Member) -> None:
+    def _file_name(self, cluster: Cluster, member: Member) -> Pair:
         name, ci, t = member.name, member.ci, member.onset
-        pair = f"{ci}\x1f{name}"
-        if pair not in cluster.pairs:
-            cluster.pairs[pair] = Pair()
+        key = f"{ci}\x1f{name}"
+        pair = cluster.pairs.get(key)
+        if pair is None:
+            pair = cluster.pairs[key] = Pair()
             seen = cluster.names.get(name)
             if seen is None:
                 seen = cluster.names[name] = Span(t, t)
@@ -150,6 +151,7 @@ class Table:
         if root := stem(ci):
             key = f"{name}\x1f{root}"
             cluster.stems[key] = max(t, cluster.stems.get(key, t))
+        return pair
 
     def clear(self, cluster: Cluster, member: Member) -> None:
         """A firing member fires no more."""
@@ -343,12 +345,11 @@ def _unfile(index: Index, key: str, number: int) -> None:
         del index[key]
 
 
-def _weigh(cluster: Cluster, member: Member) -> None:
-    """One more of its pair fires."""
-    pair = cluster.pairs[f"{member.ci}\x1f{member.name}"]
-    if pair.firing and member.severity > pair.severity:
+def _weigh(cluster: Cluster, pair: Pair, severity: Severity) -> None:
+    """One more of the pair fires."""
+    if pair.firing and severity > pair.severity:
         cluster.evidence[pair.severity] -= 1
-    if not pair.firing or member.severity > pair.severity:
-        pair.severity = member.severity
-        cluster.evidence[pair.severity] += 1
+    if not pair.firing or severity > pair.severity:
+        pair.severity = severity
+        cluster.evidence[severity] += 1
     pair.firing += 1

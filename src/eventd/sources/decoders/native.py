@@ -193,7 +193,8 @@ def _event(
         source = one.source or source
     elif one.source:
         labels["origin"] = one.source
-    check_labels(labels)
+    if labels:
+        check_labels(labels)
     ci = canonical_ci(one.ci) if one.ci else ""
     volatile: tuple[str, ...] | None = None
     if one.fingerprint:
@@ -261,6 +262,8 @@ def _severity(one: _Native) -> Severity:
 
 
 def _aware(field: str, at: datetime) -> datetime:
+    if at.tzinfo is UTC:
+        return at
     if at.tzinfo is None:
         raise DecodeError(field, at.isoformat(), "a time with its zone, such as …T06:00:00Z")
     try:
