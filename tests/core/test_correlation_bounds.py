@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from itertools import chain
+from types import FrameType
+from typing import TYPE_CHECKING
+
 import pytest
 from msgspec.structs import replace
 from tests.bank import MAJOR, bank, down, later, members, opened
-from tests.builders import at, clear, event, group_rule
+from tests.builders import at, clear, engine_after, event, group_rule
 
 from eventd.core.correlation import parameters
 from eventd.core.correlation.correlation import Correlation
@@ -20,6 +26,9 @@ from eventd.core.model import (
     Status,
 )
 from eventd.core.timers import Timers
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 DAY = 86_400
 
@@ -169,3 +178,48 @@ def test_a_cluster_whose_alerts_a_rule_took_meanwhile_raises_nothing() -> None:
     assert opened(later(engine, until=600)) == []
     assert members(engine) == {incident.id: ["desk-1"]}
     assert not engine.correlation.table.clusters
+
+
+def lines_run(what: Callable[[], object]) -> int:
+    """How many lines of Python it takes: the same on every machine."""
+    count = 0
+
+    def trace(_frame: FrameType, kind: str, _arg: object) -> TraceFunction:
+        nonlocal count
+        count += kind == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        what()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def one_more(firing: int) -> int:
+    """What it costs, in lines, that one alert more fires and the first clears, beside so many."""
+    labels = [{"request": str(number)} for number in range(firing + 1)]
+    fired = [event("slow", ci="app", severity=Severity.WARNING, labels=one) for one in labels]
+    engine = engine_after([(at(0), one) for one in fired[:-1]])
+    over = clear("slow", ci="app", labels=labels[0])
+    return lines_run(lambda: (engine.step(over, at(1)), engine.step(fired[-1], at(2))))
+
+
+def test_an_alert_costs_the_same_in_a_small_cluster_and_a_large_one() -> None:
+    assert one_more(1_000) < 1.2 * one_more(50)
+
+
+def clearing(fired: int) -> int:
+    """What the last clears cost, in lines, of a hub's dependants that all fired."""
+    names = [f"branch-{number}" for number in range(fired)]
+    start = [(at(0), event("down", ci=name, severity=MAJOR)) for name in names]
+    most = [(at(300), clear("down", ci=name)) for name in names[20:]]
+    engine = engine_after([*start, *most])
+    last = [clear("down", ci=name) for name in names[:20]]
+    return lines_run(lambda: list(chain(*(engine.step(one, at(301)) for one in last))))
+
+
+def test_a_clear_costs_the_same_in_a_small_incident_and_a_large_one() -> None:
+    assert clearing(1_000) < 1.2 * clearing(100)

@@ -45,6 +45,11 @@ def _counts(cluster: Cluster) -> None:
     assert cluster.firing == len(firing)
     assert cluster.steady == sum(member.steady for member in cluster.members.values())
     assert cluster.prompt == sum(member.prompt for member in cluster.members.values())
+    assert positive(cluster.grave) == Counter(
+        member.name for member in sound if member.severity >= Severity.MAJOR
+    )
+    if sound and not cluster.raised:
+        assert cluster.since() == min(member.since for member in sound)
     assert positive({ci: span.firing for ci, span in cluster.cis.items()}) == Counter(
         member.ci for member in sound
     )

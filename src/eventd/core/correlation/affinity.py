@@ -119,8 +119,6 @@ def _common(table: Table, c: str, reach: Reach, t: float, apart: int, found: Lin
             continue
         below = cluster.below[c]
         strength = reach.strength * below.most
-        if strength < p.ABSORB_ROOT:
-            continue
         late = max(below.first - t, t - below.last, 0.0)
         fades = exp(-late / p.COMMON)
         if strength * fades < p.ABSORB_ROOT:

@@ -571,12 +571,9 @@ class Correlation:
         if not any(counts):
             return None
         grave = counts[Severity.MAJOR] + counts[Severity.CRITICAL]
-        firing = [m for m in cluster.members.values() if m.firing and not m.noisy]
-        since = min(m.since for m in firing)
+        since = cluster.since()
         if grave:
-            proven = any(
-                self.noise.of(m.name).proven for m in firing if m.severity >= Severity.MAJOR
-            )
+            proven = any(self.noise.of(name).proven for name, n in cluster.grave.items() if n)
             return since + (p.PROVEN_AFTER if proven else p.GRAVE_AFTER)
         return since + p.SLIGHT_AFTER
 
@@ -596,6 +593,7 @@ class Correlation:
     def _raise(self, cluster: Cluster, now: float) -> Raise:
         cluster.raised_at = now
         cluster.raise_at = cluster.forget_at = None
+        cluster.waits.clear()
         cluster.review_at = now + p.REVIEWS[0]
         self._wane(cluster, now)  # what flaps is raised while it is clear, too
         if len(cluster.cis) > p.WIDE:

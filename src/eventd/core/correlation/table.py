@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappush
 from itertools import islice
 from math import exp
 
@@ -31,6 +32,8 @@ COUNTED = (
     "last",
     "steady",
     "prompt",
+    "grave",
+    "waits",
 )
 
 
@@ -113,7 +116,7 @@ class Table:
                     below.take(t)
         if member.firing:
             span.firing += 1
-            _weigh(cluster, pair, member.severity)
+            _weigh(cluster, pair, member)
 
     def _rise(self, cluster: Cluster, ci: str, t: float) -> None:
         """The CI is one more that alerts below all that it depends on."""
@@ -163,6 +166,8 @@ class Table:
             pair.firing -= 1
             if not pair.firing:
                 cluster.evidence[pair.severity] -= 1
+            if member.severity >= Severity.MAJOR:
+                cluster.grave[member.name] -= 1
 
     def believe(self, cluster: Cluster, member: Member) -> None:
         """A noisy member, which fires, is noisy no more."""
@@ -319,9 +324,6 @@ class Table:
     def _restore(self, cluster: Cluster) -> None:
         number = cluster.id
         self.clusters[number] = cluster
-        # an older snapshot does not count them
-        cluster.steady = sum(member.steady for member in cluster.members.values())
-        cluster.prompt = sum(member.prompt for member in cluster.members.values())
         if len(cluster.cis) >= p.STORM_CIS:
             self.storms[number] = None
         if cluster.incident:
@@ -345,8 +347,13 @@ def _unfile(index: Index, key: str, number: int) -> None:
         del index[key]
 
 
-def _weigh(cluster: Cluster, pair: Pair, severity: Severity) -> None:
+def _weigh(cluster: Cluster, pair: Pair, member: Member) -> None:
     """One more of the pair fires."""
+    severity = member.severity
+    if severity >= Severity.MAJOR:
+        cluster.grave[member.name] = cluster.grave.get(member.name, 0) + 1
+    if not cluster.raised:
+        heappush(cluster.waits, (member.since, member.fingerprint))
     if pair.firing and severity > pair.severity:
         cluster.evidence[pair.severity] -= 1
     if not pair.firing or severity > pair.severity:
