@@ -560,9 +560,8 @@ class Engine:
             self._join(finding, record, one, now, facts, fresh=fresh)
         taken = [record for record in loose if record.incident]
         if taken:  # and what the correlation raised of the others before the rule held
-            claims = [r.fingerprint for r in taken]
-            claims += [f for f in finding.alerts if f not in claims]
-            self.correlating.claimed(claims, taken[0].incident, now, facts)
+            claims = dict.fromkeys([*(r.fingerprint for r in taken), *finding.alerts])
+            self.correlating.claimed(list(claims), taken[0].incident, now, facts)
         if not loose and isinstance(finding.because, Counted):
             facts += self.incident_table.note(self.table.records[asked].incident, finding, now)
 
