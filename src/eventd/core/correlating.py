@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from eventd.core.correlation.firing import Firing, Session
 from eventd.core.dedup import Record, said_at
@@ -26,7 +27,7 @@ from eventd.core.state import State
 FLAP_WITHIN = timedelta(minutes=30)
 
 
-class Began(NamedTuple):
+class Began(Struct, frozen=True, gc=False):
     """How an episode began."""
 
     onset: float  # s since 1970, by eventd's clock

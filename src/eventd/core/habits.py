@@ -208,7 +208,7 @@ class Habits:
             return False
         self.paces.move_to_end(key)
         gap, pace.last = now - pace.last, now
-        if gap > pace.quiet():
+        if gap > BURST_LEAST and gap > pace.quiet():  # which is never less
             pace.gaps.clear()
             return False
         pace.gaps.append(gap)

@@ -48,10 +48,12 @@ def links(table: Table, ci: str, name: str, t: float, *, changed: bool, apart: i
     return found
 
 
-def _take(found: Links, cluster: Cluster, link: Link) -> None:
+def _take(
+    found: Links, cluster: Cluster, score: float, tie: Tie, via: str = "", hops: int = 0
+) -> None:
     known = found.get(cluster.id)
-    if known is None or link.score > known.score:
-        found[cluster.id] = link
+    if known is None or score > known.score:
+        found[cluster.id] = Link(score, tie, via, hops)
 
 
 def _same(table: Table, ci: str, name: str, t: float, apart: int, found: Links) -> None:
@@ -65,7 +67,7 @@ def _same(table: Table, ci: str, name: str, t: float, apart: int, found: Links) 
             else:
                 fades = p.SAME_OTHER
             score = p.SAME * exp(-abs(span.distance(t)) / fades)
-            _take(found, cluster, Link(score, Tie.SAME, ci))
+            _take(found, cluster, score, Tie.SAME, ci)
 
 
 def _root(table: Table, ci: str, t: float, apart: int, found: Links) -> None:
@@ -75,7 +77,7 @@ def _root(table: Table, ci: str, t: float, apart: int, found: Links) -> None:
             late = max(below.first - t, t - below.last, 0.0)
             share = below.count / len(cluster.cis)
             score = below.most * (p.UP_LEAST + p.UP_SHARE * share) * exp(-late / p.UP)
-            _take(found, cluster, Link(score, Tie.ROOT, ci))
+            _take(found, cluster, score, Tie.ROOT, ci)
 
 
 def _depends(
@@ -108,7 +110,7 @@ def _depends(
                 score *= p.SILENT_STEP
         if changed:
             score *= p.SUSPECT
-        _take(found, cluster, Link(score, Tie.DEPENDS, c, reach.hops))
+        _take(found, cluster, score, Tie.DEPENDS, c, reach.hops)
     return fires
 
 
@@ -127,23 +129,24 @@ def _common(table: Table, c: str, reach: Reach, t: float, apart: int, found: Lin
             warm = table.warmth(c, t)
         cover = p.COVER * max(below.total, warm) / table.inventory.weight_below(c)
         score = strength * min(1.0, cover) * fades
-        _take(found, cluster, Link(score, Tie.COMMON, c, reach.hops))
+        _take(found, cluster, score, Tie.COMMON, c, reach.hops)
 
 
 def _alike(
     table: Table, ci: str, name: str, t: float, apart: int, found: Links, *, upstream: bool
 ) -> None:
     kind, root = shape(ci), "" if upstream else stem(ci)
+    key = f"{name}\x1f{root}"
     for cluster in table.newest(table.named, name):
         if cluster.id == apart:
             continue
         seen = cluster.names[name]
         if seen.firing >= p.ALIKE_NAMES and cluster.shapes.get(kind, 0) >= p.ALIKE_SHAPES:
             score = p.ALIKE_STORM * exp(-abs(seen.distance(t)) / p.ALIKE_STORM_FADES)
-            _take(found, cluster, Link(score, Tie.ALIKE, name))
-        if root and (last := cluster.stems.get(f"{name}\x1f{root}")) is not None:
+            _take(found, cluster, score, Tie.ALIKE, name)
+        if root and (last := cluster.stems.get(key)) is not None:
             score = p.ALIKE * exp(-abs(t - last) / p.ALIKE_FADES)
-            _take(found, cluster, Link(score, Tie.ALIKE, name))
+            _take(found, cluster, score, Tie.ALIKE, name)
 
 
 def _island(table: Table, t: float, apart: int, found: Links) -> None:
@@ -159,4 +162,4 @@ def _island(table: Table, t: float, apart: int, found: Links) -> None:
                 return
     for cluster in near:
         score = p.ISLAND * exp(-abs(t - cluster.last) / p.ISLAND_FADES)
-        _take(found, cluster, Link(score, Tie.ISLAND))
+        _take(found, cluster, score, Tie.ISLAND)

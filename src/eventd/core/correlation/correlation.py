@@ -625,16 +625,17 @@ class Correlation:
         totals: dict[int, float] = {}
         strongest: Links = {}
         names = {m.ci: m.name for m in reversed(cluster.members.values())}
-        root = self.roots(cluster)[0].ci
-        at_root: Links = {}
+        found: dict[str, Links] = {}
         for ci, span in cluster.cis.items():
-            found = self._found(ci, names.get(ci, ""), span.first, now, apart=cluster.id)
-            if ci == root:
-                at_root = found
-            for number, link in found.items():
+            found[ci] = self._found(ci, names.get(ci, ""), span.first, now, apart=cluster.id)
+            for number, link in found[ci].items():
                 totals[number] = totals.get(number, 0.0) + link.score
                 if number not in strongest or link.score > strongest[number].score:
                     strongest[number] = link
+        if not totals:
+            return None
+        root = self.roots(cluster)[0].ci
+        at_root = found.get(root, {})
         best: tuple[float, int] | None = None
         for number, total in totals.items():
             mean = total / len(cluster.cis)
