@@ -21,6 +21,7 @@ from tests.builders import (
 )
 
 from eventd.core.correlation import parameters
+from eventd.core.correlation.affinity import Link
 from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertAlone,
@@ -88,6 +89,20 @@ def test_two_incidents_with_a_shared_victim_stay_two() -> None:
         "INC-000001": ["shop", "web"],
         "INC-000002": ["hr", "mail", "portal"],
     }
+
+
+def test_a_victim_with_a_cause_that_alerts_proves_no_silent_one() -> None:
+    """Nor a likeness, nor an island; what it causes itself is another matter."""
+    correlation = bank((0, down("shop")), (5, down("portal"))).correlation
+    (cluster,) = correlation.table.clusters.values()
+    other = {tie: Link(0.6, tie, "nas") for tie in Tie}
+
+    refused = [
+        tie for tie, link in other.items() if correlation._has_other_cause(cluster, "portal", link)
+    ]
+
+    assert refused == [Tie.DEPENDS, Tie.COMMON, Tie.ALIKE, Tie.ISLAND]
+    assert not any(correlation._has_other_cause(cluster, "shop", other[tie]) for tie in refused)
 
 
 def test_alerts_on_what_has_nothing_in_common_are_two() -> None:

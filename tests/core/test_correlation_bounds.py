@@ -8,6 +8,7 @@ from itertools import chain
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.bank import MAJOR, bank, down, later, members, opened
@@ -16,6 +17,7 @@ from tests.builders import at, clear, engine_after, event, group_rule
 from eventd.core.correlation import parameters
 from eventd.core.correlation.correlation import Correlation
 from eventd.core.correlation.firing import Firing, Session
+from eventd.core.correlation.table import Table
 from eventd.core.model import (
     Alert,
     AlertAlone,
@@ -223,3 +225,28 @@ def clearing(fired: int) -> int:
 
 def test_a_clear_costs_the_same_in_a_small_incident_and_a_large_one() -> None:
     assert clearing(1_000) < 1.2 * clearing(100)
+
+
+@pytest.mark.parametrize("until", [2, 60])
+def test_a_snapshot_without_later_counters_is_counted_again(until: float) -> None:
+    """Gathering, and raised: as it was written before `steady` and what follows were counted."""
+    engine = bank((0, down("sw-ams")), (1, down("ams-app1", "slow")), until=until)
+    table = engine.correlation.table
+    rows = [
+        (kind, key, _without_counters(raw) if kind == "cluster" else _packed(raw))
+        for kind, key, raw in table.dump()  # type: ignore[misc]
+    ]
+
+    other = Table(table.inventory)
+    other.load(iter(rows))
+
+    assert len(table.clusters) == 1
+    assert other.clusters == table.clusters
+
+
+def _without_counters(raw: msgspec.Raw) -> msgspec.Raw:
+    return _packed(msgspec.msgpack.decode(raw)[:-4])
+
+
+def _packed(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.msgpack.encode(value))

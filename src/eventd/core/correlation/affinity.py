@@ -70,6 +70,16 @@ def _same(table: Table, ci: str, name: str, t: float, apart: int, found: Links) 
             _take(found, cluster, score, Tie.SAME, ci)
 
 
+def explained(table: Table, cluster: Cluster, ci: str) -> list[str]:
+    """What the CI depends on strongly and alerts in the cluster, not in a circle."""
+    ancestors = table.inventory.ancestors
+    return [
+        c
+        for c, reach in ancestors(ci).items()
+        if reach.strength >= p.TIED and c in cluster.cis and ci not in ancestors(c)
+    ]
+
+
 def _root(table: Table, ci: str, t: float, apart: int, found: Links) -> None:
     for cluster in table.newest(table.under, ci):
         if cluster.id != apart and ci not in cluster.cis:

@@ -10,7 +10,7 @@ from math import inf
 import msgspec
 
 from eventd.core.correlation import parameters as p
-from eventd.core.correlation.affinity import Link, Links, links
+from eventd.core.correlation.affinity import Link, Links, explained, links
 from eventd.core.correlation.cluster import Cluster, Member
 from eventd.core.correlation.firing import Firing, Session
 from eventd.core.correlation.noise import Noise
@@ -37,6 +37,7 @@ from eventd.core.snapshot import Restored
 from eventd.core.timers import Timers
 
 SOON = 1e-3  # s; a timer's time is rounded to microseconds
+GUESSED = (Tie.DEPENDS, Tie.COMMON, Tie.ALIKE, Tie.ISLAND)  # from what the CI suffers of
 NOTHING = Link(0.0, Tie.OPENS)
 TIMER = "cluster"
 # In a storm, an alert that follows from one that is known asks for no hub that says nothing: else
@@ -498,12 +499,22 @@ class Correlation:
             apart = other.session or cluster.session or cluster.ruled or other.ruled
             if far or apart or not young or other.resolved_at is not None:
                 continue
-            if link.tie is other_link.tie is Tie.DEPENDS and not self._tied(
-                link.via, other_link.via
-            ):
+            if self._has_other_cause(cluster, ci, other_link):
                 continue
             cluster = self._pour(other, cluster, now, said, other_link)
         return cluster
+
+    def _has_other_cause(self, cluster: Cluster, ci: str, link: Link) -> bool:
+        """Whether what alerts in its cluster explains the CI and has nothing to do with the link.
+
+        A victim of two faults is no proof that they are one, nor that something silent is behind.
+        """
+        if link.tie not in GUESSED or ci not in cluster.cis:
+            return False
+        causes = explained(self.table, cluster, ci)
+        if link.tie is Tie.DEPENDS:
+            return not all(self._tied(c, link.via) for c in causes)
+        return bool(causes)
 
     def _tied(self, one: str, other: str) -> bool:
         """Whether one of two CIs depends on the other: else a shared victim proves nothing."""

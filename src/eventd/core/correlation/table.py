@@ -324,6 +324,8 @@ class Table:
     def _restore(self, cluster: Cluster) -> None:
         number = cluster.id
         self.clusters[number] = cluster
+        if not (cluster.steady or cluster.prompt or cluster.grave or cluster.waits):
+            _count_members(cluster)
         if len(cluster.cis) >= p.STORM_CIS:
             self.storms[number] = None
         if cluster.incident:
@@ -347,13 +349,26 @@ def _unfile(index: Index, key: str, number: int) -> None:
         del index[key]
 
 
-def _weigh(cluster: Cluster, pair: Pair, member: Member) -> None:
-    """One more of the pair fires."""
-    severity = member.severity
-    if severity >= Severity.MAJOR:
+def _count_members(cluster: Cluster) -> None:
+    """What a snapshot of before these were counted does not hold; in any other it makes nothing."""
+    for member in cluster.members.values():
+        cluster.steady += member.steady
+        cluster.prompt += member.prompt
+        if member.sound:
+            _await(cluster, member)
+
+
+def _await(cluster: Cluster, member: Member) -> None:
+    if member.severity >= Severity.MAJOR:
         cluster.grave[member.name] = cluster.grave.get(member.name, 0) + 1
     if not cluster.raised:
         heappush(cluster.waits, (member.since, member.fingerprint))
+
+
+def _weigh(cluster: Cluster, pair: Pair, member: Member) -> None:
+    """One more of the pair fires."""
+    severity = member.severity
+    _await(cluster, member)
     if pair.firing and severity > pair.severity:
         cluster.evidence[pair.severity] -= 1
     if not pair.firing or severity > pair.severity:
