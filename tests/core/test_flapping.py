@@ -50,6 +50,13 @@ def test_it_ends_when_the_changes_are_long_ago() -> None:
     assert began < ended < 2_600
 
 
+def test_it_ends_as_soon_however_many_changes_there_were() -> None:
+    ((began, _), (ended, _)) = told([*flips(600, 1), (at(10_000), TICK)])
+
+    assert began < 10
+    assert 600 < ended < 600 + 1_800
+
+
 def test_an_alert_that_lasted_long_has_not_begun_to_flap_with_its_first_clear() -> None:
     feed: Feed = [(at(-10_000), event(payload="first")), *flips(8, 100)[1:]]
 

@@ -43,7 +43,7 @@ class Flapping:
         bits, last = self._changes.get(fingerprint, (0, slot - 1))
         passed = max(1, slot - last)
         bits = (bits << passed | 1) & _MASK
-        self._changes[fingerprint] = (bits, last + passed)
+        self._changes[fingerprint] = (bits, slot)  # never ahead of time: it is calm in half an hour
         self._look_again(fingerprint, now)
         if fingerprint in self._on or _share(bits) <= BEGINS:
             return False

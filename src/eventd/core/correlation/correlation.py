@@ -353,8 +353,8 @@ class Correlation:
                 self._remove(cluster)
 
     def _of(self, incident: str) -> list[Cluster]:
-        """The clusters that are the incident's."""
-        return [self.table.clusters[number] for number in self.table.raised.get(incident, ())]
+        """The clusters that are the incident's, the oldest first."""
+        return [self.table.clusters[n] for n in sorted(self.table.raised.get(incident, ()))]
 
     def _taken_out(
         self, clusters: list[Cluster], alerts: Iterable[str], now: float
