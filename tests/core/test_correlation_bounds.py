@@ -246,4 +246,4 @@ def test_a_snapshot_without_later_counters_is_counted_again(until: float) -> Non
 
 
 def _without_counters(raw: msgspec.Raw) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.msgpack.encode(msgspec.msgpack.decode(raw)[:-4]))
+    return msgspec.Raw(msgspec.msgpack.encode(msgspec.msgpack.decode(raw)[:-3]))

@@ -23,7 +23,7 @@ def agrees(table: Table) -> None:
         (one.id, [one.incident] if one.incident else []) for one in clusters
     )
     for cluster in clusters:
-        _counts(cluster)
+        _counts(table, cluster)
 
 
 def agrees_with_graph(table: Table) -> None:
@@ -39,7 +39,7 @@ def agrees_with_graph(table: Table) -> None:
             assert abs(row.total - sum(strengths)) < 1e-9
 
 
-def _counts(cluster: Cluster) -> None:
+def _counts(table: Table, cluster: Cluster) -> None:
     firing = [member for member in cluster.members.values() if member.firing]
     sound = [member for member in firing if not member.noisy]
     assert cluster.firing == len(firing)
@@ -49,7 +49,7 @@ def _counts(cluster: Cluster) -> None:
         member.name for member in sound if member.severity >= Severity.MAJOR
     )
     if sound and not cluster.raised:
-        assert cluster.since() == min(member.since for member in sound)
+        assert table.since(cluster) == min(member.since for member in sound)
     assert positive({ci: span.firing for ci, span in cluster.cis.items()}) == Counter(
         member.ci for member in sound
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from heapq import heappop
 
 from msgspec import Struct
 
@@ -118,7 +117,6 @@ class Cluster(Struct, gc=False, array_like=True):
     steady: int = 0
     prompt: int = 0
     grave: dict[str, int] = {}  # name → members that fire, are not noisy, and major or worse
-    waits: list[tuple[float, str]] = []  # until it is raised: a heap of since, fingerprint
 
     @property
     def raised(self) -> bool:
@@ -128,18 +126,6 @@ class Cluster(Struct, gc=False, array_like=True):
     def weight(self) -> float:
         """The evidence there is, in alerts that are critical."""
         return sum(map(float.__mul__, p.WEIGHTS, map(float, self.evidence)))
-
-    def since(self) -> float:
-        """When the first of what fires and is not noisy was received; there must be one.
-
-        What is not so any more leaves the heap when it comes up.
-        """
-        while True:
-            since, fingerprint = self.waits[0]
-            member = self.members.get(fingerprint)
-            if member is not None and member.sound and member.since == since:
-                return since
-            heappop(self.waits)
 
     def due(self) -> float | None:
         """When it wants to be looked at."""
@@ -166,7 +152,6 @@ def new(number: int, born: float) -> Cluster:
         all_cis={},
         surprises={},
         grave={},
-        waits=[],
     )
 
 

@@ -582,7 +582,7 @@ class Correlation:
         if not any(counts):
             return None
         grave = counts[Severity.MAJOR] + counts[Severity.CRITICAL]
-        since = cluster.since()
+        since = self.table.since(cluster)
         if grave:
             proven = any(self.noise.of(name).proven for name, n in cluster.grave.items() if n)
             return since + (p.PROVEN_AFTER if proven else p.GRAVE_AFTER)
@@ -604,7 +604,7 @@ class Correlation:
     def _raise(self, cluster: Cluster, now: float) -> Raise:
         cluster.raised_at = now
         cluster.raise_at = cluster.forget_at = None
-        cluster.waits.clear()
+        self.table.waits.pop(cluster.id, None)
         cluster.review_at = now + p.REVIEWS[0]
         self._wane(cluster, now)  # what flaps is raised while it is clear, too
         if len(cluster.cis) > p.WIDE:

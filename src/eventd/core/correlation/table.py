@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappush
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import exp
 
@@ -33,7 +33,6 @@ COUNTED = (
     "steady",
     "prompt",
     "grave",
-    "waits",
 )
 
 
@@ -55,6 +54,7 @@ class Table:
         self.under: Index = {}  # CI → clusters with alerts below it
         self.named: Index = {}  # alert name → clusters
         self.raised: Index = {}  # incident → clusters
+        self.waits: dict[int, list[tuple[float, str]]] = {}  # cluster → heap of since, fingerprint
         self.hubs: dict[str, tuple[float, float]] = {}  # CI → decayed strengths below it, and when
         self.storms: dict[int, None] = {}
 
@@ -117,6 +117,8 @@ class Table:
         if member.firing:
             span.firing += 1
             _weigh(cluster, pair, member)
+            if (waits := self.waits.get(cluster.id)) is not None:
+                heappush(waits, (member.since, member.fingerprint))
 
     def _rise(self, cluster: Cluster, ci: str, t: float) -> None:
         """The CI is one more that alerts below all that it depends on."""
@@ -223,6 +225,24 @@ class Table:
             if len(cluster.cis) < p.STORM_CIS:
                 self.storms.pop(number, None)
 
+    def since(self, cluster: Cluster) -> float:
+        """When the first of what fires and is not noisy was received; there must be one.
+
+        What is not so any more leaves the heap when it comes up: so it is no part of a snapshot.
+        """
+        members = cluster.members
+        waits = self.waits.get(cluster.id)
+        if waits is None:
+            waits = [(m.since, m.fingerprint) for m in members.values() if m.sound]
+            heapify(waits)
+            self.waits[cluster.id] = waits
+        while True:
+            since, fingerprint = waits[0]
+            member = members.get(fingerprint)
+            if member is not None and member.sound and member.since == since:
+                return since
+            heappop(waits)
+
     def heat(self, ci: str, t: float) -> None:
         """An alert that is not noisy began: count it below all hubs it depends on."""
         hubs = self.hubs
@@ -247,6 +267,7 @@ class Table:
         number = cluster.id
         del self.clusters[number]
         self.storms.pop(number, None)
+        self.waits.pop(number, None)
         self._take_away(cluster)
         for fingerprint in cluster.members:
             del self.where[fingerprint]
@@ -268,6 +289,7 @@ class Table:
         rest = list(cluster.members.values())
         self._unfile(cluster)
         self.storms.pop(cluster.id, None)
+        self.waits.pop(cluster.id, None)
         empty = new(cluster.id, cluster.born)
         for field in COUNTED:
             setattr(cluster, field, getattr(empty, field))
@@ -324,7 +346,7 @@ class Table:
     def _restore(self, cluster: Cluster) -> None:
         number = cluster.id
         self.clusters[number] = cluster
-        if not (cluster.steady or cluster.prompt or cluster.grave or cluster.waits):
+        if not (cluster.steady or cluster.prompt or cluster.grave):
             _count_members(cluster)
         if len(cluster.cis) >= p.STORM_CIS:
             self.storms[number] = None
@@ -354,21 +376,15 @@ def _count_members(cluster: Cluster) -> None:
     for member in cluster.members.values():
         cluster.steady += member.steady
         cluster.prompt += member.prompt
-        if member.sound:
-            _await(cluster, member)
-
-
-def _await(cluster: Cluster, member: Member) -> None:
-    if member.severity >= Severity.MAJOR:
-        cluster.grave[member.name] = cluster.grave.get(member.name, 0) + 1
-    if not cluster.raised:
-        heappush(cluster.waits, (member.since, member.fingerprint))
+        if member.sound and member.severity >= Severity.MAJOR:
+            cluster.grave[member.name] = cluster.grave.get(member.name, 0) + 1
 
 
 def _weigh(cluster: Cluster, pair: Pair, member: Member) -> None:
     """One more of the pair fires."""
     severity = member.severity
-    _await(cluster, member)
+    if severity >= Severity.MAJOR:
+        cluster.grave[member.name] = cluster.grave.get(member.name, 0) + 1
     if pair.firing and severity > pair.severity:
         cluster.evidence[pair.severity] -= 1
     if not pair.firing or severity > pair.severity:
