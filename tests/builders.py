@@ -141,6 +141,26 @@ def threshold_rule(
     return {**rule, "incident": incident} if incident else rule
 
 
+def kind_rule(
+    kind: str,
+    own: object,
+    name: str = "it",
+    *,
+    by: Sequence[str] = ("service",),
+    within: str = "60s",
+    **incident: object,
+) -> dict[str, object]:
+    """A rule of any kind as plain data; `own` is the part of the kind."""
+    rule: dict[str, object] = {"name": name, kind: own, "by": list(by), "within": within}
+    return {**rule, "incident": incident} if incident else rule
+
+
+def steps(*names: str, **more: object) -> list[dict[str, object]]:
+    """Steps, or parts, that match alerts by their names; the last one has `more`."""
+    parts: list[dict[str, object]] = [{"as": one, "match": f'name="{one}"'} for one in names]
+    return [*parts[:-1], {**parts[-1], **more}]
+
+
 def rule(data: dict[str, object] | None = None) -> Rule:
     """The rule, parsed."""
     return parse(group_rule() if data is None else data)

@@ -80,6 +80,7 @@ class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
 
     forget_after: Span = Span(86_400)
     start_grace: Span = Span(300)
+    late_within: Span = Span(60)
     max_alerts: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 250_000
     storm_above: Annotated[int, Meta(ge=100, le=10_000_000)] = 60_000
 
@@ -217,6 +218,7 @@ class Config(Struct, frozen=True):
             resolve_after=float(self.file.incidents.resolve_after),
             reopen_within=float(self.file.incidents.reopen_within),
             start_grace=float(self.file.alerts.start_grace),
+            late_within=float(self.file.alerts.late_within),
             forget_after=float(self.file.alerts.forget_after),
             max_alerts=self.file.alerts.max_alerts,
             storm_above=self.file.alerts.storm_above,

@@ -122,6 +122,9 @@ class Meter:
         self._rules_off = counter("rules_switched_off", "Rules that raised.")
         self._timers_failed = counter("timers_failed", "Timers that raised.")
         self._caps = counter("caps_hit", "Times a full table made room.", "kind")
+        self._rule_caps = counter(
+            "rule_caps_hit", "Times a rule let go what it remembered.", "rule", "kind"
+        )
         self.alerts = gauge("alerts_remembered", "Alerts in memory, firing or cleared.")
         self.keys = gauge("delivery_keys", "Strong delivery keys in memory.")
         self.open = gauge("incidents_open", "Incidents that are not closed.", "priority")
@@ -297,6 +300,8 @@ class Meter:
                 self._flaps.inc()
             case CapHit():
                 self._caps.labels(fact.table).inc()
+                if fact.rule:
+                    self._rule_caps.labels(self._rule(fact.rule), fact.table).inc()
             case RulesLoaded():
                 self.rules.set(fact.rules)
                 self.reloaded.set(1)

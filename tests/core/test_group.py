@@ -29,7 +29,7 @@ from eventd.core.model import (
     Severity,
 )
 from eventd.core.rules.group import MAX_REASONS, State
-from eventd.core.rules.rule import Seen, Transition
+from eventd.core.rules.rule import Limits, Seen, Transition
 
 BECAUSE = Grouped("by-service", {"service": "shop"})
 
@@ -143,12 +143,14 @@ def test_a_reopened_incident_is_judged_anew() -> None:
 
 
 def test_alerts_of_a_group_share_its_reason_within_a_bound() -> None:
-    state = State(rule(group_rule()), 1)
-    first, again = (state.observe(Seen(alert(), Transition.FIRED), at(0))[0] for _ in range(2))
+    state = State(rule(group_rule()), Limits(1))
+    first, again = (
+        state.observe(Seen(alert(), Transition.FIRED, at(0)), at(0))[0] for _ in range(2)
+    )
 
     assert first.because is again.because
     for n in range(MAX_REASONS):
-        state.observe(Seen(alert(service=f"s{n}"), Transition.FIRED), at(0))
-    (anew,) = state.observe(Seen(alert(), Transition.FIRED), at(0))
+        state.observe(Seen(alert(service=f"s{n}"), Transition.FIRED, at(0)), at(0))
+    (anew,) = state.observe(Seen(alert(), Transition.FIRED, at(0)), at(0))
     assert anew.because == first.because
     assert anew.because is not first.because

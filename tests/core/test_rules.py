@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.builders import alert, group_rule, rule, threshold_rule
+from tests.builders import alert, at, group_rule, rule, threshold_rule
 
 from eventd.core.model import Matcher
-from eventd.core.rules import from_text, group, parse, state_of
-from eventd.core.rules.rule import IncidentSpec, Rule, Span, parse_span
+from eventd.core.rules import KINDS, from_text, group, parse, state_of
+from eventd.core.rules.rule import IncidentSpec, Kind, Limits, Rule, Span, parse_span
 from eventd.core.rules.threshold import Spec, State
 from eventd.core.rules.titles import MAX_TITLE, check_title, render
 from eventd.errors import RuleError
@@ -37,7 +37,7 @@ def test_a_rule_reads_as_its_value() -> None:
         description="A full disk.",
         kind="group",
         spec=group.Spec(('name="DiskFull"', 'name="Inodes"')),
-        match=((Matcher("name", "=", "DiskFull"),), (Matcher("name", "=", "Inodes"),)),
+        parts=(((Matcher("name", "=", "DiskFull"),), (Matcher("name", "=", "Inodes"),)),),
         by=("service", "site"),
         within=5_400.0,
         incident=IncidentSpec(
@@ -69,10 +69,15 @@ def test_the_order_of_keys_does_not_make_another_rule() -> None:
     ("wrong", "message"),
     [
         ("text", ": expected a rule, got 'text' (a mapping with name, by, within, …)"),
-        ({"name": "x"}, ": expected exactly one kind, got none (one of: group, threshold)"),
+        (
+            {"name": "x"},
+            ": expected exactly one kind, got none (one of: " + ", ".join(KINDS) + ")",
+        ),
         (
             {**group_rule(), **threshold_rule()},
-            ": expected exactly one kind, got group and threshold (one of: group, threshold)",
+            ": expected exactly one kind, got group and threshold (one of: "
+            + ", ".join(KINDS)
+            + ")",
         ),
         (
             {"group": {"match": ""}, "by": ["ci"], "within": "5m"},
@@ -187,9 +192,18 @@ def test_text_without_places_is_a_title() -> None:
 
 def test_a_threshold_state_is_for_threshold_rules() -> None:
     with pytest.raises(TypeError, match="group"):
-        State(rule(), 10)
+        State(rule(), Limits(10))
 
 
 def test_every_kind_starts_with_a_fresh_state() -> None:
-    assert isinstance(state_of(rule(threshold_rule()), 10), State)
-    assert state_of(rule(), 10).dump() == []
+    assert isinstance(state_of(rule(threshold_rule()), Limits(10)), State)
+    assert state_of(rule(), Limits(10)).dump() == []
+
+
+def test_kinds_that_wait_for_nothing_say_nothing_when_it_is_time() -> None:
+    for data in (group_rule(), threshold_rule()):
+        assert state_of(rule(data), Limits(10)).due("[]", at(0)) == ()
+
+
+def test_what_is_no_operators_rule_looks_at_nothing() -> None:
+    assert Kind().written() == ()

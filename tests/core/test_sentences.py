@@ -17,6 +17,7 @@ from eventd.core.model import (
     EndReason,
     Fact,
     FindingNoted,
+    Gathered,
     Grouped,
     IncidentAcknowledged,
     IncidentClosed,
@@ -29,6 +30,8 @@ from eventd.core.model import (
     IncidentUpdated,
     Ordered,
     RootCandidate,
+    RuleMissed,
+    Sequenced,
     SilenceEnded,
     Stormed,
     Tie,
@@ -60,6 +63,14 @@ SAN = RootCandidate("san-dc1-2", 1.2, 13, 15, -40.0, needs=2)
             "is at site north, as others that alert are (0.41, needed 0.30)",
         ),
         (Correlated(Tie.CLAIMED, 1.0, 0.0), "a rule put it there"),
+        (
+            Sequenced("r", {"site": "fra"}, (("a", 1), ("b", 2)), 9.5, 60.0),
+            "rule r: a, then 2 times b within 9.5 s for site fra",
+        ),
+        (
+            Gathered("r", {"site": "fra"}, (("a", 1), ("b", 2)), 60.0),
+            "rule r: a, 2 times b within 60 s for site fra",
+        ),
         (Ordered("ann"), "ann put it there"),
         (Ordered("ann", "same switch"), "ann put it there (same switch)"),
     ],
@@ -81,6 +92,7 @@ def test_a_reason_says_what_put_the_alert_there(because: Because, text: str) -> 
             "1 of 1 CI depends on sw; it alerted 5 min after the first of them; "
             "what it depends on alerts too; it was changed 2 h before",
         ),
+        (RootCandidate("db", 1.0, 1, 1, rule="full-disk"), "rule full-disk says so"),
         (
             RootCandidate("fw", 1.0, 3, 3, silent=True, needs=0),
             "3 of 3 CIs depend on fw; it says nothing itself; it depends on nothing",
@@ -161,10 +173,18 @@ def test_a_root_candidate_says_what_speaks_for_it(root: RootCandidate, text: str
         ),
         (AlertFlapping(at(0), "f", 3, on=True), "changes state too often to be believed"),
         (AlertFlapping(at(0), "f", 3, on=False), "is steady again"),
+        (
+            RuleMissed(at(0), "f", 1, "r", {"site": "fra"}, "probe", 2, 3, 60.0, 71.0),
+            "rule r missed site fra: 2 of 3 within 60 s; probe came 71 s after the first",
+        ),
+        (
+            RuleMissed(at(0), "f", 1, "r", {"site": "fra"}, "probe", 2, 3, 60.0),
+            "rule r missed site fra: 2 of 3 within 60 s; probe did not come",
+        ),
     ],
 )
 def test_a_fact_says_where_an_alert_belongs(
-    fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping, text: str
+    fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping | RuleMissed, text: str
 ) -> None:
     assert alert_said(fact) == text
 

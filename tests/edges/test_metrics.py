@@ -46,6 +46,8 @@ TIED = Correlated(Tie.SAME, 0.9, 0.3)
             IncidentRanked(at(0), "INC-000001", ()),
             'eventd_incident_transitions_total{kind="ranked"}',
         ),
+        (CapHit(at(0), "groups", "r"), 'eventd_caps_hit_total{kind="groups"}'),
+        (CapHit(at(0), "groups", "r"), 'eventd_rule_caps_hit_total{kind="groups",rule="r"}'),
         (CapHit(at(0), "heartbeats"), 'eventd_caps_hit_total{kind="heartbeats"}'),
     ],
 )

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.builders import TICK, Feed, at, clear, event, inventory
+from tests.builders import TICK, Feed, at, clear, event, inventory, kind_rule, load, steps
 from tests.edges.store_desk import alive, killed, query, wrong
 
 from eventd.core.model import (
@@ -19,6 +19,7 @@ from eventd.core.model import (
     Detach,
     IncidentOpened,
     Merge,
+    RuleMissed,
     Severity,
     Split,
     Tie,
@@ -105,6 +106,29 @@ async def test_what_is_forgotten_leaves_no_reason_behind(tmp_path: Path) -> None
         assert await reader.alert(INFO.fingerprint) is None
         assert await reader.reasons(alert) == []
     assert wrong(tmp_path) == []
+
+
+async def test_a_near_miss_is_found_beside_what_else_is_known_and_forgotten_with_the_alert(
+    tmp_path: Path,
+) -> None:
+    rule = kind_rule("sequence", steps("backup", "restore"), by=["ci"])
+    restore = event("restore", ci="lone", severity=Severity.INFO)
+    async with alive(tmp_path) as life:
+        await life.feed([(at(0), load(rule)), *FEED, (at(68), restore), (at(200), TICK)])
+
+    async with Reader(tmp_path) as reader:
+        alert = await reader.alert(INFO.fingerprint)
+        assert alert is not None
+        reasons = await reader.reasons(alert)
+    assert [type(one) for one in reasons] == [AlertAlone, RuleMissed]
+    assert wrong(tmp_path) == []
+
+    over = clear("backup", ci="lone", severity=Severity.INFO)
+    async with alive(tmp_path) as life:
+        await life.feed([(at(900), over), (at(2 * 86_400), TICK)])
+        await life.submit(at(2 * 86_400 + 1), TICK, flush=True)
+    rows = query(tmp_path, "SELECT fingerprint FROM alone")
+    assert [name for (name,) in rows if str(name).startswith(INFO.fingerprint)] == []
 
 
 FAN = event("fan", ci="lone")

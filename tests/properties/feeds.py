@@ -12,6 +12,7 @@ from tests.builders import (
     event,
     group_rule,
     inventory,
+    kind_rule,
     load,
     silence,
     started,
@@ -44,6 +45,13 @@ from eventd.core.model import (
 
 Recipe = Callable[[datetime], Input]  # an input, once its time is known
 
+NETS = {"as": "nets", "match": 'name="net"'}
+CHANGED = {"match": 'status="change"'}
+KINDS: tuple[tuple[str, object, str], ...] = (
+    ("sequence", [{"as": "disks", "match": 'name="disk"', "of": "events"}, NETS], "in-order"),
+    ("sequence", [CHANGED, {**NETS, "without": 'name="cpu"'}], "undisturbed"),
+    ("all", [{**NETS, "of": "events", "count": 2}, {"match": "severity>=major"}], "all"),
+)
 RULES = (
     group_rule(),
     group_rule("by-ci", by=["ci"], within="20s", reopen_within="1m", impact=2),
@@ -51,6 +59,7 @@ RULES = (
     threshold_rule(count=2),
     threshold_rule("many-events", 'service="shop"', count=3, of="events", within="90s"),
     threshold_rule("hot", "value>90", count=2, of="events", by=["name"], impact=1),
+    *(kind_rule(*one) for one in KINDS),
 )
 INVENTORIES = (
     LoadInventory(""),

@@ -19,10 +19,12 @@ from tests.builders import (
     event,
     group_rule,
     inventory,
+    kind_rule,
     load,
     maintenance,
     silence,
     started,
+    steps,
     threshold_rule,
 )
 
@@ -51,6 +53,7 @@ QUIET = 30_000.0  # s; by then every cluster is forgotten
 RULES = (
     group_rule("errors", 'name="errors"', by=["ci"], within="5m"),
     threshold_rule("many", 'name="slow"', count=2, of="alerts", by=["name"], within="5m"),
+    kind_rule("sequence", steps("down", "errors", without='name="ping"'), by=["service"]),
 )
 
 

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from eventd.core.asking import Asking, as_alert
 from eventd.core.correlating import Began, Correlating
-from eventd.core.dedup import Outcome, Record
+from eventd.core.dedup import Outcome, Record, said_at
 from eventd.core.enrich import Place, placed
 from eventd.core.incidents import Rejected
 from eventd.core.inventory import Inventory
@@ -21,14 +22,12 @@ from eventd.core.model import (
     AlertFired,
     AlertForgotten,
     AlertRepeated,
-    AlertSuppressed,
     AlertUnmatched,
     AlertUnsuppressed,
     CapHit,
     ClearReason,
     Command,
     CommandRejected,
-    Counted,
     Denied,
     EndSilence,
     Event,
@@ -38,7 +37,6 @@ from eventd.core.model import (
     Fact,
     Grouped,
     Incident,
-    IncidentClosed,
     Input,
     InventoryLoaded,
     LoadInventory,
@@ -48,7 +46,6 @@ from eventd.core.model import (
     MaintenanceEnded,
     Refused,
     RulesLoaded,
-    RuleSwitchedOff,
     Severity,
     Silence,
     SilenceAdded,
@@ -62,10 +59,10 @@ from eventd.core.model import (
     seconds,
 )
 from eventd.core.overruling import Overruling
-from eventd.core.rules.rule import STORM, Finding, RuleState, Seen, Transition
+from eventd.core.rules.rule import STORM, Seen, Transition, happened_at
 from eventd.core.rules.selectors import check
 from eventd.core.snapshot import Restored, Snapshot
-from eventd.core.state import State
+from eventd.core.state import State, limits_of
 from eventd.core.storms import CHECK_EVERY, Storm, reason, urgent
 from eventd.core.storms import finding as storm_finding
 from eventd.errors import RuleError
@@ -95,6 +92,7 @@ class Engine:
         self.correlation = state.correlation
         self.heartbeats, self.habits = state.heartbeats, state.habits
         self.correlating = Correlating(state)
+        self._asking = Asking(state, self.correlating)
         self._overruling = Overruling(state.table, state.incidents, state.correlation)
 
     @classmethod
@@ -272,6 +270,10 @@ class Engine:
             back = self.heartbeats.beat(event, now.timestamp())
             if back is not None:
                 self._event(back, now, facts)
+        if self.rules.hears:
+            alert = as_alert(event, now)
+            seen = Seen(alert, Transition.NOTED, self._happened(event, now))
+            self._asking.ask(self.rules.on_note(alert), None, seen, now, facts)
         if event.window is not None:
             self._announce(event, event.window, now, facts)
         elif event.status is Status.CHANGE and event.ci:
@@ -320,24 +322,27 @@ class Engine:
                     self.correlating.repeated(event, record, now, facts, late=late)
                     self._promise(event, record, now, extend=late)
                     if self.rules.repeats and not record.suppressed_by:
-                        self._repeated(record, now, facts)
+                        self._repeated(event, record, now, facts)
             case Outcome.CHANGED:
                 self._promise(event, record, now)
-                self._changed(record, was, now, facts)
+                self._changed(event, record, was, now, facts)
             case Outcome.CLEARED:
                 self._cleared(record, now, ClearReason.SENT, facts)
 
-    def _changed(self, record: Record, was: Severity, now: datetime, facts: list[Fact]) -> None:
+    def _changed(
+        self, event: Event, record: Record, was: Severity, now: datetime, facts: list[Fact]
+    ) -> None:
         alert = record.value()
         facts.append(AlertChanged(now, alert.fingerprint, alert.episode, was, alert.severity))
         if record.incident:
             facts += self.incident_table.changed(record.incident, alert, now)
         elif not record.suppressed_by:
-            self._suppress(record, alert, now, facts)
+            self._asking.suppress(record, alert, now, facts)
         if not record.suppressed_by:
             self.rules.forget(record.fingerprint)
             states = self.rules.index.matching(alert)
-            self._ask(states, record, Seen(alert, Transition.CHANGED), now, facts)
+            seen = Seen(alert, Transition.CHANGED, self._happened(event, now))
+            self._asking.ask(states, record, seen, now, facts)
             if record.severity > was:
                 self.correlating.worsened(record, alert, now, facts)
 
@@ -349,14 +354,20 @@ class Engine:
         began = self.correlating.began(event, record, now, self.settings, facts)
         self._promise(event, record, now)
         storm = self.storms.count(alert, now, self.settings.storm_above) if new else None
-        self._judge(record, alert, Transition.FIRED, now, facts, storm, began)
+        seen = Seen(alert, Transition.FIRED, self._happened(event, now))
+        self._judge(record, seen, now, facts, storm, began)
 
-    def _repeated(self, record: Record, now: datetime, facts: list[Fact]) -> None:
+    def _repeated(self, event: Event, record: Record, now: datetime, facts: list[Fact]) -> None:
         alert = record.value()
-        if not record.incident and self._suppress(record, alert, now, facts):
+        if not record.incident and self._asking.suppress(record, alert, now, facts):
             return
-        seen = Seen(alert, Transition.REPEATED)
-        self._ask(self.rules.on_repeat(alert), record, seen, now, facts)
+        seen = Seen(alert, Transition.REPEATED, self._happened(event, now))
+        self._asking.ask(self.rules.on_repeat(alert), record, seen, now, facts)
+
+    def _happened(self, event: Event, now: datetime) -> datetime:
+        """When rules take it to have happened."""
+        said = said_at(event, now, self.settings)
+        return happened_at(said, now, seconds(self.settings.late_within))
 
     def _promise(
         self, event: Event, record: Record, now: datetime, *, extend: bool = False
@@ -382,21 +393,21 @@ class Engine:
     def _judge(
         self,
         record: Record,
-        alert: Alert,
-        transition: Transition,
+        seen: Seen,
         now: datetime,
         facts: list[Fact],
         storm: Storm | None = None,
         began: Began | None = None,
     ) -> None:
         """Suppress a firing alert, or ask the rules about it; in a storm, only the urgent ones."""
+        alert = seen.alert
         covers = self.suppressions.silences or self.suppressions.windows
-        if covers and self._suppress(record, alert, now, facts):
+        if covers and self._asking.suppress(record, alert, now, facts):
             return
         states = self.rules.index.matching(alert)
         if storm is not None:
             states = urgent(states)
-        self._ask(states, record, Seen(alert, transition), now, facts)
+        self._asking.ask(states, record, seen, now, facts)
         if storm is not None and not record.incident:
             self._storm(storm, record, alert, now, facts)
         if storm is None:
@@ -425,16 +436,6 @@ class Engine:
             facts += self.incident_table.remark(storm.incident, because, at)
         if not over:
             self.timers.set(("storm", source), at + CHECK_EVERY)
-
-    def _suppress(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> bool:
-        """Suppress a firing alert of no incident, where a silence or a window covers it now."""
-        by = self.suppressions.cover(alert, now, self.settings)
-        if by:
-            record.suppressed_by = by
-            self.suppressions.hold(by, record.fingerprint)
-            facts.append(AlertSuppressed(now, record.fingerprint, record.episode, by))
-            self.correlation.withdrawn(record.fingerprint, now.timestamp())
-        return bool(by)
 
     def _cleared(
         self, record: Record, at: datetime, reason: ClearReason, facts: list[Fact]
@@ -469,102 +470,6 @@ class Engine:
             self._cleared(oldest, now, ClearReason.EVICTED, facts)
         self._forget(oldest, now, facts)
 
-    # -- rules -------------------------------------------------------------------------------
-
-    def _ask(
-        self,
-        states: list[RuleState],
-        record: Record,
-        seen: Seen,
-        now: datetime,
-        facts: list[Fact],
-    ) -> None:
-        if record.detached:
-            return
-        fresh = seen.transition is Transition.FIRED
-        for state in states:
-            dropped = state.dropped
-            try:
-                findings = state.observe(seen, now)
-            except Exception as error:  # noqa: BLE001 - such a rule is switched off, others go on
-                self.rules.switch_off(state, repr(error))
-                facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
-                continue
-            if state.dropped != dropped:
-                facts.append(CapHit(now, "groups"))
-            for finding in findings:
-                if len(finding.alerts) > 1 or record.incident or record.suppressed_by:
-                    self._take(finding, seen.alert, now, facts, fresh=fresh)
-                else:
-                    self._join(finding, record, seen.alert, now, facts, fresh=fresh)
-                    if not fresh:
-                        claimed = [record.fingerprint]
-                        self.correlating.claimed(claimed, record.incident, now, facts)
-
-    def _join(
-        self,
-        finding: Finding,
-        record: Record,
-        alert: Alert,
-        now: datetime,
-        facts: list[Fact],
-        *,
-        fresh: bool,
-    ) -> None:
-        start = len(facts)
-        record.incident = self.incident_table.join(
-            finding, alert, now, self.settings, facts, fresh=fresh
-        )
-        superseded = facts[start]
-        if isinstance(superseded, IncidentClosed):
-            self.correlation.closed(superseded.incident)
-
-    def _take(
-        self, finding: Finding, alert: Alert, now: datetime, facts: list[Fact], *, fresh: bool
-    ) -> None:
-        """An alert belongs to the first incident that claims it; a finding takes what is left.
-
-        `alert` is the one the rule was asked about, and among the finding's; `fresh`: it fired.
-        """
-        asked = alert.fingerprint
-        loose: list[Record] = []
-        elsewhere: dict[str, None] = {}
-        known = map(self.table.records.get, finding.alerts)
-        for record in [one for one in known if one is not None and _can_be_taken(one)]:
-            if record.incident:
-                elsewhere[record.incident] = None
-            else:
-                loose.append(record)
-        if isinstance(finding.because, Counted) and elsewhere:
-            because = finding.because
-            finding = Finding(
-                finding.rule,
-                finding.group,
-                finding.alerts,
-                Counted(
-                    because.rule,
-                    because.group,
-                    because.count,
-                    because.at_least,
-                    because.within,
-                    tuple(elsewhere),
-                ),
-            )
-        for record in loose:
-            one = alert
-            if record.fingerprint != asked:
-                one = record.value()
-                # it may have fired before what covers it now began
-                if self._suppress(record, one, now, facts):
-                    continue
-            self._join(finding, record, one, now, facts, fresh=fresh)
-        taken = [record for record in loose if record.incident]
-        if taken:  # and what the correlation raised of the others before the rule held
-            claims = dict.fromkeys([*(r.fingerprint for r in taken), *finding.alerts])
-            self.correlating.claimed(list(claims), taken[0].incident, now, facts)
-        if not loose and isinstance(finding.because, Counted):
-            facts += self.incident_table.note(self.table.records[asked].incident, finding, now)
-
     # -- everything else -----------------------------------------------------------------------
 
     def _other(self, item: Other, now: datetime, facts: list[Fact]) -> None:
@@ -576,7 +481,7 @@ class Engine:
             case Denied():
                 facts.append(AccessDenied(now, item.source, item.peer, item.count))
             case LoadRules():
-                kept = self.rules.load(item.version, item.rules, self.settings.max_groups)
+                kept = self._asking.load(item)
                 facts.append(RulesLoaded(now, item.version, len(item.rules), kept))
             case LoadInventory():
                 new = Inventory(item.version, item.services, item.cis)
@@ -589,7 +494,7 @@ class Engine:
     def _start(self, started: Started, now: datetime) -> None:
         """Nothing goes stale in the first minutes: while eventd was away nobody could repeat."""
         self.settings = self._state.settings = started.settings
-        self.rules.limit(self.settings.max_groups)
+        self.rules.limit(limits_of(self.settings))
         self.table.keys.limit()
         grace = now + seconds(self.settings.start_grace)
         self.heartbeats.excuse(grace)
@@ -686,7 +591,7 @@ class Engine:
             record = self.table.records[fingerprint]
             record.suppressed_by = ""
             facts.append(AlertUnsuppressed(now, fingerprint, record.episode, by))
-            self._judge(record, record.value(), Transition.JUDGED, now, facts)
+            self._judge(record, Seen(record.value(), Transition.JUDGED, now), now, facts)
 
     def _due(self, kind: str, key: str, at: datetime, facts: list[Fact]) -> None:
         match kind:
@@ -704,18 +609,25 @@ class Engine:
                 self.correlation.closed(key)
             case "drop":
                 self.incident_table.drop_due(key)
-            case "silence":
-                self._end_silence(key, "", at, facts)
-            case "maintenance":
-                self._end_window(key, at, facts)
-            case "storm":
-                self._check_storm(key, at, facts)
             case "silent":
                 self._silent(key, at, facts)
             case "flapping":
                 self.correlating.calm(key, at, facts)
             case "cluster":
                 self._look_at(key, at, facts)
+            case _:
+                self._due_here(kind, key, at, facts)
+
+    def _due_here(self, kind: str, key: str, at: datetime, facts: list[Fact]) -> None:
+        match kind:
+            case "rule":
+                self._asking.due(key, at, facts)
+            case "silence":
+                self._end_silence(key, "", at, facts)
+            case "maintenance":
+                self._end_window(key, at, facts)
+            case "storm":
+                self._check_storm(key, at, facts)
             case _:
                 raise ValueError(kind)
 
@@ -729,11 +641,6 @@ class Engine:
             # what waits may have fired before what covers it now began
             waiting = map(self.table.records.__getitem__, self.correlation.waiting(cluster))
             for record in [one for one in waiting if not one.incident]:
-                self._suppress(record, record.value(), at, facts)
+                self._asking.suppress(record, record.value(), at, facts)
         for fingerprint in self.correlating.look_at(cluster, at, facts):
             self._cleared(self.table.records[fingerprint], at, ClearReason.LOST, facts)
-
-
-def _can_be_taken(record: Record) -> bool:
-    """Whether a rule may put the alert into its incident."""
-    return record.status is Status.FIRING and not record.suppressed_by and not record.detached

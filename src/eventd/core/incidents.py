@@ -203,6 +203,10 @@ class IncidentTable:
         facts.append(AlertJoined(now, record.id, alert.fingerprint, alert.episode, finding.because))
         return record.id
 
+    def current(self, finding: Finding) -> str:
+        """The incident of the finding's rule and group that is not closed, if there is one."""
+        return self._open.get((finding.rule.name, tuple(finding.group.values())), "")
+
     def note(self, incident: str, finding: Finding, now: datetime) -> list[Fact]:
         """A finding whose alerts all belong somewhere: written down once, and its weight taken."""
         record = self.records.get(incident)
@@ -374,6 +378,8 @@ class IncidentTable:
         record = self.records.get(incident)
         if record is None or record.state is IncidentState.CLOSED or record.roots == roots:
             return []
+        if record.roots and record.roots[0].rule:
+            return []
         led = record.roots[:1] and record.roots[0].ci
         record.roots = roots
         if roots and roots[0].ci == led:
@@ -503,7 +509,7 @@ class IncidentTable:
             id=f"INC-{self.count:06d}",
             rule=finding.rule.name,
             group=finding.group,
-            title=render(spec.title, alert),
+            title=render(spec.title, alert, finding.named),
             service=alert.service,
             impact=spec.impact or 3,
             urgency=spec.urgency or 3,
@@ -521,6 +527,7 @@ class IncidentTable:
             cis={},
             noted=[],
             answers_for=[],
+            roots=_root_of(finding),
         )
 
     def _admit(self, record: IncidentRecord, alert: Alert, now: datetime) -> None:
@@ -616,6 +623,14 @@ class IncidentTable:
             elif record.state is IncidentState.RESOLVED and record.resolved_at is not None:
                 wait = seconds(record.reopen_within)
                 self._timers.set(("close", record.id), record.resolved_at + wait)
+
+
+def _root_of(finding: Finding) -> tuple[RootCandidate, ...]:
+    """What the rule says is the root, if that alert names its CI."""
+    root = finding.named.get(finding.rule.incident.root)
+    if root is None or not root.ci:
+        return ()
+    return (RootCandidate(root.ci, 1.0, 1, 1, rule=finding.rule.name),)
 
 
 def _keys(record: IncidentRecord) -> list[IncidentKey]:

@@ -150,6 +150,7 @@ class RootCandidate(Struct, frozen=True, gc=False, array_like=True):
     changed: float | None = None  # s; between a change to it and its first alert
     silent: bool = False  # it has no alert itself
     needs: int | None = None  # CIs it depends on, directly or not; None: nobody knows
+    rule: str = ""  # the rule that says so; nothing else ranks the incident's candidates then
 
 
 class IncidentState(Enum):
@@ -301,12 +302,13 @@ class Settings(Struct, frozen=True, array_like=True, kw_only=True):
     past_tolerance: float = 30 * 86400.0  # s an occurred_at may lie behind it
     max_alerts: int = 250_000
     max_keys: int = 1_000_000
-    max_groups: int = 100_000  # per rule
+    max_groups: int = 100_000  # keys a rule remembers
     max_silences: int = 10_000
     max_maintenance: int = 10_000
     storm_above: int = 60_000  # new alerts of one source within a minute
     maintenance_lead: float = 60.0  # s before a window in which it covers already: clocks differ
     maintenance_grace: float = 900.0  # s after it in which it still does: things come up slowly
+    late_within: float = 60.0  # s an event may come late and count in rules when it happened
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):
@@ -487,6 +489,27 @@ class Counted(Struct, frozen=True, gc=False, array_like=True, tag="counted"):
     elsewhere: tuple[str, ...] = ()  # incidents that counted alerts already belong to
 
 
+class Sequenced(Struct, frozen=True, gc=False, array_like=True, tag="sequenced"):
+    """A `sequence` rule holds: the steps came in order, within `within` seconds."""
+
+    rule: str
+    group: dict[str, str]
+    parts: tuple[tuple[str, int], ...]  # the steps, and how many of each
+    took: float  # s; from the first sighting to the last
+    within: float
+    elsewhere: tuple[str, ...] = ()  # incidents that some of the alerts belong to already
+
+
+class Gathered(Struct, frozen=True, gc=False, array_like=True, tag="gathered"):
+    """An `all` rule holds: enough of each part was seen within `within` seconds."""
+
+    rule: str
+    group: dict[str, str]
+    parts: tuple[tuple[str, int], ...]  # and how many of it
+    within: float
+    elsewhere: tuple[str, ...] = ()
+
+
 class Stormed(Struct, frozen=True, gc=False, array_like=True, tag="stormed"):
     """A source brought `count` new alerts in a storm: more than `limit` within a minute."""
 
@@ -541,7 +564,7 @@ class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
     group: dict[str, str] = {}
 
 
-Because = Grouped | Counted | Stormed | Correlated | Ordered
+Because = Grouped | Counted | Stormed | Correlated | Ordered | Sequenced | Gathered
 
 
 class Why(Enum):
@@ -742,6 +765,21 @@ class IncidentRanked(Struct, frozen=True, gc=False, array_like=True, tag="ranked
     roots: tuple[RootCandidate, ...]
 
 
+class RuleMissed(Struct, frozen=True, gc=False, array_like=True, tag="rule_missed"):
+    """A rule nearly held: a window ended with `count` of `at_least`, of which one is the alert."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    rule: str
+    group: dict[str, str]
+    missing: str  # what
+    count: int
+    at_least: int
+    within: float  # s
+    late: float = 0.0  # s; after the first, what was missing came; 0: it never did
+
+
 class FindingNoted(Struct, frozen=True, gc=False, array_like=True, tag="finding_noted"):
     """A rule holds for alerts that all belong to incidents already: noted on this one."""
 
@@ -893,6 +931,7 @@ class CapHit(Struct, frozen=True, gc=False, array_like=True, tag="cap_hit"):
 
     at: datetime
     table: str
+    rule: str = ""  # whose table
 
 
 Fact = (
@@ -915,6 +954,7 @@ Fact = (
     | IncidentMerged
     | IncidentSplit
     | IncidentRanked
+    | RuleMissed
     | FindingNoted
     | IncidentOpened
     | IncidentUpdated
@@ -934,6 +974,9 @@ Fact = (
     | CommandRejected
     | CapHit
 )
+
+
+Reason = AlertJoined | AlertDetached | AlertAlone | RuleMissed  # why an alert is where it is
 
 
 def seconds(value: float) -> timedelta:

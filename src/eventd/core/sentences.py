@@ -14,6 +14,7 @@ from eventd.core.model import (
     EndReason,
     Fact,
     FindingNoted,
+    Gathered,
     Grouped,
     IncidentAcknowledged,
     IncidentClosed,
@@ -27,6 +28,8 @@ from eventd.core.model import (
     IncidentUpdated,
     Ordered,
     RootCandidate,
+    RuleMissed,
+    Sequenced,
     Stormed,
     Tie,
     Why,
@@ -79,6 +82,13 @@ def sentence(because: Because) -> str:
         case Stormed():
             most = ", ".join(f"{name} ({count})" for name, count in because.names)
             return f"more than {because.limit} new alerts a minute from {group}; most are {most}"
+        case Sequenced():
+            steps = ", then ".join(_times(count, step) for step, count in because.parts)
+            took = f"{because.took:g} s"
+            return f"rule {because.rule}: {steps} within {took} for {group}"
+        case Gathered():
+            parts = ", ".join(_times(count, part) for part, count in because.parts)
+            return f"rule {because.rule}: {parts} within {because.within:g} s for {group}"
         case Ordered():
             return f"{because.actor} put it there{_said(because.text)}"
 
@@ -125,6 +135,8 @@ def alone(fact: AlertAlone) -> str:
 
 def evidence(root: RootCandidate) -> str:
     """What speaks for a root candidate."""
+    if root.rule:
+        return f"rule {root.rule} says so"
     parts = [_explained(root)]
     if root.silent:
         parts.append("it says nothing itself")
@@ -229,7 +241,9 @@ def _detached(fact: AlertDetached, alert: str) -> str:
     return f"{alert} left{where}{why}"
 
 
-def alert_said(fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping) -> str:
+def alert_said(
+    fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping | RuleMissed,
+) -> str:
     """What a fact says of an alert."""
     match fact:
         case AlertJoined(because=Correlated() as because):
@@ -241,6 +255,8 @@ def alert_said(fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping) -
             return f"no more in {fact.incident}: {_detached(fact, 'it')}"
         case AlertAlone():
             return f"alone: {alone(fact)}"
+        case RuleMissed():
+            return near_miss(fact)
         case AlertFlapping():
             return "changes state too often to be believed" if fact.on else "is steady again"
 
@@ -278,6 +294,18 @@ def _other(because: Correlated) -> str:
     if because.other_tie is Tie.OPENS:
         return where
     return f"{where}: {_tie(because.other_tie, because.other_via, because.other_hops)}"
+
+
+def near_miss(fact: RuleMissed) -> str:
+    """By how much a rule missed."""
+    seen = f"{fact.count} of {fact.at_least} within {fact.within:g} s"
+    came = f"came {fact.late:g} s after the first" if fact.late else "did not come"
+    group = ", ".join(f"{label} {value}" for label, value in fact.group.items())
+    return f"rule {fact.rule} missed {group}: {seen}; {fact.missing} {came}"
+
+
+def _times(count: int, part: str) -> str:
+    return part if count == 1 else f"{count} times {part}"
 
 
 def _many(count: int, thing: str) -> str:

@@ -29,6 +29,7 @@ from eventd.core.model import (
     Status,
     seconds,
 )
+from eventd.core.rules.rule import Limits
 from eventd.core.rules.ruleset import RuleSet
 from eventd.core.snapshot import Restored, Snapshot
 from eventd.core.storms import Storm, Storms
@@ -139,7 +140,7 @@ class State:
             state.incidents.count = meta.incidents
             state.silence_count, state.window_count = meta.silences, meta.windows
             texts = tuple(data.read("rules", str))
-            state.rules.load(meta.rules_version, texts, meta.settings.max_groups)
+            state.rules.load(meta.rules_version, texts, limits_of(meta.settings))
             services, cis = data.read("services", Service), data.read("cis", Ci)
             state.take_inventory(Inventory(meta.inventory, services, cis))
         state.enrichment.restore(data.read("unknown", tuple[str, str, int]))
@@ -237,6 +238,11 @@ class State:
                 state.timers.set(("maintenance", one.id), one.window.ends_at + grace)
             state.window_count = max(state.window_count, int(one.id.rpartition("-")[2]))
         return state
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the settings hold rules to."""
+    return Limits(settings.max_groups, seconds(settings.late_within))
 
 
 def _copied(record: IncidentRecord) -> IncidentRecord:

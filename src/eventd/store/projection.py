@@ -30,6 +30,7 @@ from eventd.core.model import (
     InventoryLoaded,
     MaintenanceAnnounced,
     MaintenanceEnded,
+    RuleMissed,
     RulesLoaded,
     SilenceAdded,
     SilenceEnded,
@@ -61,6 +62,7 @@ _PROJECTED = frozenset(
         AlertUnmatched,
         AlertAlone,
         AlertFlapping,
+        RuleMissed,
         SilenceAdded,
         SilenceEnded,
         MaintenanceAnnounced,
@@ -91,6 +93,11 @@ _TAKEN_UP = _PROJECTED | _ACTS
 NOWHERE = ""  # the ledger's incident for alerts that are in none
 
 
+def missed(fingerprint: str) -> str:
+    """What the latest near miss of the alert is filed under."""
+    return f"{fingerprint} missed"
+
+
 class Projection:
     """Rows of one batch, collected step by step in order.
 
@@ -101,7 +108,7 @@ class Projection:
         """No rows."""
         self.timeline: list[tuple[str, int, int, str, str, bytes]] = []
         self.ledger: defaultdict[str, list[tuple[int, Fact]]] = defaultdict(list)
-        self.alone: dict[str, None] = {}  # fingerprints
+        self.alone: dict[str, None] = {}  # fingerprints, and `missed` ones
         self.silences: list[SqlRow] = []
         self.ended_silences: list[SqlRow] = []
         self.maintenance: list[SqlRow] = []
@@ -130,6 +137,9 @@ class Projection:
                 self.ledger[NOWHERE].append((seq, fact))
             case AlertAlone():
                 self._stands_alone(seq, fact)
+            case RuleMissed():
+                self.ledger[NOWHERE].append((seq, fact))
+                self.alone[missed(fact.fingerprint)] = None
             case IncidentOpened():
                 self._happened(seq, fact.incident.id, fact, "")
             case IncidentUpdated() | FindingNoted() | IncidentRanked():

@@ -62,8 +62,9 @@ INSERT INTO alone (fingerprint, id) VALUES (?, ?)
 ON CONFLICT (fingerprint) DO UPDATE SET id = excluded.id
 
 -- name: alone
--- That ledger row; none where it is kept no more.
-SELECT l.body FROM alone AS a JOIN ledger AS l ON l.id = a.id WHERE a.fingerprint = ?
+-- That ledger row, and the one of its latest near miss; none where they are kept no more.
+SELECT l.body FROM alone AS a JOIN ledger AS l ON l.id = a.id WHERE a.fingerprint IN (?, ?)
+GROUP BY l.id
 
 -- name: put_alert
 -- The present value of an alert.

@@ -19,10 +19,13 @@ from eventd.core.model import (
     Fact,
     Incident,
     Maintenance,
+    Reason,
+    RuleMissed,
     Silence,
 )
 from eventd.errors import Stopping
 from eventd.store.database import open_reader
+from eventd.store.projection import missed
 from eventd.store.queries import QUERIES
 from eventd.store.rows import (
     decode_alert,
@@ -96,17 +99,16 @@ class Reader:
                 found.pop((fact.fingerprint, fact.episode), None)
         return list(islice(found.values(), MAX_REASONS))
 
-    async def reasons(self, alert: Alert) -> list[AlertJoined | AlertDetached | AlertAlone]:
+    async def reasons(self, alert: Alert) -> list[Reason]:
         """Why its present or last episode is where it is, in order."""
-        rows = await self._run(
-            lambda db: db.execute(QUERIES["alone"], (alert.fingerprint,)).fetchall()
-        )
+        names = alert.fingerprint, missed(alert.fingerprint)
+        rows = await self._run(lambda db: db.execute(QUERIES["alone"], names).fetchall())
         facts = await self._ledger_of(alert.incident) if alert.incident else []
         facts += [fact for (body,) in rows for _, fact in decode_entries(body)]
         found = [
             fact
             for fact in facts
-            if isinstance(fact, (AlertJoined, AlertDetached, AlertAlone))
+            if isinstance(fact, AlertJoined | AlertDetached | AlertAlone | RuleMissed)
             and (fact.fingerprint, fact.episode) == (alert.fingerprint, alert.episode)
         ]
         return sorted(found, key=lambda fact: fact.at)

@@ -26,7 +26,6 @@ from eventd.clock import monotonic, wall
 from eventd.core.labels import severity_of
 from eventd.core.model import (
     Alert,
-    AlertAlone,
     AlertDetached,
     AlertJoined,
     CommandRejected,
@@ -35,6 +34,7 @@ from eventd.core.model import (
     Incident,
     IncidentSplit,
     Maintenance,
+    Reason,
     Silence,
     SilenceAdded,
 )
@@ -86,7 +86,7 @@ class Reader(Protocol):
         """One, or None."""
         ...
 
-    async def reasons(self, alert: Alert) -> list[AlertJoined | AlertDetached | AlertAlone]:
+    async def reasons(self, alert: Alert) -> list[Reason]:
         """Why its present or last episode is where it is, in order."""
         ...
 

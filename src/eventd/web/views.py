@@ -29,7 +29,9 @@ from eventd.core.model import (
     InventoryLoaded,
     Maintenance,
     Matcher,
+    Reason,
     RootCandidate,
+    RuleMissed,
     RulesLoaded,
     Silence,
     SilenceAdded,
@@ -72,6 +74,8 @@ class ReasonView(Struct, frozen=True):
     at_least: int | None = None
     within_seconds: float | None = None
     elsewhere: tuple[str, ...] = ()
+    parts: tuple[tuple[str, int], ...] = ()  # of a rule that has several, and how many of each
+    took_seconds: float | None = None  # from the first of them to the last
     above: int | None = None  # new alerts a minute: a storm
     names: tuple[tuple[str, int], ...] = ()  # who talks most in it, and how often
     cis: tuple[tuple[str, int], ...] = ()
@@ -92,7 +96,7 @@ class WhyView(Struct, frozen=True):
     """Where an alert came to belong, or why to none."""
 
     at: datetime
-    kind: str  # "joined", "detached" or "alone"
+    kind: str  # "joined", "detached", "alone" or "missed" (a rule, nearly)
     incident: str | None
     text: str
     because: ReasonView | None = None  # joined: what put it there; alone: what it was nearest to
@@ -120,6 +124,7 @@ class RootView(Struct, frozen=True):
     changed: float | None  # s; between a change to it and its first alert
     silent: bool  # it has no alert itself
     needs: int | None  # CIs it depends on, directly or not; null: nobody knows
+    rule: str  # the rule that says so, "" where none does
     text: str
 
 
@@ -340,6 +345,8 @@ def reason_view(because: Because) -> ReasonView:
         at_least=getattr(because, "at_least", None),
         within_seconds=getattr(because, "within", None),
         elsewhere=getattr(because, "elsewhere", ()),
+        parts=getattr(because, "parts", ()),
+        took_seconds=getattr(because, "took", None),
         above=getattr(because, "limit", None),
         names=getattr(because, "names", ()),
         cis=getattr(because, "cis", ()),
@@ -357,7 +364,7 @@ def reason_view(because: Because) -> ReasonView:
     )
 
 
-def why_view(fact: AlertJoined | AlertDetached | AlertAlone) -> WhyView:
+def why_view(fact: Reason) -> WhyView:
     """What a fact says of where an alert belongs."""
     text = alert_said(fact)
     match fact:
@@ -372,11 +379,11 @@ def why_view(fact: AlertJoined | AlertDetached | AlertAlone) -> WhyView:
             short, _ = miss(fact.near)
             why = fact.why.value
             return WhyView(fact.at, "alone", None, text, near, why, short or None)
+        case RuleMissed():
+            return WhyView(fact.at, "missed", None, text)
 
 
-def alert_detail(
-    alert: Alert, reasons: Iterable[AlertJoined | AlertDetached | AlertAlone], *, flapping: bool
-) -> AlertDetail:
+def alert_detail(alert: Alert, reasons: Iterable[Reason], *, flapping: bool) -> AlertDetail:
     """An alert with why it is where it is."""
     return AlertDetail(
         **structs.asdict(alert_view(alert)),

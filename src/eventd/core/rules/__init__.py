@@ -11,16 +11,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.model import Matcher
-from eventd.core.rules import group, threshold
+from eventd.core.rules import group, sequence, threshold, together
 from eventd.core.rules.rule import (
     STORM,
     IncidentSpec,
     Kind,
+    Limits,
     Name,
     Rule,
     RuleState,
+    Selectors,
     Span,
+    Written,
     convert,
 )
 from eventd.core.rules.selectors import parse_selector
@@ -31,7 +33,10 @@ from eventd.errors import RuleError
 KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "group": (group.Spec, group.State),
     "threshold": (threshold.Spec, threshold.State),
+    "sequence": (sequence.Spec, sequence.State),
+    "all": (together.Spec, together.State),
 }
+LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
@@ -64,27 +69,53 @@ def parse(data: object) -> Rule:
     head = convert(rest, Head, "")
     if head.name == STORM:
         raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
-    spec = convert(data[kind], KINDS[kind][0], kind)
-    path = f"{kind}.match"
-    if isinstance(spec.match, str):
-        match: tuple[tuple[Matcher, ...], ...] = (parse_selector(spec.match, path),)
-    else:
-        match = tuple(parse_selector(one, f"{path}[{i}]") for i, one in enumerate(spec.match))
-    if not match:
-        message = "expected at least one selector, got none"
-        raise RuleError(path, message, """such as 'service!=""'""")
+    spec, parts = _own_part(kind, data[kind])
     check_title(head.incident.title, "incident.title")
+    root = head.incident.root
+    if root and root not in spec.names():
+        called = "one of: " + ", ".join(spec.names()) if spec.names() else "leave it out"
+        raise RuleError("incident.root", f"nothing in the rule is called {root!r}", called)
     return Rule(
         name=head.name,
         description=head.description,
         kind=kind,
         spec=spec,
-        match=match,
+        parts=parts,
         by=head.by,
         within=float(head.within),
         incident=head.incident,
         text=text_of(data),
     )
+
+
+def _own_part(kind: str, data: object) -> tuple[Kind, tuple[Selectors, ...]]:
+    """What is written under the rule's kind. Raises RuleError with the path inside the rule."""
+    try:
+        if kind not in LISTS:
+            spec = convert(data, KINDS[kind][0], "")
+        else:
+            spec = convert({LISTS[kind]: data}, KINDS[kind][0], "")
+        spec.check()
+        return spec, tuple(_selectors(written, path) for path, written in spec.written())
+    except RuleError as error:
+        inner = error.path.removeprefix(LISTS.get(kind, ""))
+        joint = "" if not inner or inner.startswith("[") else "."
+        raise RuleError(f"{kind}{joint}{inner}", error.message, error.hint) from None
+
+
+def _selectors(written: Written, path: str) -> Selectors:
+    if isinstance(written, str):
+        return (parse_selector(written, path),)
+    if not written:
+        message = "expected at least one selector, got none"
+        raise RuleError(path, message, """such as 'service!=""'""")
+    return tuple(parse_selector(one, f"{path}[{i}]") for i, one in enumerate(written))
+
+
+def written_as(kind: str) -> object:
+    """The type that a rule has under the key of its kind."""
+    spec = KINDS[kind][0]
+    return msgspec.structs.fields(spec)[0].type if kind in LISTS else spec
 
 
 def text_of(data: object) -> str:
@@ -97,6 +128,6 @@ def from_text(text: str) -> Rule:
     return parse(msgspec.json.decode(text))
 
 
-def state_of(rule: Rule, max_groups: int) -> RuleState:
+def state_of(rule: Rule, limits: Limits) -> RuleState:
     """A fresh state for the rule."""
-    return KINDS[rule.kind][1](rule, max_groups)
+    return KINDS[rule.kind][1](rule, limits)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from eventd.core.model import Grouped
-from eventd.core.rules.rule import Finding, Grouping, Kind, Rule, Seen
+from eventd.core.rules.rule import Finding, Grouping, Limits, Matching, Rule, Seen
 
 
-class Spec(Kind, frozen=True, forbid_unknown_fields=True):
+class Spec(Matching, frozen=True, forbid_unknown_fields=True):
     """Nothing but what to match."""
 
 
@@ -22,12 +22,12 @@ MAX_REASONS = 4_096  # made before and kept, so that a group's alerts share one
 class State:
     """Remembers nothing that counts: the incident table knows the session."""
 
-    repeats = False
-    dropped = 0
+    repeats = hears = False
 
-    def __init__(self, rule: Rule, max_groups: int) -> None:
-        """`max_groups` is for kinds that remember."""
-        self.rule, self.max_groups = rule, max_groups
+    def __init__(self, rule: Rule, limits: Limits) -> None:
+        """`limits` are for kinds that remember."""
+        self.rule, self.limits = rule, limits
+        self.dropped: dict[str, int] = {}
         self._grouping = Grouping(rule.by)
         self._reasons: dict[tuple[str, ...], Grouped] = {}
 
@@ -43,6 +43,10 @@ class State:
                 self._reasons.clear()
             because = self._reasons[values] = Grouped(rule.name, self._grouping.named(values))
         return (Finding(rule, because.group, (alert.fingerprint,), because),)
+
+    def due(self, key: str, now: datetime) -> tuple[Finding, ...]:
+        """It waits for nothing."""
+        return ()
 
     def dump(self) -> list[object]:
         """Nothing."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import repeat
 from operator import call
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.model import Alert, Because, Matcher
-from eventd.core.rules.selectors import reader_of
+from eventd.core.model import Alert, Because, Matcher, Status
+from eventd.core.rules.selectors import Test, compile_matcher, reader_of
 from eventd.errors import RuleError
 
 T = TypeVar("T")
@@ -56,12 +56,35 @@ class IncidentSpec(Struct, frozen=True, forbid_unknown_fields=True):
     assign: str = ""
     workaround: str = ""
     reopen_within: Span | None = None
+    root: str = ""  # what the rule calls the alert whose CI the others follow from
+
+
+Written = str | tuple[str, ...]  # one selector, or several of which any may match
+Selectors = tuple[tuple[Matcher, ...], ...]  # any of them
 
 
 class Kind(Struct, frozen=True, forbid_unknown_fields=True):
-    """What every kind's own part has: one selector, or several of which any may match."""
+    """What the own part of every kind can tell."""
 
-    match: str | tuple[str, ...]
+    def written(self) -> tuple[tuple[str, Written], ...]:
+        """Path and selectors of each of its parts, in the order the kind numbers them."""
+        return ()
+
+    def names(self) -> dict[str, int]:
+        """What titles call its parts, and their numbers."""
+        return {}
+
+    def check(self) -> None:
+        """Raise RuleError, with a path inside the part, where its keys contradict each other."""
+
+
+class Matching(Kind, frozen=True, forbid_unknown_fields=True):
+    """The part of a kind that looks at one sort of alert."""
+
+    match: Written
+
+    def written(self) -> tuple[tuple[str, Written], ...]:
+        return (("match", self.match),)
 
 
 class Rule(Struct, frozen=True):
@@ -71,11 +94,16 @@ class Rule(Struct, frozen=True):
     description: str
     kind: str
     spec: Kind
-    match: tuple[tuple[Matcher, ...], ...]  # any of them
+    parts: tuple[Selectors, ...]  # as the kind numbers them
     by: tuple[str, ...]
     within: float  # s
     incident: IncidentSpec
     text: str  # the JSON it came as: equal text, equal rule
+
+    @property
+    def match(self) -> Selectors:
+        """The selectors of all parts."""
+        return tuple(selector for part in self.parts for selector in part)
 
 
 class Transition(Enum):
@@ -85,6 +113,7 @@ class Transition(Enum):
     CHANGED = "changed"
     REPEATED = "repeated"
     JUDGED = "judged"  # what suppressed it ended
+    NOTED = "noted"  # no alert: an info, a heartbeat or a change
 
 
 class Seen(Struct, frozen=True, gc=False):
@@ -92,6 +121,7 @@ class Seen(Struct, frozen=True, gc=False):
 
     alert: Alert
     transition: Transition
+    at: datetime  # when it happened: see `happened_at`
 
 
 class Finding(Struct, frozen=True, gc=False):
@@ -101,6 +131,37 @@ class Finding(Struct, frozen=True, gc=False):
     group: dict[str, str]
     alerts: tuple[str, ...]  # fingerprints
     because: Because
+    names: dict[str, str] = {}  # what the rule calls some of them → fingerprint
+    named: dict[str, Alert] = {}  # the same as they stand, as far as they are remembered
+
+
+class Missed(Struct, frozen=True, gc=False):
+    """A window ended in which nearly enough was seen."""
+
+    group: dict[str, str]
+    alerts: tuple[tuple[str, int], ...]  # fingerprint and episode of those to be told
+    missing: str  # what
+    count: int
+    at_least: int
+    within: float  # s
+    late: float = 0.0  # s; after the first, what was missing came; 0: it never did
+
+
+class Wake(Struct, frozen=True, gc=False):
+    """The rule wants to be asked about a key at that time; None: no more."""
+
+    key: str
+    at: datetime | None
+
+
+Answer = Finding | Missed | Wake
+
+
+class Limits(NamedTuple):
+    """What a rule is held to."""
+
+    max_groups: int  # keys remembered at once
+    late_within: timedelta = timedelta()  # an event may come that late and count when it happened
 
 
 class RuleState(Protocol):
@@ -108,18 +169,23 @@ class RuleState(Protocol):
 
     rule: Rule
     repeats: bool  # whether a repeat can change its mind
-    max_groups: int  # remembered at once
-    dropped: int  # groups dropped for want of room; grows
+    hears: bool  # whether it is asked about what is no alert
+    limits: Limits
+    dropped: dict[str, int]  # what was let go for want of room: table → how many; they grow
 
-    def __init__(self, rule: Rule, max_groups: int) -> None:
-        """Nothing seen yet; at most `max_groups` groups are remembered."""
+    def __init__(self, rule: Rule, limits: Limits) -> None:
+        """Nothing seen yet."""
         ...
 
-    def observe(self, seen: Seen, now: datetime) -> tuple[Finding, ...]:
-        """Whether the rule holds now. Asked only for alerts its selectors match.
+    def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
+        """What the rule says now. Asked only for alerts its selectors match.
 
         Asked about repeats only where `repeats` says so.
         """
+        ...
+
+    def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
+        """What it says at a time that it wanted to be asked about a key; that may be gone."""
         ...
 
     def dump(self) -> list[object]:
@@ -147,6 +213,61 @@ class Grouping:
     def named(self, values: tuple[str, ...]) -> dict[str, str]:
         """The values by their labels."""
         return dict(zip(self._by, values, strict=True))
+
+    def key(self, values: tuple[str, ...]) -> str:
+        """The values as one text, of which no two are the same."""
+        return _to_json(values).decode()
+
+    def values(self, key: str) -> tuple[str, ...]:
+        """The other way round."""
+        return _from_json(key)
+
+
+_to_json = msgspec.json.Encoder().encode
+_from_json = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class Parts:
+    """Which parts of a rule an alert is for.
+
+    What is no alert is only for selectors that name a `status`.
+    """
+
+    def __init__(self, parts: tuple[Selectors, ...]) -> None:
+        """As the rule numbers them."""
+        self._parts = [[_Compiled.of(selector) for selector in part] for part in parts]
+        self.hears = any(one.hears for part in self._parts for one in part)
+
+    def of(self, alert: Alert) -> tuple[int, ...]:
+        """Their numbers, in order."""
+        noted = alert.status is not Status.FIRING and alert.status is not Status.CLEARED
+        return tuple(
+            number
+            for number, part in enumerate(self._parts)
+            if any((one.hears or not noted) and one.holds(alert) for one in part)
+        )
+
+
+class _Compiled(NamedTuple):
+    tests: tuple[Test, ...]
+    hears: bool
+
+    @classmethod
+    def of(cls, selector: tuple[Matcher, ...]) -> _Compiled:
+        hears = any(matcher.label == "status" for matcher in selector)
+        return cls(tuple(map(compile_matcher, selector)), hears)
+
+    def holds(self, alert: Alert) -> bool:
+        return all(test(alert) for test in self.tests)
+
+
+def happened_at(said: datetime | None, now: datetime, late_within: timedelta) -> datetime:
+    """When rules take something to have happened.
+
+    The source's word where it is less than `late_within` old; else the time it arrived, so that a
+    source whose clock is wrong is not left out.
+    """
+    return said if said is not None and now - late_within < said < now else now
 
 
 def decode_hook(kind: type, value: object) -> object:  # noqa: ARG001 - Span alone is not msgspec's

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from eventd.core.model import Alert
 from eventd.core.rules import from_text, state_of
 from eventd.core.rules.index import SelectorIndex
-from eventd.core.rules.rule import RuleState
+from eventd.core.rules.rule import Limits, RuleState
 
 MOVING = frozenset({"value", "summary"})  # what a repeat moves without being a change
 
@@ -24,12 +24,13 @@ class RuleSet:
         self.states: dict[str, RuleState] = {}
         self.off: dict[str, str] = {}
         self.repeats = False  # whether any rule is asked about repeats
+        self.hears = False  # whether any rule is asked about what is no alert
         self._moving = False  # whether one of them matches on what a repeat moves
         self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order
         # what to ask when an alert repeats, so that a storm of repeats never asks the index
         self._on_repeat: dict[str, list[RuleState]] = {}
 
-    def load(self, version: str, texts: tuple[str, ...], max_groups: int) -> int:
+    def load(self, version: str, texts: tuple[str, ...], limits: Limits) -> int:
         """Replace the set. How many rules are unchanged, and kept their windows."""
         before, self.states = self.states, {}
         kept = 0
@@ -40,16 +41,16 @@ class RuleSet:
                 self.states[rule.name] = old
                 kept += 1
             else:
-                self.states[rule.name] = state_of(rule, max_groups)
+                self.states[rule.name] = state_of(rule, limits)
         self.version = version
         self.off = {}
         self._file()
         return kept
 
-    def limit(self, max_groups: int) -> None:
-        """How many groups a rule may remember from now on."""
+    def limit(self, limits: Limits) -> None:
+        """What rules are held to from now on."""
         for state in self.states.values():
-            state.max_groups = max_groups
+            state.limits = limits
 
     def on_repeat(self, alert: Alert) -> list[RuleState]:
         """Rules that match and whose mind a repeat can change."""
@@ -60,6 +61,10 @@ class RuleSet:
                 self._on_repeat[alert.fingerprint] = found
         return found
 
+    def on_note(self, alert: Alert) -> list[RuleState]:
+        """Rules that match what is no alert."""
+        return [state for state in self.index.matching(alert) if state.hears]
+
     def forget(self, fingerprint: str) -> None:
         """The alert fired anew, changed or was forgotten: it may match others now."""
         if self.repeats:
@@ -68,7 +73,7 @@ class RuleSet:
     def switch_off(self, state: RuleState, error: str) -> None:
         """The rule raised: it is reset, and asked no more until the next load."""
         self.off[state.rule.name] = error
-        self.states[state.rule.name] = state_of(state.rule, state.max_groups)
+        self.states[state.rule.name] = state_of(state.rule, state.limits)
         self._file()
 
     def texts(self) -> Iterator[str]:
@@ -78,6 +83,7 @@ class RuleSet:
     def _file(self) -> None:
         on = [state for name, state in self.states.items() if name not in self.off]
         self.repeats = any(state.repeats for state in on)
+        self.hears = any(state.hears for state in on)
         self._moving = any(
             matcher.label in MOVING
             for state in on

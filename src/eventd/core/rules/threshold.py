@@ -14,12 +14,20 @@ import msgspec
 from msgspec import Meta, Struct
 
 from eventd.core.model import Counted
-from eventd.core.rules.rule import Finding, Grouping, Kind, Rule, Seen, Transition
+from eventd.core.rules.rule import (
+    Finding,
+    Grouping,
+    Limits,
+    Matching,
+    Rule,
+    Seen,
+    Transition,
+)
 
 Group = tuple[str, ...]
 
 
-class Spec(Kind, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How many, of what."""
 
     count: Annotated[int, Meta(ge=2, le=10_000)]
@@ -51,7 +59,9 @@ class State:
     at most `max_groups` are: beyond that the one longest quiet is dropped.
     """
 
-    def __init__(self, rule: Rule, max_groups: int) -> None:
+    hears = False
+
+    def __init__(self, rule: Rule, limits: Limits) -> None:
         """An empty window."""
         if not isinstance(rule.spec, Spec):
             raise TypeError(rule.kind)
@@ -60,8 +70,8 @@ class State:
         self._count = rule.spec.count
         self._within = timedelta(seconds=rule.within)
         self._grouping = Grouping(rule.by)
-        self.max_groups = max_groups
-        self.dropped = 0
+        self.limits = limits
+        self.dropped: dict[str, int] = {}
         self._number = 0
         # least recently seen group first
         self._groups: OrderedDict[Group, _Once | _Sightings] = OrderedDict()
@@ -85,6 +95,10 @@ class State:
             self._groups[key] = group
             self._see(group, once.at, once.fingerprint)
         return self._again(key, group, seen.alert.fingerprint, now)
+
+    def due(self, key: str, now: datetime) -> tuple[Finding, ...]:
+        """It waits for nothing: a window is looked at when something comes."""
+        return ()
 
     def dump(self) -> list[object]:
         """Groups in order, the running number first."""
@@ -131,16 +145,16 @@ class State:
 
     def _forget(self, now: datetime) -> None:
         """Drop groups whose window is empty, and the one longest quiet beyond the cap."""
-        groups = self._groups
-        if self._empty_at is not None and now < self._empty_at and len(groups) <= self.max_groups:
+        groups, most = self._groups, self.limits.max_groups
+        if self._empty_at is not None and now < self._empty_at and len(groups) <= most:
             return
         start = now - self._within
         while len(groups) > 1:
             newest = _newest(next(iter(groups.values())))
             if newest > start:
-                if len(groups) <= self.max_groups:
+                if len(groups) <= most:
                     break
-                self.dropped += 1
+                self.dropped["groups"] = self.dropped.get("groups", 0) + 1
             groups.popitem(last=False)
         self._empty_at = _newest(next(iter(groups.values()))) + self._within
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from eventd.core.model import Alert
 from eventd.core.rules.selectors import field_of
@@ -11,6 +12,7 @@ from eventd.errors import RuleError
 _PLACE = re.compile(r"\{([^{}]*)\}")  # eventd's own pattern
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
 MAX_TITLE = 300  # characters
+_NOBODY: Mapping[str, Alert] = {}
 DEFAULT = "{name} on {ci}"
 
 
@@ -25,9 +27,19 @@ def check_title(template: str, path: str) -> None:
         raise RuleError(path, f"unbalanced braces in {template!r}", "write {service}")
 
 
-def render(template: str, alert: Alert) -> str:
-    """The template with the alert's values; what it lacks reads "?"."""
+def render(template: str, alert: Alert, named: Mapping[str, Alert] = _NOBODY) -> str:
+    """The template with the alert's values; what it lacks reads "?".
+
+    `{name.label}` is the label of an alert in `named`.
+    """
     if not template:
         template = DEFAULT if alert.ci else "{name}"
-    filled = _PLACE.sub(lambda place: field_of(alert, place[1]) or "?", template)
+
+    def fill(place: re.Match[str]) -> str:
+        name, _, label = place[1].partition(".")
+        if name in named:
+            return field_of(named[name], label) or "?"
+        return field_of(alert, place[1]) or "?"
+
+    filled = _PLACE.sub(fill, template)
     return filled if len(filled) <= MAX_TITLE else filled[: MAX_TITLE - 1] + "…"

@@ -1,0 +1,283 @@
+"""Asks the rules, and carries out what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from eventd.core.correlating import Correlating
+from eventd.core.dedup import Record
+from eventd.core.model import (
+    Alert,
+    AlertSuppressed,
+    CapHit,
+    Counted,
+    Event,
+    Fact,
+    Gathered,
+    IncidentClosed,
+    LoadRules,
+    RuleMissed,
+    RuleSwitchedOff,
+    Sequenced,
+    Status,
+)
+from eventd.core.rules.rule import Answer, Finding, Missed, RuleState, Seen, Transition, Wake
+from eventd.core.state import State, limits_of
+
+RULE_TIMER = "rule"
+_JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has none
+_NOTHING: dict[str, int] = {}
+
+
+class Asking:
+    """What rules find, put into incidents: an alert belongs to the first that claims it."""
+
+    def __init__(self, state: State, correlating: Correlating) -> None:
+        """The engine's own."""
+        self._state = state
+        self._alerts, self._incidents = state.table, state.incidents
+        self._rules, self._timers = state.rules, state.timers
+        self._suppressions, self._correlation = state.suppressions, state.correlation
+        self._correlating = correlating
+
+    def load(self, load: LoadRules) -> int:
+        """Replace the rule set. How many rules are unchanged, and kept what they remember."""
+        before = dict(self._rules.states)
+        kept = self._rules.load(load.version, load.rules, limits_of(self._state.settings))
+        self._let_sleep([n for n, old in before.items() if self._rules.states.get(n) is not old])
+        return kept
+
+    def ask(
+        self,
+        states: list[RuleState],
+        record: Record | None,
+        seen: Seen,
+        now: datetime,
+        facts: list[Fact],
+    ) -> None:
+        """What rules say of an alert; `record` is None where it is none."""
+        if record is not None and record.detached:
+            return
+        fresh = seen.transition is Transition.FIRED
+        for state in states:
+            before = dict(state.dropped) if state.dropped else _NOTHING
+            try:
+                answers = state.observe(seen, now)
+            except Exception as error:  # noqa: BLE001 - such a rule is switched off, others go on
+                self._switch_off(state, error, now, facts)
+                continue
+            if state.dropped:
+                self._tell_dropped(state, before, now, facts)
+            for answer in answers:
+                self._carry_out(state, answer, record, seen.alert, now, facts, fresh=fresh)
+
+    def due(self, key: str, at: datetime, facts: list[Fact]) -> None:
+        """A rule wanted to be asked now."""
+        name, _, own = key.rpartition(_JOINT)
+        state = self._rules.states[name]
+        try:
+            answers = state.due(own, at)
+        except Exception as error:  # noqa: BLE001 - such a rule is switched off, others go on
+            self._switch_off(state, error, at, facts)
+            return
+        for answer in answers:
+            self._carry_out(state, answer, None, None, at, facts, fresh=True)
+
+    def suppress(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> bool:
+        """Suppress a firing alert of no incident, where a silence or a window covers it now."""
+        by = self._suppressions.cover(alert, now, self._state.settings)
+        if by:
+            record.suppressed_by = by
+            self._suppressions.hold(by, record.fingerprint)
+            facts.append(AlertSuppressed(now, record.fingerprint, record.episode, by))
+            self._correlation.withdrawn(record.fingerprint, now.timestamp())
+        return bool(by)
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _carry_out(
+        self,
+        state: RuleState,
+        answer: Answer,
+        record: Record | None,
+        alert: Alert | None,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        fresh: bool,
+    ) -> None:
+        """`record` and `alert` are those that the rule was asked about, if it was about any."""
+        match answer:
+            case Wake():
+                key = (RULE_TIMER, f"{state.rule.name}{_JOINT}{answer.key}")
+                if answer.at is None:
+                    self._timers.cancel(key)
+                else:
+                    self._timers.set(key, answer.at)
+            case Missed():
+                self._missed(state.rule.name, answer, now, facts)
+            case Finding():
+                self._found(answer, record, alert, now, facts, fresh=fresh)
+
+    def _found(
+        self,
+        finding: Finding,
+        record: Record | None,
+        alert: Alert | None,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        fresh: bool,
+    ) -> None:
+        if finding.names:
+            known = {name: self._alerts.records.get(f) for name, f in finding.names.items()}
+            named = {name: one.value() for name, one in known.items() if one is not None}
+            finding = replace(finding, named=named)
+        if (
+            record is None
+            or alert is None
+            or finding.alerts != (record.fingerprint,)
+            or record.incident
+            or record.suppressed_by
+        ):
+            self._take(finding, alert, now, facts, fresh=fresh)
+            return
+        self._join(finding, record, alert, now, facts, fresh=fresh)
+        if not fresh:
+            self._correlating.claimed([record.fingerprint], record.incident, now, facts)
+
+    def _join(
+        self,
+        finding: Finding,
+        record: Record,
+        alert: Alert,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        fresh: bool,
+    ) -> None:
+        start = len(facts)
+        record.incident = self._incidents.join(
+            finding, alert, now, self._state.settings, facts, fresh=fresh
+        )
+        superseded = facts[start]
+        if isinstance(superseded, IncidentClosed):
+            self._correlation.closed(superseded.incident)
+
+    def _take(
+        self,
+        finding: Finding,
+        alert: Alert | None,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        fresh: bool,
+    ) -> None:
+        """An alert belongs to the first incident that claims it; a finding takes what is left.
+
+        `alert` is the one the rule was asked about; `fresh`: it fired.
+        """
+        loose: list[Record] = []
+        elsewhere: dict[str, None] = {}
+        own = self._incidents.current(finding)
+        known = map(self._alerts.records.get, finding.alerts)
+        for record in [one for one in known if one is not None and _can_be_taken(one)]:
+            if not record.incident:
+                loose.append(record)
+            elif record.incident != own:
+                elsewhere[record.incident] = None
+        because = finding.because
+        several = isinstance(because, Counted | Sequenced | Gathered)
+        if elsewhere and isinstance(because, Counted | Sequenced | Gathered):
+            finding = replace(finding, because=replace(because, elsewhere=tuple(elsewhere)))
+        for record in loose:
+            one = alert
+            if one is None or record.fingerprint != one.fingerprint:
+                one = record.value()
+                # it may have fired before what covers it now began
+                if self.suppress(record, one, now, facts):
+                    continue
+            self._join(finding, record, one, now, facts, fresh=fresh)
+        taken = [record for record in loose if record.incident]
+        if taken:  # and what the correlation raised of the others before the rule held
+            claims = dict.fromkeys([*(r.fingerprint for r in taken), *finding.alerts])
+            self._correlating.claimed(list(claims), taken[0].incident, now, facts)
+        if elsewhere and several and not loose:
+            asked = self._alerts.records.get(alert.fingerprint) if alert is not None else None
+            on = asked.incident if asked is not None else ""
+            on = on if on in elsewhere else next(reversed(elsewhere))
+            facts += self._incidents.note(on, finding, now)
+
+    def _missed(self, rule: str, missed: Missed, now: datetime, facts: list[Fact]) -> None:
+        """Tell it of each alert concerned, as long as that is in the same episode."""
+        for fingerprint, episode in missed.alerts:
+            record = self._alerts.records.get(fingerprint)
+            if record is not None and record.episode == episode:
+                facts.append(
+                    RuleMissed(
+                        now,
+                        fingerprint,
+                        episode,
+                        rule,
+                        missed.group,
+                        missed.missing,
+                        missed.count,
+                        missed.at_least,
+                        missed.within,
+                        missed.late,
+                    )
+                )
+
+    def _switch_off(
+        self, state: RuleState, error: Exception, now: datetime, facts: list[Fact]
+    ) -> None:
+        self._rules.switch_off(state, repr(error))
+        self._let_sleep([state.rule.name])
+        facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
+
+    def _let_sleep(self, rules: Iterable[str]) -> None:
+        """What they remembered is gone, and with it what they waited for."""
+        gone = dict.fromkeys(rules)
+        for kind, key in [one for one, _ in self._timers.items()] if gone else []:
+            if kind == RULE_TIMER and key.rpartition(_JOINT)[0] in gone:
+                self._timers.cancel((kind, key))
+
+    @staticmethod
+    def _tell_dropped(
+        state: RuleState, before: dict[str, int], now: datetime, facts: list[Fact]
+    ) -> None:
+        for table, count in state.dropped.items():
+            if count != before.get(table, 0):
+                facts.append(CapHit(now, table, state.rule.name))
+
+
+def as_alert(event: Event, now: datetime) -> Alert:
+    """What is no alert, for selectors to look at."""
+    return Alert(
+        event.fingerprint,
+        event.source,
+        event.name,
+        event.ci,
+        event.service,
+        event.summary,
+        event.status,
+        event.severity,
+        event.labels,
+        event.links,
+        now,
+        now,
+        None,
+        1,
+        0,
+        "",
+        "",
+        event.value,
+    )
+
+
+def _can_be_taken(record: Record) -> bool:
+    """Whether a rule may put the alert into its incident."""
+    return record.status is Status.FIRING and not record.suppressed_by and not record.detached

@@ -1,0 +1,160 @@
+"""What must hold for every kind of rule, in feeds of which every one opens an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.builders import (
+    TICK,
+    Feed,
+    at,
+    engine_with,
+    event,
+    frames,
+    kind_rule,
+    revived,
+    run,
+    steps,
+)
+from tests.properties.test_engine import memory, with_ticks
+
+from eventd.core.model import AlertJoined, Event, Fact, IncidentOpened, Severity
+
+LATE = 59.999  # s; how late a delivery may be
+OVER = 10_000.0  # s; when every window has ended
+
+
+class Said(NamedTuple):
+    """An event: when it happens, what it is called, and where; `n` tells alerts apart."""
+
+    when: float
+    name: str
+    n: int
+    service: str = "kern"
+    serial: int = 0
+
+    def event(self) -> Event:
+        """As its source says it. It is information, so that no one else takes it up."""
+        return event(
+            self.name,
+            ci=f"ci{self.n}",
+            service=self.service,
+            severity=Severity.INFO,
+            occurred_at=at(self.when),
+            id=f"{self.serial}",
+        )
+
+
+class Case(NamedTuple):
+    """A rule, and what makes it hold: seconds in which each name is seen, from a first moment."""
+
+    rule: dict[str, object]
+    kernel: tuple[tuple[float, float, str], ...]
+    repeats: str = ""  # of this name every event counts
+
+
+AB = steps("a", "b")
+CASES = {
+    "sequence": Case(kind_rule("sequence", AB), ((0, 20, "a"), (20, 59, "b"))),
+    "sequence of three": Case(
+        kind_rule("sequence", [{**AB[0], "count": 2}, *steps("b", "c", count=2, of="events")]),
+        ((0, 9, "a"), (0, 9, "a"), (9, 30, "b"), (30, 59, "c"), (30, 59, "c")),
+        "c",
+    ),
+    "sequence without": Case(
+        kind_rule("sequence", steps("a", "b", without='name="x"')), ((0, 20, "a"), (20, 59, "b"))
+    ),
+    "all": Case(
+        kind_rule("all", [{**AB[0], "count": 2}, {**AB[1], "of": "events", "count": 2}]),
+        ((0, 59, "a"), (0, 59, "a"), (0, 59, "b"), (0, 59, "b")),
+        "b",
+    ),
+}
+cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+@st.composite
+def said_in(draw: st.DrawFn, case: Case) -> list[Said]:
+    """What makes the rule hold, and others around it; in the order in which they happen."""
+    start = draw(st.integers(60, 200))
+    told = [
+        Said(start + draw(st.integers(int(low), int(high))), name, 0 if case.repeats == name else n)
+        for n, (low, high, name) in enumerate(case.kernel)
+    ]
+    others = st.tuples(
+        st.integers(0, 300), st.sampled_from("aabbccxz"), st.sampled_from(("shop", "bank", "kern"))
+    )
+    for n, (when, name, service) in enumerate(draw(st.lists(others, max_size=12)), 100):
+        if (name, service) != ("x", "kern"):  # that would keep the rule from holding
+            told.append(Said(when, name, n % 3 if case.repeats == name else n, service))
+    return [one._replace(serial=serial) for serial, one in enumerate(sorted(told))]
+
+
+def delivered(told: Iterable[tuple[float, Said]]) -> Feed:
+    """Each at its time; then everything is over."""
+    by_time = sorted(told, key=lambda one: one[0])
+    return [*((at(when), said.event()) for when, said in by_time), (at(OVER), TICK)]
+
+
+def incidents(facts: list[Fact]) -> list[tuple[object, ...]]:
+    """Rule, group and members of each."""
+    members: dict[str, set[str]] = {}
+    for fact in facts:
+        if isinstance(fact, AlertJoined):
+            members.setdefault(fact.incident, set()).add(fact.fingerprint)
+    return sorted(
+        (fact.incident.rule, *fact.incident.group.items(), sorted(members[fact.incident.id]))
+        for fact in facts
+        if isinstance(fact, IncidentOpened)
+    )
+
+
+@cases
+@given(st.data())
+def test_deliveries_shuffled_inside_the_allowed_lateness_give_the_same_incidents(
+    case: Case, data: st.DataObject
+) -> None:
+    told = data.draw(said_in(case))
+    late = [(said.when + data.draw(st.floats(0, LATE)), said) for said in told]
+
+    plain = incidents(run(engine_with(case.rule), delivered((one.when, one) for one in told)))
+    shuffled = incidents(run(engine_with(case.rule), delivered(late)))
+
+    assert ("it", ("service", "kern")) in [one[:2] for one in plain]
+    assert shuffled == plain
+
+
+@cases
+@given(st.data())
+def test_a_restart_at_any_point_gives_the_same(case: Case, data: st.DataObject) -> None:
+    feed = delivered((one.when, one) for one in data.draw(said_in(case)))
+    whole, restored = engine_with(case.rule), engine_with(case.rule)
+    stops = data.draw(st.sets(st.integers(0, len(feed) - 1), min_size=1, max_size=5))
+
+    expected = run(whole, feed)
+    facts: list[Fact] = []
+    for position, (now, item) in enumerate(feed):
+        if position in stops:
+            restored = revived(restored)
+        facts += restored.step(item, now)
+
+    assert [fact for fact in facts if isinstance(fact, IncidentOpened)]
+    assert facts == expected
+    assert frames(restored) == frames(whole)
+
+
+@cases
+@given(st.data())
+def test_extra_ticks_change_nothing(case: Case, data: st.DataObject) -> None:
+    feed = delivered((one.when, one) for one in data.draw(said_in(case)))
+    plain, busy = engine_with(case.rule), engine_with(case.rule)
+
+    facts = [run(plain, feed), run(busy, with_ticks(feed, data))]
+
+    assert [fact for fact in facts[0] if isinstance(fact, IncidentOpened)]
+    assert facts[1] == facts[0]
+    assert memory(busy) == memory(plain)
