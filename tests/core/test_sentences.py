@@ -8,6 +8,7 @@ from tests.builders import at, event, facts_of, group_rule, only
 
 from eventd.core.model import (
     AT,
+    Absent,
     AlertAlone,
     AlertDetached,
     AlertFlapping,
@@ -70,6 +71,14 @@ SAN = RootCandidate("san-dc1-2", 1.2, 13, 15, -40.0, needs=2)
         (
             Gathered("r", {"site": "fra"}, (("a", 1), ("b", 2)), 60.0),
             "rule r: a, 2 times b within 60 s for site fra",
+        ),
+        (
+            Absent("r", {"ci": "db1"}, "backup", "", 60.0),
+            "rule r: no backup within 60 s for ci db1",
+        ),
+        (
+            Absent("r", {"ci": "db1"}, "backup", "deploy", 60.0),
+            "rule r: no backup within 60 s after deploy for ci db1",
         ),
         (Ordered("ann"), "ann put it there"),
         (Ordered("ann", "same switch"), "ann put it there (same switch)"),

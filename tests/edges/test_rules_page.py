@@ -15,6 +15,7 @@ from eventd.core.model import (
     Event,
     Fact,
     IncidentOpened,
+    IncidentReopened,
     IncidentResolved,
     RuleMissed,
     Severity,
@@ -47,6 +48,8 @@ def what(fact: Fact) -> dict[str, object] | None:
             return {"opened": {"title": new.title, "priority": f"P{new.priority}", **root}}
         case IncidentResolved():
             return {"resolved": fact.incident}
+        case IncidentReopened():
+            return {"reopened": fact.incident}
         case RuleMissed():
             return {"missed": near_miss(fact)}
         case _:

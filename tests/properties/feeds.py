@@ -50,6 +50,8 @@ CHANGED = {"match": 'status="change"'}
 KINDS: tuple[tuple[str, object, str], ...] = (
     ("sequence", [{"as": "disks", "match": 'name="disk"', "of": "events"}, NETS], "in-order"),
     ("sequence", [CHANGED, {**NETS, "without": 'name="cpu"'}], "undisturbed"),
+    ("absence", {"match": 'name="net"', "after": 'name=~"disk|cpu"'}, "unanswered"),
+    ("absence", {"match": 'name="disk"', "severity": "minor"}, "silence"),
     ("all", [{**NETS, "of": "events", "count": 2}, {"match": "severity>=major"}], "all"),
 )
 RULES = (

@@ -55,6 +55,7 @@ class Case(NamedTuple):
     rule: dict[str, object]
     kernel: tuple[tuple[float, float, str], ...]
     repeats: str = ""  # of this name every event counts
+    barred: str = "x"  # names that would keep the rule from holding, in its group
 
 
 AB = steps("a", "b")
@@ -73,6 +74,10 @@ CASES = {
         ((0, 59, "a"), (0, 59, "a"), (0, 59, "b"), (0, 59, "b")),
         "b",
     ),
+    "absence": Case(
+        kind_rule("absence", {"match": 'name="b"', "after": 'name="a"'}), ((0, 0, "a"),), "b", "b"
+    ),
+    "absence of all": Case(kind_rule("absence", {"match": 'name="b"'}), ((0, 0, "b"),), "b"),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -89,7 +94,7 @@ def said_in(draw: st.DrawFn, case: Case) -> list[Said]:
         st.integers(0, 300), st.sampled_from("aabbccxz"), st.sampled_from(("shop", "bank", "kern"))
     )
     for n, (when, name, service) in enumerate(draw(st.lists(others, max_size=12)), 100):
-        if (name, service) != ("x", "kern"):  # that would keep the rule from holding
+        if service != "kern" or name not in case.barred:
             told.append(Said(when, name, n % 3 if case.repeats == name else n, service))
     return [one._replace(serial=serial) for serial, one in enumerate(sorted(told))]
 
@@ -101,15 +106,17 @@ def delivered(told: Iterable[tuple[float, Said]]) -> Feed:
 
 
 def incidents(facts: list[Fact]) -> list[tuple[object, ...]]:
-    """Rule, group and members of each."""
+    """Rule, group and members of each that is another one."""
     members: dict[str, set[str]] = {}
     for fact in facts:
         if isinstance(fact, AlertJoined):
             members.setdefault(fact.incident, set()).add(fact.fingerprint)
     return sorted(
-        (fact.incident.rule, *fact.incident.group.items(), sorted(members[fact.incident.id]))
-        for fact in facts
-        if isinstance(fact, IncidentOpened)
+        {
+            (one.incident.rule, *one.incident.group.items(), *sorted(members[one.incident.id]))
+            for one in facts
+            if isinstance(one, IncidentOpened)
+        }
     )
 
 

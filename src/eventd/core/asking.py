@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from eventd.core.correlating import Correlating
 from eventd.core.dedup import Record
 from eventd.core.model import (
+    Absent,
     Alert,
     AlertSuppressed,
     CapHit,
@@ -24,19 +25,22 @@ from eventd.core.model import (
     Sequenced,
     Status,
 )
-from eventd.core.rules.rule import Answer, Finding, Missed, RuleState, Seen, Transition, Wake
+from eventd.core.rules.rule import Answer, Finding, Missed, Raise, RuleState, Seen, Transition, Wake
 from eventd.core.state import State, limits_of
 
 RULE_TIMER = "rule"
 _JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has none
+TakeIn = Callable[[Event, datetime, list[Fact]], None]
 _NOTHING: dict[str, int] = {}
 
 
 class Asking:
     """What rules find, put into incidents: an alert belongs to the first that claims it."""
 
-    def __init__(self, state: State, correlating: Correlating) -> None:
-        """The engine's own."""
+    def __init__(self, state: State, correlating: Correlating, take_in: TakeIn) -> None:
+        """The engine's own; `take_in` is for events that rules say themselves."""
+        self._take_in = take_in
+        self._own: dict[str, Finding] = {}  # what rules hold for an alert of theirs, on its way
         self._state = state
         self._alerts, self._incidents = state.table, state.incidents
         self._rules, self._timers = state.rules, state.timers
@@ -46,7 +50,7 @@ class Asking:
     def load(self, load: LoadRules) -> int:
         """Replace the rule set. How many rules are unchanged, and kept what they remember."""
         before = dict(self._rules.states)
-        kept = self._rules.load(load.version, load.rules, limits_of(self._state.settings))
+        kept = self._rules.load(load.version, load.rules, limits_of(self._state))
         self._let_sleep([n for n, old in before.items() if self._rules.states.get(n) is not old])
         return kept
 
@@ -73,16 +77,22 @@ class Asking:
                 self._tell_dropped(state, before, now, facts)
             for answer in answers:
                 self._carry_out(state, answer, record, seen.alert, now, facts, fresh=fresh)
+        own = self._own.pop(seen.alert.fingerprint, None) if self._own else None
+        if own is not None:
+            self._found(own, record, seen.alert, now, facts, fresh=fresh)
 
     def due(self, key: str, at: datetime, facts: list[Fact]) -> None:
         """A rule wanted to be asked now."""
         name, _, own = key.rpartition(_JOINT)
         state = self._rules.states[name]
+        before = dict(state.dropped) if state.dropped else _NOTHING
         try:
             answers = state.due(own, at)
         except Exception as error:  # noqa: BLE001 - such a rule is switched off, others go on
             self._switch_off(state, error, at, facts)
             return
+        if state.dropped:
+            self._tell_dropped(state, before, at, facts)
         for answer in answers:
             self._carry_out(state, answer, None, None, at, facts, fresh=True)
 
@@ -117,6 +127,13 @@ class Asking:
                     self._timers.cancel(key)
                 else:
                     self._timers.set(key, answer.at)
+            case Raise():
+                own = answer.event.fingerprint
+                if answer.finding is not None:
+                    self._own[own] = answer.finding
+                self._take_in(answer.event, now, facts)
+                if (left := self._own.pop(own, None)) is not None:  # it fires already
+                    self._found(left, None, None, now, facts, fresh=True)
             case Missed():
                 self._missed(state.rule.name, answer, now, facts)
             case Finding():
@@ -190,8 +207,8 @@ class Asking:
             elif record.incident != own:
                 elsewhere[record.incident] = None
         because = finding.because
-        several = isinstance(because, Counted | Sequenced | Gathered)
-        if elsewhere and isinstance(because, Counted | Sequenced | Gathered):
+        several = isinstance(because, Counted | Sequenced | Gathered | Absent)
+        if elsewhere and isinstance(because, Counted | Sequenced | Gathered | Absent):
             finding = replace(finding, because=replace(because, elsewhere=tuple(elsewhere)))
         for record in loose:
             one = alert

@@ -92,7 +92,7 @@ class Engine:
         self.correlation = state.correlation
         self.heartbeats, self.habits = state.heartbeats, state.habits
         self.correlating = Correlating(state)
-        self._asking = Asking(state, self.correlating)
+        self._asking = Asking(state, self.correlating, self._event)
         self._overruling = Overruling(state.table, state.incidents, state.correlation)
 
     @classmethod
@@ -494,7 +494,8 @@ class Engine:
     def _start(self, started: Started, now: datetime) -> None:
         """Nothing goes stale in the first minutes: while eventd was away nobody could repeat."""
         self.settings = self._state.settings = started.settings
-        self.rules.limit(limits_of(self.settings))
+        self._state.started_at = now
+        self.rules.limit(limits_of(self._state))
         self.table.keys.limit()
         grace = now + seconds(self.settings.start_grace)
         self.heartbeats.excuse(grace)

@@ -510,6 +510,17 @@ class Gathered(Struct, frozen=True, gc=False, array_like=True, tag="gathered"):
     elsewhere: tuple[str, ...] = ()
 
 
+class Absent(Struct, frozen=True, gc=False, array_like=True, tag="absent"):
+    """An `absence` rule holds: what should have come within `within` seconds did not."""
+
+    rule: str
+    group: dict[str, str]
+    missing: str
+    after: str  # what it should have come after; "": after the last one
+    within: float
+    elsewhere: tuple[str, ...] = ()
+
+
 class Stormed(Struct, frozen=True, gc=False, array_like=True, tag="stormed"):
     """A source brought `count` new alerts in a storm: more than `limit` within a minute."""
 
@@ -564,7 +575,7 @@ class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
     group: dict[str, str] = {}
 
 
-Because = Grouped | Counted | Stormed | Correlated | Ordered | Sequenced | Gathered
+Because = Grouped | Counted | Stormed | Correlated | Ordered | Sequenced | Gathered | Absent
 
 
 class Why(Enum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eventd.core.model import (
     AT,
+    Absent,
     AlertAlone,
     AlertDetached,
     AlertFlapping,
@@ -89,6 +90,12 @@ def sentence(because: Because) -> str:
         case Gathered():
             parts = ", ".join(_times(count, part) for part, count in because.parts)
             return f"rule {because.rule}: {parts} within {because.within:g} s for {group}"
+        case Absent():
+            after = f" after {because.after}" if because.after else ""
+            return (
+                f"rule {because.rule}: no {because.missing} within {because.within:g} s{after} "
+                f"for {group}"
+            )
         case Ordered():
             return f"{because.actor} put it there{_said(because.text)}"
 

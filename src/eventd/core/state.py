@@ -48,6 +48,7 @@ class Meta(Struct, frozen=True):
     silences: int
     windows: int
     inventory: str = ""  # version
+    started_at: datetime | None = None
 
 
 class State:
@@ -69,6 +70,7 @@ class State:
         self.habits = Habits(self.full)
         self.heartbeats = Heartbeats(self.timers, self.full)
         self.flapping = Flapping(self.timers)
+        self.started_at: datetime | None = None  # the last time
         self.silence_count = 0
         self.window_count = 0
 
@@ -82,6 +84,7 @@ class State:
             self.silence_count,
             self.window_count,
             inventory.version,
+            self.started_at,
         )
         return Snapshot(
             {
@@ -139,8 +142,9 @@ class State:
             state.settings = meta.settings
             state.incidents.count = meta.incidents
             state.silence_count, state.window_count = meta.silences, meta.windows
+            state.started_at = meta.started_at
             texts = tuple(data.read("rules", str))
-            state.rules.load(meta.rules_version, texts, limits_of(meta.settings))
+            state.rules.load(meta.rules_version, texts, limits_of(state))
             services, cis = data.read("services", Service), data.read("cis", Ci)
             state.take_inventory(Inventory(meta.inventory, services, cis))
         state.enrichment.restore(data.read("unknown", tuple[str, str, int]))
@@ -240,9 +244,15 @@ class State:
         return state
 
 
-def limits_of(settings: Settings) -> Limits:
-    """What the settings hold rules to."""
-    return Limits(settings.max_groups, seconds(settings.late_within))
+def limits_of(state: State) -> Limits:
+    """What rules are held to."""
+    settings = state.settings
+    return Limits(
+        settings.max_groups,
+        seconds(settings.late_within),
+        state.started_at,
+        seconds(settings.start_grace),
+    )
 
 
 def _copied(record: IncidentRecord) -> IncidentRecord:

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.rules import group, sequence, threshold, together
+from eventd.core.rules import absence, group, sequence, threshold, together
 from eventd.core.rules.rule import (
     STORM,
     IncidentSpec,
@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "threshold": (threshold.Spec, threshold.State),
     "sequence": (sequence.Spec, sequence.State),
     "all": (together.Spec, together.State),
+    "absence": (absence.Spec, absence.State),
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 

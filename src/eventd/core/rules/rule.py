@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.model import Alert, Because, Matcher, Status
+from eventd.core.model import Alert, Because, Event, Matcher, Status
 from eventd.core.rules.selectors import Test, compile_matcher, reader_of
 from eventd.errors import RuleError
 
@@ -41,6 +41,7 @@ def parse_span(text: object) -> Span:
     return Span(total)
 
 
+OWN_SOURCE = "eventd"  # of the events of rules
 STORM = "storm"  # eventd's own rule, of core/storms.py: no operator's is called so
 
 Level = Annotated[int, Meta(ge=1, le=3)]
@@ -154,7 +155,14 @@ class Wake(Struct, frozen=True, gc=False):
     at: datetime | None
 
 
-Answer = Finding | Missed | Wake
+class Raise(Struct, frozen=True, gc=False):
+    """An event of the rule's own, and what it holds for once that is taken in."""
+
+    event: Event
+    finding: Finding | None = None
+
+
+Answer = Finding | Missed | Wake | Raise
 
 
 class Limits(NamedTuple):
@@ -162,6 +170,8 @@ class Limits(NamedTuple):
 
     max_groups: int  # keys remembered at once
     late_within: timedelta = timedelta()  # an event may come that late and count when it happened
+    started: datetime | None = None  # when the daemon did; None: it never has
+    start_grace: timedelta = timedelta()  # after it, in which nobody is missed
 
 
 class RuleState(Protocol):

@@ -49,8 +49,9 @@ class Sightings:
     longest quiet. Beyond its cap of sightings, a key lets go the oldest of the part it saw most.
     """
 
-    def __init__(self, parts: int, needed: int, limits: Limits) -> None:
-        """`needed`: sightings the rule asks for."""
+    def __init__(self, parts: int, needed: int, limits: Limits, *, stays: bool = False) -> None:
+        """`needed`: sightings the rule asks for. `stays`: at the cap a new key goes at once."""
+        self._stays = stays
         self.tracks: dict[Key, Track] = {}
         self.limits = limits
         self.dropped: dict[str, int] = {}
@@ -96,7 +97,7 @@ class Sightings:
         if track.rows:
             self._file(key, track)
         else:
-            self._forget(key)
+            self.forget(key)
 
     def dump(self) -> list[object]:
         """Copies, the one longest quiet of the fewest parts first."""
@@ -114,8 +115,12 @@ class Sightings:
             self._levels[track.level][key] = None
 
     def _make_room(self, newest: Key) -> None:
+        if self._stays:
+            self.forget(newest)
+            self._drop("groups")
+            return
         key = next(key for level in self._levels for key in level if key != newest)
-        self._forget(key)
+        self.forget(key)
         self.gone.append(key)
         self._drop("groups")
 
@@ -124,7 +129,8 @@ class Sightings:
         track.level = len({part for one in track.rows for part in one.parts})
         self._levels[track.level][key] = None
 
-    def _forget(self, key: Key) -> None:
+    def forget(self, key: Key) -> None:
+        """Nothing is left of it."""
         del self._levels[self.tracks.pop(key).level][key]
 
     def _drop(self, table: str) -> None:

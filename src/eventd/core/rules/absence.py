@@ -1,0 +1,216 @@
+"""`absence`: what should have come within so long, after something else or at all, and did not.
+
+Nobody says so, hence the rule does: it fires an alert of its own, which clears when that comes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from eventd.core.labels import delivery_key, fingerprint_of, severity_of
+from eventd.core.model import Absent, Event, Severity, Status
+from eventd.core.rules.rule import (
+    OWN_SOURCE,
+    Answer,
+    Finding,
+    Grouping,
+    Kind,
+    Limits,
+    Parts,
+    Raise,
+    Rule,
+    Seen,
+    Transition,
+    Wake,
+    Written,
+)
+from eventd.core.rules.sightings import Key, Sighting, Sightings, Track
+
+AFTER = "after"  # what titles call the alert that something should have followed
+
+
+class Spec(Kind, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`match` should come within so long after `after`; without that, again and again."""
+
+    match: Written
+    after: Written | None = None
+    severity: Literal["info", "warning", "minor", "major", "critical"] = "major"
+
+    def written(self) -> tuple[tuple[str, Written], ...]:
+        """What waits, if it is something else, then what is waited for."""
+        if self.after is None:
+            return (("match", self.match),)
+        return (("after", self.after), ("match", self.match))
+
+    def names(self) -> dict[str, int]:
+        return {} if self.after is None else {AFTER: 0}
+
+
+class State:
+    """What waits for something to come, by key, and for which keys the rule's own alert fires.
+
+    Invariant: what it says follows from what happened and when, whatever the order of arrival.
+    Beyond `max_groups` keys a new one is not remembered: those that wait are worth more.
+    """
+
+    repeats = True
+
+    def __init__(self, rule: Rule, limits: Limits) -> None:
+        """Nothing seen yet."""
+        if not isinstance(rule.spec, Spec):
+            raise TypeError(rule.kind)
+        self.rule, self._spec = rule, rule.spec
+        self._within = timedelta(seconds=rule.within)
+        self._came = len(rule.parts) - 1
+        self._of_rule = Parts(rule.parts)
+        self.hears = self._of_rule.hears
+        self._grouping = Grouping(rule.by)
+        self._seen = Sightings(len(rule.parts), 1, limits, stays=True)
+        self.dropped = self._seen.dropped
+        self._fires: OrderedDict[Key, None] = OrderedDict()  # the longest first
+
+    @property
+    def limits(self) -> Limits:
+        """What it is held to."""
+        return self._seen.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._seen.limits = limits
+
+    def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
+        """Something waits, or what is waited for came."""
+        key = self._grouping.of(seen.alert)
+        if key is None or seen.alert.source == OWN_SOURCE:
+            return ()
+        parts = [part for part in self._of_rule.of(seen.alert) if self._counts(key, seen, part)]
+        if not parts:
+            return ()
+        answers: list[Answer] = []
+        if key in self._fires and self._came in parts:
+            del self._fires[key]
+            answers.append(self._raise(key, Status.CLEARED, now))
+        track, _ = self._seen.see(key, seen, parts)
+        self._shorten(key, track, now)
+        return (*answers, *self._wake(key, track))
+
+    def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
+        """Whether what waited was waited for in vain."""
+        values = self._grouping.values(key)
+        track = self._seen.tracks.get(values)
+        if track is None:
+            return ()
+        track.due = None
+        answers: list[Answer] = []
+        over = now - self.limits.late_within
+        for n, row in enumerate(track.rows):
+            if row.judged or not self._waits(row) or self._until(row) > over:
+                continue
+            row.judged = True
+            if not self._answered(track.rows, n):
+                answers += self._vain(values, track.rows[n:], now)
+        self._shorten(values, track, now)
+        return (*answers, *self._wake(values, track))
+
+    def dump(self) -> list[object]:
+        """The keys whose alert fires first, in one row; then what was seen."""
+        return [list(self._fires), *self._seen.dump()]
+
+    def load(self, data: list[object]) -> None:
+        """Take up what `dump` gave."""
+        self._fires.update(dict.fromkeys(msgspec.convert(data[0], list[Key])))
+        self._seen.load(data[1:])
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _counts(self, key: Key, seen: Seen, part: int) -> bool:
+        """Every event comes; what waits begins to once."""
+        if part == self._came:
+            return True
+        return seen.transition is not Transition.REPEATED and not self._seen.knows(key, seen, part)
+
+    @staticmethod
+    def _waits(row: Sighting) -> bool:
+        """Whether something should come after it."""
+        return 0 in row.parts
+
+    def _until(self, row: Sighting) -> datetime:
+        """When it has waited long enough: in the first minutes after a start nobody is missed."""
+        until, limits = row.at + self._within, self.limits
+        if limits.started is not None and row.at < limits.started:
+            return max(until, limits.started + limits.start_grace)
+        return until
+
+    def _answered(self, rows: list[Sighting], n: int) -> bool:
+        until = self._until(rows[n])
+        return any(self._came in row.parts and row.at < until for row in rows[n + 1 :])
+
+    def _shorten(self, key: Key, track: Track, now: datetime) -> None:
+        """Keep what waits still, and what may be the answer to something late."""
+        rows, late = track.rows, now - self.limits.late_within
+        track.rows = [
+            row
+            for n, row in enumerate(rows)
+            if row.at > late or (self._waits(row) and not (row.judged or self._answered(rows, n)))
+        ]
+        if not track.rows and key in self._seen.tracks:
+            self._seen.forget(key)
+
+    def _wake(self, key: Key, track: Track) -> tuple[Answer, ...]:
+        if not track.rows or key not in self._seen.tracks:
+            return ()
+        late = self.limits.late_within
+        waiting = [self._until(row) for row in track.rows if self._waits(row) and not row.judged]
+        at = min(waiting, default=track.rows[-1].at) + late
+        if track.due is not None and track.due <= at:
+            return ()
+        track.due = at
+        return (Wake(self._grouping.key(key), at),)
+
+    def _vain(self, key: Key, rows: list[Sighting], now: datetime) -> list[Answer]:
+        """The rule's own alert fires; and ends at once where what was missed has come by now."""
+        fires = self._raise(key, Status.FIRING, now, rows[0])
+        if any(self._came in row.parts for row in rows[1:]):
+            return [fires, self._raise(key, Status.CLEARED, now)]
+        if key not in self._fires and len(self._fires) >= self.limits.max_groups:
+            self._fires.popitem(last=False)
+            self.dropped["groups"] = self.dropped.get("groups", 0) + 1
+        self._fires[key] = None
+        return [fires]
+
+    def _raise(
+        self, key: Key, status: Status, now: datetime, waited: Sighting | None = None
+    ) -> Raise:
+        rule, group = self.rule, self._grouping.named(key)
+        labels = {label: value for label, value in group.items() if label not in {"ci", "service"}}
+        ci, service = group.get("ci", ""), group.get("service", "")
+        fingerprint = fingerprint_of(OWN_SOURCE, rule.name, ci, service, labels)
+        event = Event(
+            source=OWN_SOURCE,
+            fingerprint=fingerprint,
+            key=delivery_key(rule.name, self._grouping.key(key), status.value, now.isoformat()),
+            strong=False,
+            status=status,
+            severity=severity_of(self._spec.severity) or Severity.MAJOR,
+            name=rule.name,
+            ci=ci,
+            service=service,
+            summary=rule.description,
+            labels=labels,
+            volatile=(),
+        )
+        if waited is None:
+            return Raise(event)
+        missing, after = _shown(self._spec.match), _shown(self._spec.after or "")
+        because = Absent(rule.name, group, missing, after, rule.within)
+        waits = waited.fingerprint if self._spec.after is not None and waited.episode else ""
+        alerts = (fingerprint, waits) if waits else (fingerprint,)
+        return Raise(event, Finding(rule, group, alerts, because, {AFTER: waits} if waits else {}))
+
+
+def _shown(written: Written) -> str:
+    return written if isinstance(written, str) else " or ".join(written)
