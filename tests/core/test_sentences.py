@@ -30,6 +30,7 @@ from eventd.core.model import (
     IncidentSplit,
     IncidentUpdated,
     Ordered,
+    Paired,
     RootCandidate,
     RuleMissed,
     Sequenced,
@@ -72,6 +73,7 @@ SAN = RootCandidate("san-dc1-2", 1.2, 13, 15, -40.0, needs=2)
             Gathered("r", {"site": "fra"}, (("a", 1), ("b", 2)), 60.0),
             "rule r: a, 2 times b within 60 s for site fra",
         ),
+        (Paired("r", {"ci": "sw1"}), "rule r: nothing has ended it for ci sw1"),
         (
             Absent("r", {"ci": "db1"}, "backup", "", 60.0),
             "rule r: no backup within 60 s for ci db1",

@@ -52,6 +52,7 @@ KINDS: tuple[tuple[str, object, str], ...] = (
     ("sequence", [CHANGED, {**NETS, "without": 'name="cpu"'}], "undisturbed"),
     ("absence", {"match": 'name="net"', "after": 'name=~"disk|cpu"'}, "unanswered"),
     ("absence", {"match": 'name="disk"', "severity": "minor"}, "silence"),
+    ("pair", {"opens": 'name="cpu"', "closes": 'name="odd"'}, "up-again"),
     ("all", [{**NETS, "of": "events", "count": 2}, {"match": "severity>=major"}], "all"),
 )
 RULES = (

@@ -74,6 +74,10 @@ CASES = {
         ((0, 59, "a"), (0, 59, "a"), (0, 59, "b"), (0, 59, "b")),
         "b",
     ),
+    "pair": Case(
+        kind_rule("pair", {"opens": 'name="a"', "closes": 'name=~"b|x"'}),
+        ((0, 20, "a"), (20, 59, "b")),
+    ),
     "absence": Case(
         kind_rule("absence", {"match": 'name="b"', "after": 'name="a"'}), ((0, 0, "a"),), "b", "b"
     ),

@@ -14,6 +14,7 @@ from eventd.core.model import (
     Alert,
     AlertSuppressed,
     CapHit,
+    ClearReason,
     Counted,
     Event,
     Fact,
@@ -25,21 +26,34 @@ from eventd.core.model import (
     Sequenced,
     Status,
 )
-from eventd.core.rules.rule import Answer, Finding, Missed, Raise, RuleState, Seen, Transition, Wake
+from eventd.core.rules.rule import (
+    Answer,
+    End,
+    Finding,
+    Missed,
+    Raise,
+    RuleState,
+    Seen,
+    Transition,
+    Wake,
+)
 from eventd.core.state import State, limits_of
 
 RULE_TIMER = "rule"
 _JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has none
 TakeIn = Callable[[Event, datetime, list[Fact]], None]
+EndAlert = Callable[[Record, datetime, ClearReason, list[Fact]], None]
 _NOTHING: dict[str, int] = {}
 
 
 class Asking:
     """What rules find, put into incidents: an alert belongs to the first that claims it."""
 
-    def __init__(self, state: State, correlating: Correlating, take_in: TakeIn) -> None:
-        """The engine's own; `take_in` is for events that rules say themselves."""
-        self._take_in = take_in
+    def __init__(
+        self, state: State, correlating: Correlating, take_in: TakeIn, end: EndAlert
+    ) -> None:
+        """The engine's own; `take_in` is for events that rules say, `end` for alerts they end."""
+        self._take_in, self._end = take_in, end
         self._own: dict[str, Finding] = {}  # what rules hold for an alert of theirs, on its way
         self._state = state
         self._alerts, self._incidents = state.table, state.incidents
@@ -66,7 +80,10 @@ class Asking:
         if record is not None and record.detached:
             return
         fresh = seen.transition is Transition.FIRED
+        over = seen.transition is Transition.CLEARED
         for state in states:
+            if record is not None and record.status is Status.CLEARED and not over:
+                return  # a rule before has ended it
             before = dict(state.dropped) if state.dropped else _NOTHING
             try:
                 answers = state.observe(seen, now)
@@ -134,6 +151,11 @@ class Asking:
                 self._take_in(answer.event, now, facts)
                 if (left := self._own.pop(own, None)) is not None:  # it fires already
                     self._found(left, None, None, now, facts, fresh=True)
+            case End():
+                for fingerprint, episode in answer.alerts:
+                    one = self._alerts.records.get(fingerprint)
+                    if one is not None and one.episode == episode and one.status is Status.FIRING:
+                        self._end(one, now, ClearReason.PAIRED, facts)
             case Missed():
                 self._missed(state.rule.name, answer, now, facts)
             case Finding():

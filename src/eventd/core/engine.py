@@ -92,7 +92,7 @@ class Engine:
         self.correlation = state.correlation
         self.heartbeats, self.habits = state.heartbeats, state.habits
         self.correlating = Correlating(state)
-        self._asking = Asking(state, self.correlating, self._event)
+        self._asking = Asking(state, self.correlating, self._event, self._cleared)
         self._overruling = Overruling(state.table, state.incidents, state.correlation)
 
     @classmethod
@@ -343,7 +343,7 @@ class Engine:
             states = self.rules.index.matching(alert)
             seen = Seen(alert, Transition.CHANGED, self._happened(event, now))
             self._asking.ask(states, record, seen, now, facts)
-            if record.severity > was:
+            if record.severity > was and record.status is Status.FIRING:
                 self.correlating.worsened(record, alert, now, facts)
 
     def _fired(
@@ -408,6 +408,8 @@ class Engine:
         if storm is not None:
             states = urgent(states)
         self._asking.ask(states, record, seen, now, facts)
+        if record.status is Status.CLEARED:
+            return  # a rule has ended it
         if storm is not None and not record.incident:
             self._storm(storm, record, alert, now, facts)
         if storm is None:
@@ -454,6 +456,10 @@ class Engine:
             incident = record.incident
         facts.append(AlertCleared(at, fingerprint, record.episode, reason, incident))
         self.correlating.cleared(record, at, reason, facts)
+        if self.rules.ends:
+            alert = record.value()
+            seen = Seen(alert, Transition.CLEARED, at)
+            self._asking.ask(self.rules.on_clear(alert), record, seen, at, facts)
 
     def _forget(self, record: Record, at: datetime, facts: list[Fact]) -> None:
         self.timers.cancel(("forget", record.fingerprint))

@@ -30,6 +30,7 @@ from eventd.core.model import (
     IncidentState,
     IncidentUpdated,
     Ordered,
+    Paired,
     Reopen,
     Resolve,
     RootCandidate,
@@ -501,7 +502,7 @@ class IncidentTable:
         spec = finding.rule.incident
         reopen = spec.reopen_within
         if reopen is None:
-            in_session = isinstance(finding.because, Grouped)
+            in_session = isinstance(finding.because, Grouped | Paired)
             reopen_within = finding.rule.within if in_session else settings.reopen_within
         else:
             reopen_within = float(reopen)

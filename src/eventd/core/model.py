@@ -468,6 +468,7 @@ class ClearReason(Enum):
     STALE = "stale"  # it broke its promise to repeat
     QUIET = "quiet"  # an occurrence that was not seen again
     EVICTED = "evicted"  # the alert table was full
+    PAIRED = "paired"  # a rule saw what ends it
     LOST = "lost"  # nearly all of its incident cleared; its own clear must have been lost
 
 
@@ -519,6 +520,13 @@ class Absent(Struct, frozen=True, gc=False, array_like=True, tag="absent"):
     after: str  # what it should have come after; "": after the last one
     within: float
     elsewhere: tuple[str, ...] = ()
+
+
+class Paired(Struct, frozen=True, gc=False, array_like=True, tag="paired"):
+    """A `pair` rule holds: the alert has opened, and nothing has ended it."""
+
+    rule: str
+    group: dict[str, str]
 
 
 class Stormed(Struct, frozen=True, gc=False, array_like=True, tag="stormed"):
@@ -575,7 +583,8 @@ class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
     group: dict[str, str] = {}
 
 
-Because = Grouped | Counted | Stormed | Correlated | Ordered | Sequenced | Gathered | Absent
+OfRule = Grouped | Counted | Sequenced | Gathered | Absent | Paired
+Because = OfRule | Stormed | Correlated | Ordered
 
 
 class Why(Enum):

@@ -27,7 +27,9 @@ from eventd.core.model import (
     IncidentResolved,
     IncidentSplit,
     IncidentUpdated,
+    OfRule,
     Ordered,
+    Paired,
     RootCandidate,
     RuleMissed,
     Sequenced,
@@ -71,33 +73,41 @@ _ENDS = {
 
 def sentence(because: Because) -> str:
     """The reason."""
-    group = ", ".join(f"{label} {value}" for label, value in because.group.items())
     match because:
-        case Grouped():
-            return f"rule {because.rule}: same {group}"
-        case Counted():
-            window = f"{because.within:g} s"
-            return f"rule {because.rule}: {because.count} within {window} for {group}"
         case Correlated():
             return tied(because)
         case Stormed():
             most = ", ".join(f"{name} ({count})" for name, count in because.names)
-            return f"more than {because.limit} new alerts a minute from {group}; most are {most}"
-        case Sequenced():
-            steps = ", then ".join(_times(count, step) for step, count in because.parts)
-            took = f"{because.took:g} s"
-            return f"rule {because.rule}: {steps} within {took} for {group}"
-        case Gathered():
-            parts = ", ".join(_times(count, part) for part, count in because.parts)
-            return f"rule {because.rule}: {parts} within {because.within:g} s for {group}"
-        case Absent():
-            after = f" after {because.after}" if because.after else ""
-            return (
-                f"rule {because.rule}: no {because.missing} within {because.within:g} s{after} "
-                f"for {group}"
-            )
+            source = _named(because.group)
+            return f"more than {because.limit} new alerts a minute from {source}; most are {most}"
         case Ordered():
             return f"{because.actor} put it there{_said(because.text)}"
+        case _:
+            return f"rule {because.rule}: {_held(because, _named(because.group))}"
+
+
+def _held(because: OfRule, group: str) -> str:
+    """What holds for the group."""
+    match because:
+        case Grouped():
+            return f"same {group}"
+        case Counted():
+            return f"{because.count} within {because.within:g} s for {group}"
+        case Sequenced():
+            steps = ", then ".join(_times(count, step) for step, count in because.parts)
+            return f"{steps} within {because.took:g} s for {group}"
+        case Gathered():
+            parts = ", ".join(_times(count, part) for part, count in because.parts)
+            return f"{parts} within {because.within:g} s for {group}"
+        case Absent():
+            after = f" after {because.after}" if because.after else ""
+            return f"no {because.missing} within {because.within:g} s{after} for {group}"
+        case Paired():
+            return f"nothing has ended it for {group}"
+
+
+def _named(group: dict[str, str]) -> str:
+    return ", ".join(f"{label} {value}" for label, value in group.items())
 
 
 def tied(because: Correlated) -> str:
@@ -307,8 +317,7 @@ def near_miss(fact: RuleMissed) -> str:
     """By how much a rule missed."""
     seen = f"{fact.count} of {fact.at_least} within {fact.within:g} s"
     came = f"came {fact.late:g} s after the first" if fact.late else "did not come"
-    group = ", ".join(f"{label} {value}" for label, value in fact.group.items())
-    return f"rule {fact.rule} missed {group}: {seen}; {fact.missing} {came}"
+    return f"rule {fact.rule} missed {_named(fact.group)}: {seen}; {fact.missing} {came}"
 
 
 def _times(count: int, part: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.rules import absence, group, sequence, threshold, together
+from eventd.core.rules import absence, group, pair, sequence, threshold, together
 from eventd.core.rules.rule import (
     STORM,
     IncidentSpec,
@@ -36,6 +36,7 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "sequence": (sequence.Spec, sequence.State),
     "all": (together.Spec, together.State),
     "absence": (absence.Spec, absence.State),
+    "pair": (pair.Spec, pair.State),
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 

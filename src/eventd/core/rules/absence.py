@@ -58,6 +58,7 @@ class State:
     """
 
     repeats = True
+    ends = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """Nothing seen yet."""

@@ -115,6 +115,7 @@ class Transition(Enum):
     REPEATED = "repeated"
     JUDGED = "judged"  # what suppressed it ended
     NOTED = "noted"  # no alert: an info, a heartbeat or a change
+    CLEARED = "cleared"
 
 
 class Seen(Struct, frozen=True, gc=False):
@@ -162,7 +163,13 @@ class Raise(Struct, frozen=True, gc=False):
     finding: Finding | None = None
 
 
-Answer = Finding | Missed | Wake | Raise
+class End(Struct, frozen=True, gc=False):
+    """These alerts are over, by fingerprint and episode: the rule has seen what ends them."""
+
+    alerts: tuple[tuple[str, int], ...]
+
+
+Answer = Finding | Missed | Wake | Raise | End
 
 
 class Limits(NamedTuple):
@@ -180,6 +187,7 @@ class RuleState(Protocol):
     rule: Rule
     repeats: bool  # whether a repeat can change its mind
     hears: bool  # whether it is asked about what is no alert
+    ends: bool  # whether it is asked about alerts that clear
     limits: Limits
     dropped: dict[str, int]  # what was let go for want of room: table → how many; they grow
 

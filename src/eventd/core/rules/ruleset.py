@@ -25,6 +25,7 @@ class RuleSet:
         self.off: dict[str, str] = {}
         self.repeats = False  # whether any rule is asked about repeats
         self.hears = False  # whether any rule is asked about what is no alert
+        self.ends = False  # whether any rule is asked about alerts that clear
         self._moving = False  # whether one of them matches on what a repeat moves
         self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order
         # what to ask when an alert repeats, so that a storm of repeats never asks the index
@@ -65,6 +66,10 @@ class RuleSet:
         """Rules that match what is no alert."""
         return [state for state in self.index.matching(alert) if state.hears]
 
+    def on_clear(self, alert: Alert) -> list[RuleState]:
+        """Rules that match an alert that cleared, and are asked about that."""
+        return [state for state in self.index.matching(alert) if state.ends]
+
     def forget(self, fingerprint: str) -> None:
         """The alert fired anew, changed or was forgotten: it may match others now."""
         if self.repeats:
@@ -84,6 +89,7 @@ class RuleSet:
         on = [state for name, state in self.states.items() if name not in self.off]
         self.repeats = any(state.repeats for state in on)
         self.hears = any(state.hears for state in on)
+        self.ends = any(state.ends for state in on)
         self._moving = any(
             matcher.label in MOVING
             for state in on

@@ -59,7 +59,7 @@ class State:
     at most `max_groups` are: beyond that the one longest quiet is dropped.
     """
 
-    hears = False
+    hears = ends = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """An empty window."""
