@@ -251,3 +251,62 @@ def test_a_window_survives_a_snapshot() -> None:
     facts = run(revived(engine), [(at(20), event("c"))])
 
     assert joined(facts) == fingerprints("a", "b", "c")
+
+
+def by_user(user: str, **fields: object) -> Event:
+    """An event of somebody."""
+    labels = {"user": user} if user else {}
+    return event("login", severity=Severity.INFO, labels=labels, **fields)  # type: ignore[arg-type] # checked there
+
+
+USERS = {**threshold_rule(), "threshold": {"match": "", "count": 3, "distinct": "user"}}
+EVENTS = {**threshold_rule(), "threshold": {**USERS["threshold"], "of": "events"}}  # type: ignore[dict-item] # it is one
+
+
+def test_different_values_of_a_label_count_however_often_each_is_seen() -> None:
+    seen: Feed = [
+        (at(0), by_user("ann")),
+        (at(1), by_user("bob", ci="x")),
+        (at(2), by_user("bob", ci="y")),
+        (at(3), by_user("")),
+        (at(4), by_user("")),
+    ]
+
+    for rule in (USERS, EVENTS):
+        assert joined(last(seen, rule)) == []
+        facts = last([*seen, (at(5), by_user("cy"))], rule)
+        assert joined(facts) == [
+            by_user("ann").fingerprint,
+            by_user("bob", ci="y").fingerprint,
+            by_user("cy").fingerprint,
+        ]
+
+
+def test_a_value_that_is_seen_again_counts_from_then_on() -> None:
+    seen: Feed = [
+        (at(0), by_user("ann")),
+        (at(50), by_user("ann", payload="again")),
+        (at(70), by_user("bob")),
+        (at(80), by_user("cy")),
+    ]
+
+    assert joined(last(seen, USERS)) == []
+    assert len(joined(last(seen, EVENTS))) == 3
+
+
+def test_a_window_of_values_survives_a_snapshot() -> None:
+    first: Feed = [(at(0), by_user("ann"))]
+    second: Feed = [(at(1), by_user("ann", ci="x")), (at(2), by_user("bob"))]
+
+    engine = revived(engine_after(first, USERS))
+    run(engine, second)
+
+    assert len(joined(run(revived(engine), [(at(3), by_user("cy"))]))) == 3
+
+
+def test_a_window_of_an_older_snapshot_is_read() -> None:
+    older = [1, [["shop"], False, [[None, [at(0), event("a").fingerprint]]]]]
+    engine = engine_after([], threshold_rule(count=2))
+    engine.rules.states["many"].load(older)
+
+    assert len(joined(run(engine, [(at(1), event("b"))]))) == 1

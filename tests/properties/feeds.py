@@ -62,6 +62,7 @@ RULES = (
     threshold_rule(count=2),
     threshold_rule("many-events", 'service="shop"', count=3, of="events", within="90s"),
     threshold_rule("hot", "value>90", count=2, of="events", by=["name"], impact=1),
+    {**threshold_rule("names"), "threshold": {"match": "", "count": 2, "distinct": "name"}},
     *(kind_rule(*one) for one in KINDS),
 )
 INVENTORIES = (

@@ -75,7 +75,7 @@ CASES = {
         "b",
     ),
     "pair": Case(
-        kind_rule("pair", {"opens": 'name="a"', "closes": 'name=~"b|x"'}),
+        kind_rule("pair", {"opens": 'name="a"', "closes": 'name=~"b|x"'}, within="1h"),
         ((0, 20, "a"), (20, 59, "b")),
     ),
     "absence": Case(

@@ -1,7 +1,8 @@
 """`threshold`: so many within so long.
 
-`of: alerts` counts distinct alerts that began to fire, `of: events` every firing event. The
-window is half-open: what was seen exactly `within` ago no longer counts.
+`of: alerts` counts distinct alerts that began to fire, `of: events` every firing event, and with
+`distinct` only different values of that label count, however often each is seen. The window is
+half-open: what was seen exactly `within` ago no longer counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from eventd.core.rules.rule import (
     Seen,
     Transition,
 )
+from eventd.core.rules.selectors import reader_of
 
 Group = tuple[str, ...]
 
@@ -32,6 +34,7 @@ class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     count: Annotated[int, Meta(ge=2, le=10_000)]
     of: Literal["alerts", "events"] = "alerts"
+    distinct: Annotated[str, Meta(max_length=128)] = ""  # label; what lacks it is not counted
 
 
 class _Once(Struct, frozen=True, gc=False):
@@ -39,6 +42,7 @@ class _Once(Struct, frozen=True, gc=False):
 
     at: datetime
     fingerprint: str
+    value: str = ""  # of the label whose values are counted
 
 
 class _Sightings:
@@ -47,7 +51,7 @@ class _Sightings:
     __slots__ = ("full", "seen")
 
     def __init__(self) -> None:
-        # fingerprint, or a running number where every event counts → when, fingerprint
+        # fingerprint, or a running number where every event counts, or a value → when, fingerprint
         self.seen: OrderedDict[str | int, tuple[datetime, str]] = OrderedDict()
         self.full = False
 
@@ -68,6 +72,7 @@ class State:
         self.rule = rule
         self.repeats = rule.spec.of == "events"
         self._count = rule.spec.count
+        self._value = reader_of(rule.spec.distinct) if rule.spec.distinct else None
         self._within = timedelta(seconds=rule.within)
         self._grouping = Grouping(rule.by)
         self.limits = limits
@@ -84,17 +89,20 @@ class State:
         key = self._grouping.of(seen.alert)
         if key is None:
             return ()
+        value = self._value(seen.alert) if self._value is not None else ""
+        if self._value is not None and not value:
+            return ()
         group = self._groups.get(key)
         if group is None:
-            self._groups[key] = _Once(now, seen.alert.fingerprint)
+            self._groups[key] = _Once(now, seen.alert.fingerprint, value)
             self._forget(now)
             return ()  # one is never enough
         self._groups.move_to_end(key)
         if isinstance(group, _Once):
             once, group = group, _Sightings()
             self._groups[key] = group
-            self._see(group, once.at, once.fingerprint)
-        return self._again(key, group, seen.alert.fingerprint, now)
+            self._see(group, once.at, once.fingerprint, once.value)
+        return self._again(key, group, seen.alert.fingerprint, value, now)
 
     def due(self, key: str, now: datetime) -> tuple[Finding, ...]:
         """It waits for nothing: a window is looked at when something comes."""
@@ -107,18 +115,18 @@ class State:
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
         self._number = msgspec.convert(data[0], int)
-        for key, full, items in msgspec.convert(data[1:], list[_Row]):
-            if items[0][0] is None:
-                self._groups[key] = _Once(*items[0][1])
+        for row in msgspec.convert(data[1:], list[_Row]):
+            if row.items[0][0] is None:
+                self._groups[row.key] = _Once(*row.items[0][1], row.value)
                 continue
-            group = self._groups[key] = _Sightings()
-            group.full = full
-            group.seen.update((k, seen) for k, seen in items if k is not None)
+            group = self._groups[row.key] = _Sightings()
+            group.full = row.full
+            group.seen.update((k, seen) for k, seen in row.items if k is not None)
 
     def _again(
-        self, key: Group, group: _Sightings, fingerprint: str, now: datetime
+        self, key: Group, group: _Sightings, fingerprint: str, value: str, now: datetime
     ) -> tuple[Finding, ...]:
-        self._see(group, now, fingerprint)
+        self._see(group, now, fingerprint, value)
         self._shorten(group, now)
         if len(group.seen) < self._count:
             group.full = False
@@ -131,9 +139,9 @@ class State:
         because = Counted(rule.name, labels, len(group.seen), self._count, rule.within)
         return (Finding(rule, labels, alerts, because),)
 
-    def _see(self, group: _Sightings, at: datetime, fingerprint: str) -> None:
+    def _see(self, group: _Sightings, at: datetime, fingerprint: str, value: str) -> None:
         self._number += 1
-        key: str | int = self._number if self.repeats else fingerprint
+        key: str | int = value or (self._number if self.repeats else fingerprint)
         group.seen[key] = (at, fingerprint)
         group.seen.move_to_end(key)
 
@@ -163,11 +171,16 @@ def _newest(group: _Once | _Sightings) -> datetime:
     return group.at if isinstance(group, _Once) else next(reversed(group.seen.values()))[0]
 
 
-# A group seen once has its sighting under None.
-_Row = tuple[Group, bool, list[tuple[str | int | None, tuple[datetime, str]]]]
+class _Row(Struct, array_like=True):
+    """A group in a snapshot. One that was seen once has its sighting under None."""
+
+    key: Group
+    full: bool
+    items: list[tuple[str | int | None, tuple[datetime, str]]]
+    value: str = ""
 
 
 def _row(key: Group, group: _Once | _Sightings) -> _Row:
     if isinstance(group, _Once):
-        return key, False, [(None, (group.at, group.fingerprint))]
-    return key, group.full, list(group.seen.items())
+        return _Row(key, False, [(None, (group.at, group.fingerprint))], group.value)
+    return _Row(key, group.full, list(group.seen.items()))
