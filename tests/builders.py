@@ -155,6 +155,11 @@ def kind_rule(
     return {**rule, "incident": incident} if incident else rule
 
 
+def settle_rule(match: str = "", within: str = "1m", name: str = "blips") -> dict[str, object]:
+    """A `settle` rule as plain data."""
+    return {"name": name, "settle": {"match": match}, "within": within}
+
+
 def steps(*names: str, **more: object) -> list[dict[str, object]]:
     """Steps, or parts, that match alerts by their names; the last one has `more`."""
     parts: list[dict[str, object]] = [{"as": one, "match": f'name="{one}"'} for one in names]

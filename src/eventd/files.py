@@ -11,7 +11,7 @@ import msgspec
 
 from eventd.complaints import Shape, complaint
 from eventd.core.model import LoadRules
-from eventd.core.rules import KINDS, Head, parse, text_of, written_as
+from eventd.core.rules import KINDS, Keyed, parse, text_of, written_as
 from eventd.core.rules.rule import Span, decode_hook
 from eventd.document import Document, read
 from eventd.errors import ConfigError, RuleError
@@ -22,7 +22,7 @@ SPAN_HINT = "number and unit: ms s m h d w"
 T = TypeVar("T")
 # A rule as it is written: the head, and one of the kinds.
 _RULE = msgspec.defstruct(
-    "_RULE", [(kind, written_as(kind), None) for kind in KINDS], bases=(Head,)
+    "_RULE", [(kind, written_as(kind), None) for kind in KINDS], bases=(Keyed,)
 )
 _RULE_SHAPE = Shape(_RULE, decode_hook, {Span: SPAN_HINT})
 

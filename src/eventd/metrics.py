@@ -292,8 +292,7 @@ class Meter:
             case IncidentOpened() | FindingNoted():
                 self._findings.labels(self._rule(fact.because.rule)).inc()
             case AlertSuppressed():
-                silence = fact.by.startswith("SIL-")
-                self._suppressed.labels("silence" if silence else "maintenance").inc()
+                self._suppressed.labels(_SUPPRESSORS[fact.by[:4]]).inc()
             case AlertAlone():
                 self._alone.labels(fact.why.value).inc()
             case AlertFlapping(on=True):
@@ -333,6 +332,7 @@ class Meter:
         gauge.set_function(read)
 
 
+_SUPPRESSORS = {"SIL-": "silence", "MNT-": "maintenance", "sett": "settle"}
 _PLAIN = frozenset({AlertRepeated, EventDuplicate})  # alone in a row, they count one event
 _LOOKED_AT = frozenset(
     {

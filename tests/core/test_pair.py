@@ -32,6 +32,7 @@ from eventd.core.model import (
     AlertUnmatched,
     CapHit,
     ClearReason,
+    Detach,
     Fact,
     IncidentClosed,
     IncidentOpened,
@@ -169,6 +170,13 @@ def test_what_cleared_by_itself_is_open_no_more() -> None:
 
     assert engine.rules.states["it"].dump() == [[], []]
     assert ended(run(engine, feed((9, "b")))) == ["b"]
+
+
+def test_what_was_detached_and_cleared_is_over_already() -> None:
+    detached = Detach("INC-000001", says("a", 0).fingerprint, "ann")
+    seen: Feed = [*feed((0, "a"), (1, "c")), (at(2), detached), (at(5), clear("a"))]
+
+    assert ended(facts_of([*seen, *feed((9, "b"))], A_TO_B)) == ["c", "b"]
 
 
 def test_what_changed_opens_once_and_a_new_episode_anew() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.builders import alert, at, group_rule, rule, threshold_rule
+from tests.builders import alert, at, group_rule, rule, settle_rule, threshold_rule
 
 from eventd.core.model import Matcher
 from eventd.core.rules import KINDS, from_text, group, parse, state_of
@@ -201,7 +201,7 @@ def test_every_kind_starts_with_a_fresh_state() -> None:
 
 
 def test_kinds_that_wait_for_nothing_say_nothing_when_it_is_time() -> None:
-    for data in (group_rule(), threshold_rule()):
+    for data in (group_rule(), threshold_rule(), settle_rule()):
         assert state_of(rule(data), Limits(10)).due("[]", at(0)) == ()
 
 

@@ -10,6 +10,7 @@ from eventd.core.model import (
     AlertAlone,
     AlertDetached,
     AlertFlapping,
+    AlertSuppressed,
     CapHit,
     Correlated,
     Fact,
@@ -48,6 +49,14 @@ TIED = Correlated(Tie.SAME, 0.9, 0.3)
         ),
         (CapHit(at(0), "groups", "r"), 'eventd_caps_hit_total{kind="groups"}'),
         (CapHit(at(0), "groups", "r"), 'eventd_rule_caps_hit_total{kind="groups",rule="r"}'),
+        (
+            AlertSuppressed(at(0), "f", 1, "settle:blips"),
+            'eventd_alerts_suppressed_total{kind="settle"}',
+        ),
+        (
+            AlertSuppressed(at(0), "f", 1, "MNT-000001"),
+            'eventd_alerts_suppressed_total{kind="maintenance"}',
+        ),
         (CapHit(at(0), "heartbeats"), 'eventd_caps_hit_total{kind="heartbeats"}'),
     ],
 )

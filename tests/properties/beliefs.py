@@ -89,7 +89,7 @@ class Beliefs:
             case AlertForgotten():
                 self.alerts.pop(fact.fingerprint, None)
             case AlertSuppressed():
-                assert fact.by in self.suppressors
+                assert fact.by in self.suppressors or fact.by.startswith("settle:")
                 self.alerts[fact.fingerprint].suppressed_by = fact.by
             case AlertUnsuppressed():
                 assert self.alerts[fact.fingerprint].suppressed_by == fact.by

@@ -14,6 +14,7 @@ from tests.builders import (
     inventory,
     kind_rule,
     load,
+    settle_rule,
     silence,
     started,
     threshold_rule,
@@ -64,6 +65,7 @@ RULES = (
     threshold_rule("hot", "value>90", count=2, of="events", by=["name"], impact=1),
     {**threshold_rule("names"), "threshold": {"match": "", "count": 2, "distinct": "name"}},
     *(kind_rule(*one) for one in KINDS),
+    settle_rule('name="cpu", severity<=major', "10s"),
 )
 INVENTORIES = (
     LoadInventory(""),

@@ -30,6 +30,7 @@ from eventd.core.rules.rule import (
     Answer,
     End,
     Finding,
+    Hold,
     Missed,
     Raise,
     RuleState,
@@ -37,9 +38,10 @@ from eventd.core.rules.rule import (
     Transition,
     Wake,
 )
-from eventd.core.state import State, limits_of
+from eventd.core.state import SETTLE, State, limits_of
 
 RULE_TIMER = "rule"
+SETTLE_TIMER = "settle"  # its key is a fingerprint
 _JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has none
 TakeIn = Callable[[Event, datetime, list[Fact]], None]
 EndAlert = Callable[[Record, datetime, ClearReason, list[Fact]], None]
@@ -79,11 +81,11 @@ class Asking:
         """What rules say of an alert; `record` is None where it is none."""
         if record is not None and record.detached:
             return
-        fresh = seen.transition is Transition.FIRED
+        fresh = seen.transition in {Transition.FIRED, Transition.SETTLED}
         over = seen.transition is Transition.CLEARED
         for state in states:
-            if record is not None and record.status is Status.CLEARED and not over:
-                return  # a rule before has ended it
+            if record is not None and not over and _is_out(record, seen.alert):
+                return  # a rule before has ended or suppressed it
             before = dict(state.dropped) if state.dropped else _NOTHING
             try:
                 answers = state.observe(seen, now)
@@ -123,6 +125,21 @@ class Asking:
             self._correlation.withdrawn(record.fingerprint, now.timestamp())
         return bool(by)
 
+    def waits_in_vain(self, record: Record, alert: Alert) -> bool:
+        """Whether a rule waits with the alert that would not any more, as it is now."""
+        by = record.suppressed_by
+        return by.startswith(SETTLE) and not self._rules.waits(by.removeprefix(SETTLE), alert)
+
+    def settled(self, record: Record) -> bool:
+        """End the wait of an alert, if a rule waits whether it clears; it is to be judged again."""
+        by = record.suppressed_by
+        if not by.startswith(SETTLE):
+            return False
+        self._timers.cancel((SETTLE_TIMER, record.fingerprint))
+        self._suppressions.release(by, record.fingerprint)
+        record.suppressed_by = ""
+        return True
+
     # -- parts ------------------------------------------------------------------------------------
 
     def _carry_out(
@@ -151,6 +168,8 @@ class Asking:
                 self._take_in(answer.event, now, facts)
                 if (left := self._own.pop(own, None)) is not None:  # it fires already
                     self._found(left, None, None, now, facts, fresh=True)
+            case Hold():
+                self._hold(state.rule.name, answer, now, facts)
             case End():
                 for fingerprint, episode in answer.alerts:
                     one = self._alerts.records.get(fingerprint)
@@ -160,6 +179,13 @@ class Asking:
                 self._missed(state.rule.name, answer, now, facts)
             case Finding():
                 self._found(answer, record, alert, now, facts, fresh=fresh)
+
+    def _hold(self, rule: str, hold: Hold, now: datetime, facts: list[Fact]) -> None:
+        record = self._alerts.records[hold.fingerprint]
+        by = record.suppressed_by = f"{SETTLE}{rule}"
+        self._suppressions.hold(by, record.fingerprint)
+        self._timers.set((SETTLE_TIMER, record.fingerprint), hold.until)
+        facts.append(AlertSuppressed(now, record.fingerprint, record.episode, by))
 
     def _found(
         self,
@@ -314,6 +340,13 @@ def as_alert(event: Event, now: datetime) -> Alert:
         "",
         "",
         event.value,
+    )
+
+
+def _is_out(record: Record, asked: Alert) -> bool:
+    """Whether no more rules are to be asked about an alert that fired when the first was."""
+    return record.status is Status.CLEARED or (
+        record.suppressed_by.startswith(SETTLE) and not asked.suppressed_by
     )
 
 

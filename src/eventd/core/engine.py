@@ -336,6 +336,9 @@ class Engine:
         facts.append(AlertChanged(now, alert.fingerprint, alert.episode, was, alert.severity))
         if record.incident:
             facts += self.incident_table.changed(record.incident, alert, now)
+        elif self._asking.waits_in_vain(record, alert):
+            self._settled(record, now, facts)
+            return
         elif not record.suppressed_by:
             self._asking.suppress(record, alert, now, facts)
         if not record.suppressed_by:
@@ -408,8 +411,8 @@ class Engine:
         if storm is not None:
             states = urgent(states)
         self._asking.ask(states, record, seen, now, facts)
-        if record.status is Status.CLEARED:
-            return  # a rule has ended it
+        if record.status is Status.CLEARED or record.suppressed_by:
+            return  # a rule has ended it, or waits whether it clears
         if storm is not None and not record.incident:
             self._storm(storm, record, alert, now, facts)
         if storm is None:
@@ -446,7 +449,7 @@ class Engine:
         fingerprint = record.fingerprint
         self.timers.cancel(("stale", fingerprint))
         self.timers.set(("forget", fingerprint), at + seconds(self.settings.forget_after))
-        if record.suppressed_by:
+        if record.suppressed_by and not self._asking.settled(record):
             self.suppressions.release(record.suppressed_by, fingerprint)
             record.suppressed_by = ""
         incident = ""
@@ -600,6 +603,16 @@ class Engine:
             facts.append(AlertUnsuppressed(now, fingerprint, record.episode, by))
             self._judge(record, Seen(record.value(), Transition.JUDGED, now), now, facts)
 
+    def _settled(self, record: Record, now: datetime, facts: list[Fact]) -> None:
+        """It was waited with, and fires still: what it would have met at first, it meets now."""
+        by = record.suppressed_by
+        self._asking.settled(record)
+        facts.append(AlertUnsuppressed(now, record.fingerprint, record.episode, by))
+        at = happened_at(record.started_at, now, seconds(self.settings.late_within))
+        began = Began(record.started_at.timestamp(), goes_on=False)
+        seen = Seen(record.value(), Transition.SETTLED, at)
+        self._judge(record, seen, now, facts, began=began)
+
     def _due(self, kind: str, key: str, at: datetime, facts: list[Fact]) -> None:
         match kind:
             case "stale":
@@ -627,6 +640,8 @@ class Engine:
 
     def _due_here(self, kind: str, key: str, at: datetime, facts: list[Fact]) -> None:
         match kind:
+            case "settle":
+                self._settled(self.table.records[key], at, facts)
             case "rule":
                 self._asking.due(key, at, facts)
             case "silence":

@@ -36,6 +36,7 @@ from eventd.core.storms import Storm, Storms
 from eventd.core.suppress import Suppressions
 from eventd.core.timers import Timers
 
+SETTLE = "settle:"  # and a rule: what suppresses an alert that may clear by itself
 TimerKey = tuple[str, str]  # kind and id
 
 
@@ -214,6 +215,8 @@ class State:
         state = cls()
         for alert in alerts:
             state.remember(_record_of(alert))
+            if alert.suppressed_by.startswith(SETTLE):
+                state.timers.set(("settle", alert.fingerprint), alert.last_seen_at)
             if alert.status is Status.CLEARED:
                 state.table.cleared[alert.fingerprint] = None
                 since = alert.cleared_at or alert.last_seen_at

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.rules import absence, group, pair, sequence, threshold, together
+from eventd.core.rules import absence, group, pair, sequence, settle, threshold, together
 from eventd.core.rules.rule import (
     STORM,
     IncidentSpec,
@@ -37,19 +37,25 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "all": (together.Spec, together.State),
     "absence": (absence.Spec, absence.State),
     "pair": (pair.Spec, pair.State),
+    "settle": (settle.Spec, settle.State),
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
 
-class Head(Struct, frozen=True, forbid_unknown_fields=True):
+class Head(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every rule has beside its kind, as it is written."""
 
     name: Name
     within: Span
-    by: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
     description: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class Keyed(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rules have that open something."""
+
+    by: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
     incident: IncidentSpec = IncidentSpec()
 
 
@@ -68,12 +74,14 @@ def parse(data: object) -> Rule:
         )
     kind = kinds[0]
     rest = {key: value for key, value in data.items() if key != kind}
-    head = convert(rest, Head, "")
+    keyless = KINDS[kind][0].keyless
+    head: Head = convert(rest, Head if keyless else Keyed, "")
+    by, incident = (head.by, head.incident) if isinstance(head, Keyed) else ((), IncidentSpec())
     if head.name == STORM:
         raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
     spec, parts = _own_part(kind, data[kind])
-    check_title(head.incident.title, "incident.title")
-    root = head.incident.root
+    check_title(incident.title, "incident.title")
+    root = incident.root
     if root and root not in spec.names():
         called = "one of: " + ", ".join(spec.names()) if spec.names() else "leave it out"
         raise RuleError("incident.root", f"nothing in the rule is called {root!r}", called)
@@ -83,9 +91,9 @@ def parse(data: object) -> Rule:
         kind=kind,
         spec=spec,
         parts=parts,
-        by=head.by,
+        by=by,
         within=float(head.within),
-        incident=head.incident,
+        incident=incident,
         text=text_of(data),
     )
 

@@ -58,7 +58,7 @@ class State:
     """
 
     repeats = True
-    ends = False
+    ends = holds = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """Nothing seen yet."""

@@ -22,7 +22,7 @@ MAX_REASONS = 4_096  # made before and kept, so that a group's alerts share one
 class State:
     """Remembers nothing that counts: the incident table knows the session."""
 
-    repeats = hears = ends = False
+    repeats = hears = ends = holds = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """`limits` are for kinds that remember."""

@@ -53,7 +53,7 @@ class State:
     longest ago.
     """
 
-    repeats = False
+    repeats = holds = False
     ends = True
 
     def __init__(self, rule: Rule, limits: Limits) -> None:

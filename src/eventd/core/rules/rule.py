@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from itertools import repeat
 from operator import call
-from typing import Annotated, NamedTuple, Protocol, TypeVar
+from typing import Annotated, ClassVar, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -67,6 +67,8 @@ Selectors = tuple[tuple[Matcher, ...], ...]  # any of them
 class Kind(Struct, frozen=True, forbid_unknown_fields=True):
     """What the own part of every kind can tell."""
 
+    keyless: ClassVar[bool] = False  # it has neither a key nor an incident
+
     def written(self) -> tuple[tuple[str, Written], ...]:
         """Path and selectors of each of its parts, in the order the kind numbers them."""
         return ()
@@ -114,6 +116,7 @@ class Transition(Enum):
     CHANGED = "changed"
     REPEATED = "repeated"
     JUDGED = "judged"  # what suppressed it ended
+    SETTLED = "settled"  # it began to fire a while ago, and did not clear
     NOTED = "noted"  # no alert: an info, a heartbeat or a change
     CLEARED = "cleared"
 
@@ -169,7 +172,14 @@ class End(Struct, frozen=True, gc=False):
     alerts: tuple[tuple[str, int], ...]
 
 
-Answer = Finding | Missed | Wake | Raise | End
+class Hold(Struct, frozen=True, gc=False):
+    """The alert opens nothing until then."""
+
+    fingerprint: str
+    until: datetime
+
+
+Answer = Finding | Missed | Wake | Raise | End | Hold
 
 
 class Limits(NamedTuple):
@@ -188,6 +198,7 @@ class RuleState(Protocol):
     repeats: bool  # whether a repeat can change its mind
     hears: bool  # whether it is asked about what is no alert
     ends: bool  # whether it is asked about alerts that clear
+    holds: bool  # whether it says what opens nothing: asked before those that open something
     limits: Limits
     dropped: dict[str, int]  # what was let go for want of room: table → how many; they grow
 

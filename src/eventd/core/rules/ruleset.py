@@ -70,6 +70,10 @@ class RuleSet:
         """Rules that match an alert that cleared, and are asked about that."""
         return [state for state in self.index.matching(alert) if state.ends]
 
+    def waits(self, rule: str, alert: Alert) -> bool:
+        """Whether that rule, which waits with the alert, matches it still."""
+        return any(one.holds and one.rule.name == rule for one in self.index.matching(alert))
+
     def forget(self, fingerprint: str) -> None:
         """The alert fired anew, changed or was forgotten: it may match others now."""
         if self.repeats:
@@ -87,6 +91,7 @@ class RuleSet:
 
     def _file(self) -> None:
         on = [state for name, state in self.states.items() if name not in self.off]
+        on.sort(key=lambda state: not state.holds)
         self.repeats = any(state.repeats for state in on)
         self.hears = any(state.hears for state in on)
         self.ends = any(state.ends for state in on)

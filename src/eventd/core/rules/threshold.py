@@ -63,7 +63,7 @@ class State:
     at most `max_groups` are: beyond that the one longest quiet is dropped.
     """
 
-    hears = ends = False
+    hears = ends = holds = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """An empty window."""
