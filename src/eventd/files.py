@@ -11,7 +11,7 @@ import msgspec
 
 from eventd.complaints import Shape, complaint
 from eventd.core.model import LoadRules
-from eventd.core.rules import KINDS, Keyed, parse, text_of, written_as
+from eventd.core.rules import KINDS, Head, Keyed, parse, text_of, written_as
 from eventd.core.rules.rule import Span, decode_hook
 from eventd.document import Document, read
 from eventd.errors import ConfigError, RuleError
@@ -20,11 +20,18 @@ MAX_RULES_FILE = 1 << 20  # bytes; RELIABILITY §6
 SPAN_HINT = "number and unit: ms s m h d w"
 
 T = TypeVar("T")
-# A rule as it is written: the head, and one of the kinds.
-_RULE = msgspec.defstruct(
-    "_RULE", [(kind, written_as(kind), None) for kind in KINDS], bases=(Keyed,)
-)
-_RULE_SHAPE = Shape(_RULE, decode_hook, {Span: SPAN_HINT})
+
+
+def _shape(head: type[Head], kinds: list[str]) -> Shape:
+    """A rule as it is written: the head, and one of the kinds."""
+    fields = [(kind, written_as(kind), None) for kind in kinds]
+    rule = msgspec.defstruct("_RULE", fields, bases=(head,), kw_only=True)
+    return Shape(rule, decode_hook, {Span: SPAN_HINT})
+
+
+_KEYLESS = [kind for kind, (spec, _) in KINDS.items() if spec.keyless]
+_RULE_SHAPE = _shape(Keyed, list(KINDS))
+_KEYLESS_SHAPE = _shape(Head, _KEYLESS)
 
 
 class Secret:
@@ -125,7 +132,9 @@ def _rules_of(
         except RuleError as error:
             inner, message, hint = error.path, error.message, error.hint
             if not hint:  # msgspec's own sentence
-                inner, message, hint = complaint(message, inner, one, _RULE_SHAPE)
+                keyless = isinstance(one, dict) and not set(one).isdisjoint(_KEYLESS)
+                shape = _KEYLESS_SHAPE if keyless else _RULE_SHAPE
+                inner, message, hint = complaint(message, inner, one, shape)
             joint = "" if not inner or inner.startswith("[") else "."
             problems.append(document.complain(f"{path}{joint}{inner}", message, hint))
             continue

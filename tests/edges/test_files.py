@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from eventd.core.rules import KINDS
 from eventd.document import parse_yaml, read
 from eventd.errors import ConfigError
 from eventd.files import Secret, load_rules, secret
@@ -22,16 +23,38 @@ WRONG = [
     (
         f"{{{GOOD}, {MATCH}, colour: red}}",
         ".colour: unknown key 'colour' "
-        "(known: name, within, by, description, incident, group, threshold)",
+        f"(known: name, within, description, by, incident, {', '.join(KINDS)})",
     ),
     (
         f"{{{GOOD}, group: {{mtach: 'x=\"1\"'}}}}",
         ".group.mtach: unknown key 'mtach' (did you mean 'match'?)",
     ),
-    (f"{{{GOOD}}}", ": expected exactly one kind, got none (one of: group, threshold)"),
+    (f"{{{GOOD}}}", f": expected exactly one kind, got none (one of: {', '.join(KINDS)})"),
+    (
+        f"{{{GOOD}, sequence: [{{match: 'x=1'}}, {{match: 'x=2', cuont: 3}}]}}",
+        ".sequence[1].cuont: unknown key 'cuont' (did you mean 'count'?)",
+    ),
+    (
+        f"{{{GOOD}, all: [{{match: 'x=1'}}]}}",
+        ".all: expected a list of at least 2 entries, got 1 (add some)",
+    ),
+    (
+        f"{{{GOOD}, pair: {{opens: 'x=1', closes: 'x='}}}}",
+        ".pair.closes: expected label, operator, quoted value at character 1 of 'x=' "
+        "(operators are =~ !~ != <= >= = < >)",
+    ),
+    (
+        f"{{{GOOD}, absence: {{match: 'x=1', severity: bad}}}}",
+        '.absence.severity: expected one of info, warning, minor, major, critical, got "bad" '
+        "(such as info)",
+    ),
+    (
+        f"{{{GOOD}, settle: {{match: 'x=1'}}}}",
+        ".by: unknown key 'by' (known: name, within, description, settle)",
+    ),
     (
         f"{{{GOOD}, {MATCH}, threshold: {{}}}}",
-        ": expected exactly one kind, got group and threshold (one of: group, threshold)",
+        f": expected exactly one kind, got group and threshold (one of: {', '.join(KINDS)})",
     ),
     (
         f"{{name: storm, by: [service], within: 5m, {MATCH}}}",

@@ -33,7 +33,7 @@ from eventd.files import Secret
 from eventd.keyring import Secrets
 from eventd.metrics import Meter
 from eventd.store.sqlite import SqliteStore
-from tests.builders import group_rule, load, threshold_rule
+from tests.builders import group_rule, kind_rule, load, settle_rule, threshold_rule
 from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
 from tests.simulation.door import Door
@@ -45,10 +45,20 @@ from tests.simulation.sizes import HURRIES
 
 FRAIL = group_rule("frail", f'name="{CROOKED}"', by=["ci"])
 MANY = threshold_rule("many", 'name="plain-0"', count=2, by=["ci"], within="120s")
+PAIRS = [{"match": 'name="plain-0"', "of": "events"}, {"match": 'name="plain-1"'}]
+KINDS = (
+    settle_rule('name="plain-2"', "5s"),
+    kind_rule("sequence", PAIRS, "in-order", by=["ci"]),
+    kind_rule("sequence", [PAIRS[0], {**PAIRS[1], "without": 'name="plain-2"'}], "bare", by=["ci"]),
+    kind_rule("absence", {"match": 'name="plain-1"', "after": 'name="plain-0"'}, "vain", by=["ci"]),
+    kind_rule("pair", {"opens": 'name="plain-2"', "closes": 'name="plain-1"'}, "over", by=["ci"]),
+    kind_rule("all", PAIRS, "both", within="5m"),
+)
 RULES = (
     load(FRAIL, version="v0"),
     load(
         FRAIL,
+        *KINDS,
         group_rule("by-service", 'service="bank"', within="15m"),
         MANY,
         threshold_rule("busy", 'service="bank"', count=4, of="events", within="90s"),

@@ -81,11 +81,9 @@ class Asking:
         """What rules say of an alert; `record` is None where it is none."""
         if record is not None and record.detached:
             return
-        fresh = seen.transition in {Transition.FIRED, Transition.SETTLED}
-        over = seen.transition is Transition.CLEARED
+        began = seen.transition
+        fresh = began is Transition.FIRED or began is Transition.SETTLED
         for state in states:
-            if record is not None and not over and _is_out(record, seen.alert):
-                return  # a rule before has ended or suppressed it
             before = dict(state.dropped) if state.dropped else _NOTHING
             try:
                 answers = state.observe(seen, now)
@@ -95,7 +93,14 @@ class Asking:
             if state.dropped:
                 self._tell_dropped(state, before, now, facts)
             for answer in answers:
-                self._carry_out(state, answer, record, seen.alert, now, facts, fresh=fresh)
+                if type(answer) is Finding:
+                    self._found(answer, record, seen.alert, now, facts, fresh=fresh)
+                else:
+                    self._carry_out(state, answer, now, facts)
+            if answers and record is not None and record.status is not seen.alert.status:
+                return  # it has ended the alert
+            if record is not None and record.suppressed_by:
+                return  # or holds it back
         own = self._own.pop(seen.alert.fingerprint, None) if self._own else None
         if own is not None:
             self._found(own, record, seen.alert, now, facts, fresh=fresh)
@@ -113,7 +118,7 @@ class Asking:
         if state.dropped:
             self._tell_dropped(state, before, at, facts)
         for answer in answers:
-            self._carry_out(state, answer, None, None, at, facts, fresh=True)
+            self._carry_out(state, answer, at, facts)
 
     def suppress(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> bool:
         """Suppress a firing alert of no incident, where a silence or a window covers it now."""
@@ -143,17 +148,8 @@ class Asking:
     # -- parts ------------------------------------------------------------------------------------
 
     def _carry_out(
-        self,
-        state: RuleState,
-        answer: Answer,
-        record: Record | None,
-        alert: Alert | None,
-        now: datetime,
-        facts: list[Fact],
-        *,
-        fresh: bool,
+        self, state: RuleState, answer: Answer, now: datetime, facts: list[Fact]
     ) -> None:
-        """`record` and `alert` are those that the rule was asked about, if it was about any."""
         match answer:
             case Wake():
                 key = (RULE_TIMER, f"{state.rule.name}{_JOINT}{answer.key}")
@@ -178,7 +174,7 @@ class Asking:
             case Missed():
                 self._missed(state.rule.name, answer, now, facts)
             case Finding():
-                self._found(answer, record, alert, now, facts, fresh=fresh)
+                self._found(answer, None, None, now, facts, fresh=True)
 
     def _hold(self, rule: str, hold: Hold, now: datetime, facts: list[Fact]) -> None:
         record = self._alerts.records[hold.fingerprint]
@@ -340,13 +336,6 @@ def as_alert(event: Event, now: datetime) -> Alert:
         "",
         "",
         event.value,
-    )
-
-
-def _is_out(record: Record, asked: Alert) -> bool:
-    """Whether no more rules are to be asked about an alert that fired when the first was."""
-    return record.status is Status.CLEARED or (
-        record.suppressed_by.startswith(SETTLE) and not asked.suppressed_by
     )
 
 

@@ -369,6 +369,8 @@ class Engine:
 
     def _happened(self, event: Event, now: datetime) -> datetime:
         """When rules take it to have happened."""
+        if event.occurred_at is None:
+            return now
         said = said_at(event, now, self.settings)
         return happened_at(said, now, seconds(self.settings.late_within))
 

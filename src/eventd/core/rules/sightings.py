@@ -77,7 +77,7 @@ class Sightings:
 
     def knows(self, key: Key, seen: Seen, part: int) -> bool:
         """Whether the part has seen the alert in this episode."""
-        if seen.transition in {Transition.FIRED, Transition.NOTED}:
+        if seen.transition is Transition.FIRED or seen.transition is Transition.NOTED:
             return False
         track, alert = self.tracks.get(key), seen.alert
         return track is not None and any(
