@@ -229,7 +229,7 @@ def test_what_is_unwanted_in_between_breaks_it_also_when_it_is_late(came: float)
     facts = facts_of([*seen, (at(900), TICK)], without())
 
     assert joined(facts) == []
-    assert not [fact for fact in facts if isinstance(fact, RuleMissed)]
+    assert not [fact for fact in facts if isinstance(fact, RuleMissed | RuleSwitchedOff)]
 
 
 @pytest.mark.parametrize("came", [0, 9, 10])
@@ -256,6 +256,14 @@ def test_of_a_step_with_several_only_the_last_must_come_after_the_unwanted() -> 
     seen = feed((0, "c"), (5, "x"), (6, "a"), (9, "b"))
 
     assert joined(facts_of([*seen, (at(900), TICK)], rule)) == ["c", "a", "b"]
+
+
+def test_what_is_unwanted_after_the_last_of_several_breaks_it() -> None:
+    first = {"match": 'name=~"a|c"', "count": 2}
+    rule = kind_rule("sequence", [first, *steps("a", "b", without='name="x"')[1:]])
+    seen = feed((0, "c"), (5, "a"), (6, "x"), (9, "b"))
+
+    assert joined(facts_of([*seen, (at(900), TICK)], rule)) == []
 
 
 def test_what_cleared_meanwhile_counts_and_does_not_join() -> None:
