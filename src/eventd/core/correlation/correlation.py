@@ -480,7 +480,7 @@ class Correlation:
         self.table.give(cluster, incident)
         cluster.ruled = True
         cluster.raised_at = cluster.raised_at or now
-        cluster.raise_at = cluster.review_at = None
+        cluster.raise_at = cluster.review_at = cluster.over_at = None
         return said
 
     def _merge_others(
