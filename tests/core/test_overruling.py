@@ -48,6 +48,7 @@ from eventd.core.model import (
     Ordered,
     Reopen,
     Resolve,
+    RootCandidate,
     Severity,
     Split,
 )
@@ -341,6 +342,26 @@ def test_what_an_older_inventory_counted_goes_with_the_last_that_says_anything()
         table.take_out(cluster, member)
 
     assert (cluster.cis, cluster.below, table.under) == ({}, {}, {})
+
+
+def test_what_a_newer_inventory_adds_counts_from_the_next_ci_on() -> None:
+    newer = inventory(Ci("new"), Ci("sw-ams"), Ci("ams-appa", depends_on=("sw-ams", "new")))
+    hot = event("hot", ci="ams-appa", service="")
+    engine = engine_after([*TWO[:3], (at(40), newer), (at(41), hot)])
+
+    (cluster,) = engine.correlation.table.clusters.values()
+
+    assert hot.fingerprint in cluster.members
+    assert list(cluster.below) == ["sw-ams"]
+
+
+def test_a_root_that_a_rule_names_stays_the_first() -> None:
+    table = two().incident_table
+    named = (RootCandidate("sw-ams", 1.0, 2, 2, rule="down"),)
+    table.records[AMS].roots = named
+
+    assert table.ranked(AMS, (RootCandidate("ams-appa", 2.0, 2, 2),), at(900)) == []
+    assert table.records[AMS].roots == named
 
 
 def test_a_storm_that_is_split_is_none_after_a_restart_either() -> None:

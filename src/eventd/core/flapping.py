@@ -61,10 +61,7 @@ class Flapping:
             del self._on[fingerprint]
             self._look_again(fingerprint, at)
             return True
-        if bits:
-            self._look_again(fingerprint, at)
-        else:
-            del self._changes[fingerprint]
+        del self._changes[fingerprint]  # all that was is longer ago than counts
         return False
 
     def forget(self, fingerprint: str) -> None:
