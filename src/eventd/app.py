@@ -7,6 +7,7 @@ import gc
 import math
 import signal
 import ssl
+import sys
 from collections.abc import Iterator, Sized
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
@@ -65,6 +66,8 @@ START_WITHIN = 120.0  # s a supervisor is asked to wait for recovery
 # Values are made without cycles, so the collector finds next to nothing in the young: look
 # seldom, and never at what was there when the daemon was ready.
 GC_THRESHOLDS = (50_000, 20, 100)
+# How long the writer waits for a busy loop to let it run, several times a commit; by default 5 ms.
+SWITCH_EVERY = 0.0005  # s
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -209,6 +212,7 @@ class _Daemon:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
+            sys.setswitchinterval(SWITCH_EVERY)
             notifier.ready()
             _log.info("eventd.ready", listen=f"{self._config.host}:{self._config.port}")
             await self._stop.wait()

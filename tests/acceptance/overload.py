@@ -16,12 +16,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -222,17 +224,28 @@ def beside(folder: Path, seconds: float) -> dict[str, Any]:
 
 async def _beside(daemon: Daemon, seconds: float, crowd: int) -> tuple[Told, Told]:
     """What the quiet source and the flood were told."""
-    over, flooded, quiet = asyncio.Event(), Told(), Told()
-    async with asyncio.TaskGroup() as group:
-        for n in range(crowd):
-            numbers = Numbers(f"f{n}", BESIDE[1])
-            group.create_task(call(daemon.port, "/v1/webhooks/flood", numbers, flooded, over))
-        numbers = Numbers(f"q{crowd}", 1)
-        quietly = call(daemon.port, "/v1/webhooks/quiet", numbers, quiet, over, QUIET_EVERY)
-        group.create_task(quietly)
-        await asyncio.sleep(seconds)
-        over.set()
+    over, flooded = asyncio.Event(), Told()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
+        async with asyncio.TaskGroup() as group:
+            for n in range(crowd):
+                numbers = Numbers(f"f{n}", BESIDE[1])
+                group.create_task(call(daemon.port, "/v1/webhooks/flood", numbers, flooded, over))
+            loop, prefix = asyncio.get_running_loop(), f"q{crowd}"
+            quiet = await loop.run_in_executor(elsewhere, _quietly, daemon.port, prefix, seconds)
+            over.set()
     return quiet, flooded
+
+
+def _quietly(port: int, prefix: str, seconds: float) -> Told:
+    """In a process of its own: the flood's sender must not keep it from looking at its clock."""
+
+    async def send() -> Told:
+        over, quiet, numbers = asyncio.Event(), Told(), Numbers(prefix, 1)
+        asyncio.get_running_loop().call_later(seconds, over.set)
+        await call(port, "/v1/webhooks/quiet", numbers, quiet, over, QUIET_EVERY)
+        return quiet
+
+    return asyncio.run(send())
 
 
 def slow(folder: Path, seconds: float, connections: int = 1_000) -> dict[str, Any]:

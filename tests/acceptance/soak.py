@@ -8,6 +8,11 @@ close and are forgotten, and a store of `MAX_SIZE`. What still grows then is a l
 
 Capacity is what one core of eventd takes of the same mixture, measured at first: deliveries for
 each second of its CPU. So it does not depend on who else uses the machine; the load is a share.
+The first fault is a kill; the process after it lives to the end, as leaks want time to show.
+
+What was acknowledged over HTTP is counted, each once. Over MQTT it is the broker that acknowledges,
+and mosquitto 2.0.11 does so before it has saved: of its messages, one may be missing each time that
+it is killed (with it saving on every change: 21 in 25 kills).
 Prints a line of JSON a minute, and a verdict; leaves with 1 where a promise is broken.
 """
 
@@ -24,7 +29,6 @@ import struct
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -37,7 +41,7 @@ from eventd.store.database import DATABASE
 from tests.acceptance.abuse import HEAD, memory
 from tests.acceptance.daemon import BY_SERVICE, Daemon, Mosquitto, until
 from tests.acceptance.faults import Faults, check
-from tests.acceptance.traffic import Books, Http, Mqtt, Operator, Sender
+from tests.acceptance.traffic import HTTP, MQTT, Books, Http, Mqtt, Operator, Sender
 
 MAX_SIZE = 256 << 20  # bytes of the store
 CONFIG: dict[str, Any] = {
@@ -48,7 +52,7 @@ CONFIG: dict[str, Any] = {
 }
 FILL = 1_000  # events of a delivery that fills the table of keys
 HTTP_SENDERS, MQTT_SHARE, ACTS_EVERY = 4, 0.1, 2.0
-SETTLES_FOR = 600.0  # s after a start: closed incidents are remembered so long
+SETTLES_FOR = 1_800.0  # s after a start: closed incidents are remembered for 600
 ENTRY = 60.0  # s a fault lasts at most
 RSS_SLOPE = 1.0  # MB/h; RELIABILITY B13
 STORE_WITHIN = 0.1
@@ -89,7 +93,7 @@ class Soak:
         self.samples: list[Sample] = []
         self.life, self._born, self._spent = -1, 0.0, 0.0
         self._seen = self._began = time.monotonic()
-        self.checks = 0
+        self.checks = self.broker_kills = self.lost_by_broker = 0
 
     def start(self) -> None:
         """Also after a kill."""
@@ -177,6 +181,7 @@ class Soak:
         assert self.broker.process is not None
         self.broker.process.kill()
         self.broker.process.wait(10)
+        self.broker_kills += 1
         self._wait(20)
         self.broker.start()
 
@@ -216,20 +221,25 @@ class Soak:
             sender.ending.set()
         for sender in self.senders:
             sender.join(120)
-        want = self.books.expected()
+        want = {kind: self.books.expected(kind) for kind in (HTTP, MQTT)}
+        named = want[HTTP] | want[MQTT]
 
-        def counted() -> Counter[str]:
-            counts: Counter[str] = Counter()  # each source has an alert of its own
+        def counted() -> dict[str, int]:
+            counts = dict.fromkeys(named, 0)  # each source has an alert of its own
             for alert in self.daemon.every("alerts?status=firing"):
-                counts[alert["name"]] += int(alert["count"]) if alert["name"] in want else 0
+                if alert["name"] in counts:
+                    counts[alert["name"]] += int(alert["count"])
             return counts
 
         with suppress(AssertionError):
-            until(lambda: counted().total() >= self.books.numbered)
+            until(lambda: sum(counted().values()) >= sum(named.values()))
         have = counted()
-        off = {name: (have[name], number) for name, number in want.items()}
-        off = {name: pair for name, pair in off.items() if pair[0] != pair[1]}
-        assert not off, f"counted, expected: {off}"
+        off = {name: (have[name], number) for name, number in named.items() if have[name] != number}
+        missing = [number - have[name] for name, number in want[MQTT].items()]
+        self.lost_by_broker = sum(missing)
+        assert not off.keys() & want[HTTP].keys(), f"counted, expected: {off}"
+        assert min(missing) >= 0, f"counted, expected: {off}"
+        assert self.lost_by_broker <= self.broker_kills, f"counted, expected: {off}"
         assert self.daemon.stop() == 0
         self.check()
         assert not self.books.wrong, self.books.wrong[:5]
@@ -309,15 +319,21 @@ def run(folder: Path, hours: float, share: float, every: float) -> bool:
             soak.daemon.process.kill()
         soak.broker.stop()
     said = verdict(soak.samples, min(SETTLES_FOR, every * 2))
-    counts = {"acked": soak.books.acknowledged, "ids_looked_for": soak.checks, "missing": 0}
+    counts = {
+        "acked": soak.books.acknowledged,
+        "ids_looked_for": soak.checks,
+        "missing": 0,
+        "broker_kills": soak.broker_kills,
+        "lost_by_broker": soak.lost_by_broker,
+    }
     print(json.dumps({"hours": hours, "faults": len(done), **counts, **said}), flush=True)
     return bool(said["good"])
 
 
 def _in_turn(soak: Soak) -> Iterator[Callable[[], None]]:
+    yield soak.kill
     while True:
-        yield from (soak.pause, soak.kill_broker, soak.slow_disk)
-        yield from (soak.cut, soak.full_disk, soak.kill)
+        yield from (soak.pause, soak.kill_broker, soak.slow_disk, soak.cut, soak.full_disk)
 
 
 def main() -> None:

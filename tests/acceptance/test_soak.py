@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.soak import MAX_SIZE, Sample, slope, verdict
-from tests.acceptance.traffic import ALERTS, Books, Sent
+from tests.acceptance.traffic import ALERTS, HTTP, MQTT, Books, Sent
 
 FULL = float(MAX_SIZE >> 20)
 
@@ -45,9 +45,9 @@ def test_what_stays_is_good_and_what_grows_or_is_too_large_is_not() -> None:
 def test_books_remember_ids_for_a_while_and_counts_for_ever() -> None:
     books = Books(remembered_for=60.0)
     for minute in range(3):
-        books.took(Sent(books.draw(2), 2, minute * 60.0))
+        books.took(Sent(books.draw(HTTP, 2), 2, minute * 60.0))
 
-    assert books.ids(since=0.0) == ["s2", "s3", "s4", "s5"]
-    assert books.ids(since=61.0) == ["s4", "s5"]
-    assert sum(books.expected().values()) == books.acknowledged == 6
-    assert len(books.expected()) == ALERTS
+    assert books.ids(since=0.0) == ["keyed-2", "keyed-3", "keyed-4", "keyed-5"]
+    assert books.ids(since=61.0) == ["keyed-4", "keyed-5"]
+    assert sum(books.expected(HTTP).values()) == books.acknowledged == 6
+    assert len(books.expected(HTTP)) == len(books.expected(MQTT)) == ALERTS

@@ -1,7 +1,7 @@
 """Mixed traffic for hours, that the store can be held to at the end.
 
-Events over HTTP and MQTT carry ids and name one of `ALERTS` alerts that never clear: at the end
-the counts of those are the number of events, exactly. Besides, alerts of some services come and
+Events carry ids and name one of `ALERTS` alerts that never clear, of HTTP and of MQTT each: at
+the end the counts of those are the number of events. Besides, alerts of some services come and
 go, deliveries are sent twice or are no good, and operators read and act.
 """
 
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-ALERTS = 40  # that never clear
+ALERTS = 40  # that never clear, of each transport
+HTTP, MQTT = "keyed", "queued"  # what they are called
 SERVICES = 200  # whose alerts come and go, and as many alerts without a service
 TOPIC = "events/soak"
 BAD = (b"", b"{", b"[1]", b'{"name": 1}', b'{"name":"x","value":NaN}', b"[" * 100_000, b"\xff")
@@ -43,14 +44,16 @@ class Books:
         self._lock = threading.Lock()
         self._remembered_for = remembered_for
         self._sent: deque[Sent] = deque()
-        self.numbered = 0  # events that carry an id, sent until they are acknowledged
+        # events that carry an id, sent until they are acknowledged, by what their alerts are called
+        self.numbered = {HTTP: 0, MQTT: 0}
         self.deliveries = self.acknowledged = self.refused = self.no_good = 0
         self.wrong: list[str] = []  # answers that no sender should have got
 
-    def draw(self, count: int) -> int:
+    def draw(self, kind: str, count: int) -> int:
         """The number of the first of so many events."""
         with self._lock:
-            first, self.numbered = self.numbered, self.numbered + count
+            first = self.numbered[kind]
+            self.numbered[kind] += count
         return first
 
     def queued(self) -> None:
@@ -83,11 +86,13 @@ class Books:
         """Acknowledged by eventd, sent at `since` or later."""
         with self._lock:
             kept = list(self._sent)
-        return [f"s{n}" for one in kept if one.at >= since for n in numbers(one.first, one.size)]
+        return [
+            f"{HTTP}-{n}" for one in kept if one.at >= since for n in numbers(one.first, one.size)
+        ]
 
-    def expected(self) -> dict[str, int]:
+    def expected(self, kind: str) -> dict[str, int]:
         """How often each alert was seen once all senders have ended."""
-        return {f"keyed-{k}": len(range(k, self.numbered, ALERTS)) for k in range(ALERTS)}
+        return {f"{kind}-{k}": len(range(k, self.numbered[kind], ALERTS)) for k in range(ALERTS)}
 
 
 def numbers(first: int, count: int) -> range:
@@ -95,9 +100,10 @@ def numbers(first: int, count: int) -> range:
     return range(first, first + count)
 
 
-def event(n: int) -> dict[str, Any]:
-    """The nth that carries an id."""
-    return {"id": f"s{n}", "name": f"keyed-{n % ALERTS}", "ci": f"host-{n % ALERTS}", "value": n}
+def event(kind: str, n: int) -> dict[str, Any]:
+    """The nth of its kind that carries an id."""
+    k = n % ALERTS
+    return {"id": f"{kind}-{n}", "name": f"{kind}-{k}", "ci": f"host-{k}", "value": n}
 
 
 class Sender(threading.Thread):
@@ -165,8 +171,8 @@ class Http(Sender):
 
     def numbered(self, count: int) -> None:
         """Events with ids, sent until they are acknowledged."""
-        first = self.books.draw(count)
-        body = json.dumps([event(n) for n in numbers(first, count)]).encode()
+        first = self.books.draw(HTTP, count)
+        body = json.dumps([event(HTTP, n) for n in numbers(first, count)]).encode()
         for at in self._tries():
             status, _ = self.ask("POST", "/v1/events", body)
             if status == http.HTTPStatus.ACCEPTED:
@@ -174,7 +180,7 @@ class Http(Sender):
                 self._last = body
                 return
             if status:
-                self.books.told(status, good=True, what=f"s{first}")
+                self.books.told(status, good=True, what=f"{HTTP}-{first}")
 
     def _tries(self) -> Iterator[float]:
         """When each begins, seconds since 1970."""
@@ -238,10 +244,10 @@ class Mqtt(Sender):
         self._client.loop_start()
 
     def turn(self) -> None:
-        n = self.books.draw(1)
+        n = self.books.draw(MQTT, 1)
         self._published.clear()
         # where there is no connection, or it breaks, the client sends it on the next
-        self._client.publish(TOPIC, json.dumps(event(n)), qos=1)
+        self._client.publish(TOPIC, json.dumps(event(MQTT, n)), qos=1)
         self._published.wait()
         self.books.queued()
 
