@@ -175,6 +175,7 @@ class _Daemon:
             recovered.now,
             recovered.dirty,
             recovered.quarantine,
+            recovered.fired,
         )
         self._committed = recovered.next_seq
         self._stop = asyncio.Event()

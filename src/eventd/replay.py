@@ -180,6 +180,7 @@ class Recovered(Struct, frozen=True):
     quarantine: tuple[bytes, ...]
     start: str  # "empty", "journal", "tables", or the snapshot's name
     replayed: int  # journal rows
+    fired: int  # alerts that began to fire in them
     diverged: int  # of them, rows whose facts came out differently; the tables follow
     poisoned: int  # inputs found to raise on the way
     rejected: tuple[str, ...]  # what could not be used, and why: to be said loudly
@@ -292,7 +293,7 @@ class _Recovery:
         self._journal, self._start, self._engine = journal, start, start.engine
         self._touched: dict[str, None] = {}  # fingerprints
         self._moved: dict[str, None] = {}  # incidents
-        self._rows = self._diverged = 0
+        self._rows = self._diverged = self._fired = 0
         self._now = start.now
 
     def run(self, poisoned: int, rejected: tuple[str, ...]) -> Recovered:
@@ -319,6 +320,7 @@ class _Recovery:
             quarantine=journal.quarantined_keys(),
             start=start.name,
             replayed=self._rows,
+            fired=self._fired,
             diverged=self._diverged,
             poisoned=poisoned,
             rejected=rejected,
@@ -370,6 +372,7 @@ class _Recovery:
                     touched[fact.fingerprint] = None
                 case AlertFired():
                     touched[fact.alert.fingerprint] = None
+                    self._fired += 1
                 case _:
                     self._moved.update(dict.fromkeys(incidents_of(fact)))
 

@@ -59,7 +59,10 @@ from eventd.errors import EventdError, Poisoned, StoreFull
 from eventd.inbox import Inbox, Outcome, Submission
 
 MAX_BATCH_INPUTS = 2_000  # about 20 ms of stepping: how long the loop may be held
+# A restart steps again what came after the snapshot: some three seconds of a core at most. An alert
+# that begins to fire takes as long as ten repeats.
 SNAPSHOT_EVERY = 100_000  # inputs; DESIGN §7
+SNAPSHOT_FIRED = 25_000  # alerts that began to fire
 SEEN_EVERY = 10.0  # s the last-seen of alerts that only had duplicates may lag
 FLUSH_EVERY = 1.0  # s alert rows may lag behind the journal; DESIGN §7
 FULL_RETRY_EVERY = 0.5  # s between tries of a commit that found the disk full
@@ -145,6 +148,7 @@ class Runtime:
         self._store, self._clock, self._observer = store, clock, observer
         self._seq = 0
         self._snapshot_seq = 0
+        self._fired = 0  # alerts that began to fire since the snapshot
         self._now: datetime | None = None
         self._dirty: dict[str, None] = {}  # alerts whose rows lag
         self._seen: dict[str, None] = {}  # alerts of which only last-seen moved
@@ -175,8 +179,13 @@ class Runtime:
         now: datetime | None,
         dirty: tuple[str, ...] = (),
         quarantine: tuple[bytes, ...] = (),
+        fired: int = 0,
     ) -> None:
-        """Continue where the journal ends; `dirty` alerts' rows are behind the journal."""
+        """Continue where the journal ends; `dirty` alerts' rows are behind the journal.
+
+        `fired` alerts began to fire since the snapshot.
+        """
+        self._fired = fired
         self._seq, self._snapshot_seq, self._now = next_seq, snapshot_seq, now
         self._dirty = dict.fromkeys(dirty)
         # a closed one's row is final, and retention may have taken it already
@@ -371,6 +380,7 @@ class Runtime:
                 seen[fact.fingerprint] = None
             elif type(fact) is AlertFired:
                 dirty[fact.alert.fingerprint] = None
+                self._fired += 1
             elif type(fact) is AlertJoined or type(fact) is AlertCleared:
                 dirty[fact.fingerprint] = None
                 counted[fact.incident] = None
@@ -417,9 +427,10 @@ class Runtime:
             return Batch(tuple(steps), quarantined=quarantined, next_seq=self._seq)
         behind = self._seq - self._snapshot_seq
         snapshot = None
-        if behind >= SNAPSHOT_EVERY or (last and behind > 0):
+        due = behind >= SNAPSHOT_EVERY or self._fired >= SNAPSHOT_FIRED
+        if due or (last and behind > 0):
             snapshot = self.engine.snapshot()
-            self._snapshot_seq = self._seq
+            self._snapshot_seq, self._fired = self._seq, 0
         alerts: tuple[Alert, ...] = ()
         forgotten: tuple[str, ...] = ()
         if asked or snapshot is not None or self._lagging():

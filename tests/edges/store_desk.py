@@ -59,6 +59,7 @@ class Life:
             recovered.now,
             recovered.dirty,
             recovered.quarantine,
+            recovered.fired,
         )
 
     async def feed(self, feed: Feed, *, flush: bool = False) -> None:

@@ -360,6 +360,26 @@ async def test_without_snapshots_and_the_oldest_rows_the_tables_must_do(tmp_path
         assert life.recovered.start.startswith("snapshot-")
 
 
+async def test_a_start_after_many_new_alerts_takes_a_snapshot_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventd.runtime.SNAPSHOT_FIRED", 10)
+    state, grave = tmp_path / "state", tmp_path / "grave"
+    async with alive(state) as life:
+        await life.feed([(at(0), load(group_rule()))])
+        await life.feed([(at(1), event(f"e{n}")) for n in range(5)])
+        await life.feed([(at(2), event("e1")) for _ in range(20)])  # no new ones
+        killed(state, grave)
+
+    # five before, as the restart finds, and five after
+    async with alive(grave) as life:
+        assert (life.recovered.start, life.recovered.fired) == ("journal", 5)
+        await life.feed([(at(3), event(f"f{n}")) for n in range(4)], flush=True)
+        assert not snapshot_paths(grave)
+        await life.feed([(at(4), event("f4")), (at(5), event("e1"))], flush=True)
+        assert life.runtime.beyond_snapshot <= 1
+
+
 async def test_maintenance_windows_come_back_from_the_tables(tmp_path: Path) -> None:
     async with alive(tmp_path) as life:
         for name, begin, end in (("db", 10, 20), ("web", 30, 2_000)):
