@@ -16,7 +16,7 @@ from eventd.errors import EventdError, Overloaded, OverShare, Stopping
 OVERHEAD = 1_024
 KEPT_FOR_CLEARS = 8  # the last eighth of the room is for clears and commands ...
 KEPT_FOR_COMMANDS = 16  # ... and the last sixteenth for commands
-TURN = 100  # inputs a holder may have in a batch while others send too: some 2 ms of stepping
+TURN = 25  # inputs a holder may have in a batch while others send too: some 2 ms of stepping
 OTHERS_FOR = 250  # batches, about a second, for which others are still expected
 
 BROKERS = "(brokers)"  # the holder of what came over MQTT; no source can have this name

@@ -30,7 +30,7 @@ LOBBY = 8  # largest bodies that may be read at once, or as many bytes of smalle
 MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery
 # s until a sender is told that there is no room: who comes again at once, whatever Retry-After
 # says, costs the others less
-REFUSED_AFTER = (0.8, 1.2)
+REFUSED_AFTER = (2.0, 3.0)
 
 _encode = msgspec.json.encode
 
