@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import islice
-from math import exp
+from math import exp, log
 
 from msgspec import Struct
 
 from eventd.core.correlation import parameters as p
 from eventd.core.correlation.cluster import Cluster, shape, stem
-from eventd.core.correlation.table import Table
+from eventd.core.correlation.table import Table, newest
 from eventd.core.inventory import HARD, Reach
 from eventd.core.model import Tie
 
@@ -37,10 +37,11 @@ def links(table: Table, ci: str, name: str, t: float, *, changed: bool, apart: i
     _same(table, ci, name, t, apart, found)
     _root(table, ci, t, apart, found)
     upstream = False
+    on, under = table.on, table.under
     for c, reach in reaches.items():
-        if c in table.on:
+        if c in on:
             upstream = _depends(table, c, reach, t, apart, found, changed=changed) or upstream
-        if c in table.under:
+        if c in under:
             _common(table, c, reach, t, apart, found)
     _alike(table, ci, name, t, apart, found, upstream=upstream)
     if not reaches and not table.inventory.weight_below(ci):
@@ -48,26 +49,23 @@ def links(table: Table, ci: str, name: str, t: float, *, changed: bool, apart: i
     return found
 
 
-def _take(
-    found: Links, cluster: Cluster, score: float, tie: Tie, via: str = "", hops: int = 0
-) -> None:
-    known = found.get(cluster.id)
+def _take(found: Links, number: int, score: float, tie: Tie, via: str = "", hops: int = 0) -> None:
+    known = found.get(number)
     if known is None or score > known.score:
-        found[cluster.id] = Link(score, tie, via, hops)
+        found[number] = Link(score, tie, via, hops)
 
 
 def _same(table: Table, ci: str, name: str, t: float, apart: int, found: Links) -> None:
-    for cluster in table.newest(table.on, ci):
-        if cluster.id != apart:
-            span = cluster.cis[ci]
+    for number, span in newest(table.on, ci):
+        if number != apart:
             if not span.firing:
                 fades = p.SAME_CLEARED
-            elif f"{ci}\x1f{name}" in cluster.pairs:
+            elif f"{ci}\x1f{name}" in table.clusters[number].pairs:
                 fades = p.SAME_FIRING
             else:
                 fades = p.SAME_OTHER
             score = p.SAME * exp(-abs(span.distance(t)) / fades)
-            _take(found, cluster, score, Tie.SAME, ci)
+            _take(found, number, score, Tie.SAME, ci)
 
 
 def explained(table: Table, cluster: Cluster, ci: str) -> list[str]:
@@ -81,13 +79,13 @@ def explained(table: Table, cluster: Cluster, ci: str) -> list[str]:
 
 
 def _root(table: Table, ci: str, t: float, apart: int, found: Links) -> None:
-    for cluster in table.newest(table.under, ci):
-        if cluster.id != apart and ci not in cluster.cis:
-            below = cluster.below[ci]
+    for number, below in newest(table.under, ci):
+        cluster = table.clusters[number]
+        if number != apart and ci not in cluster.cis:
             late = max(below.first - t, t - below.last, 0.0)
             share = below.count / len(cluster.cis)
             score = below.most * (p.UP_LEAST + p.UP_SHARE * share) * exp(-late / p.UP)
-            _take(found, cluster, score, Tie.ROOT, ci)
+            _take(found, number, score, Tie.ROOT, ci)
 
 
 def _depends(
@@ -102,10 +100,9 @@ def _depends(
 ) -> bool:
     """Whether `c` fires anywhere."""
     fires = False
-    for cluster in table.newest(table.on, c):
-        span = cluster.cis[c]
+    for number, span in newest(table.on, c):
         fires = fires or span.firing > 0
-        if cluster.id == apart:
+        if number == apart:
             continue
         distance = span.distance(t)
         if distance < 0:
@@ -116,22 +113,23 @@ def _depends(
             fades = p.DOWN
         score = reach.strength * exp(-abs(distance) / fades)
         for between in reach.via:
-            if between not in cluster.cis:
+            if between not in table.clusters[number].cis:
                 score *= p.SILENT_STEP
         if changed:
             score *= p.SUSPECT
-        _take(found, cluster, score, Tie.DEPENDS, c, reach.hops)
+        _take(found, number, score, Tie.DEPENDS, c, reach.hops)
     return fires
 
 
 def _common(table: Table, c: str, reach: Reach, t: float, apart: int, found: Links) -> None:
+    # s; whatever else there is, too little is left after them: so it is with nearly all
+    far = p.COMMON * log(reach.strength * HARD / p.ABSORB_ROOT)
     warm = -1.0
-    for cluster in table.newest(table.under, c):
-        if cluster.id == apart or c in cluster.cis:
-            continue
-        below = cluster.below[c]
-        strength = reach.strength * below.most
+    for number, below in newest(table.under, c) if far >= 0 else ():
         late = max(below.first - t, t - below.last, 0.0)
+        if late > far or number == apart or c in table.clusters[number].cis:
+            continue
+        strength = reach.strength * below.most
         fades = exp(-late / p.COMMON)
         if strength * fades < p.ABSORB_ROOT:
             continue
@@ -139,7 +137,7 @@ def _common(table: Table, c: str, reach: Reach, t: float, apart: int, found: Lin
             warm = table.warmth(c, t)
         cover = p.COVER * max(below.total, warm) / table.inventory.weight_below(c)
         score = strength * min(1.0, cover) * fades
-        _take(found, cluster, score, Tie.COMMON, c, reach.hops)
+        _take(found, number, score, Tie.COMMON, c, reach.hops)
 
 
 def _alike(
@@ -147,16 +145,16 @@ def _alike(
 ) -> None:
     kind, root = shape(ci), "" if upstream else stem(ci)
     key = f"{name}\x1f{root}"
-    for cluster in table.newest(table.named, name):
-        if cluster.id == apart:
+    for number, seen in newest(table.named, name):
+        if number == apart:
             continue
-        seen = cluster.names[name]
+        cluster = table.clusters[number]
         if seen.firing >= p.ALIKE_NAMES and cluster.shapes.get(kind, 0) >= p.ALIKE_SHAPES:
             score = p.ALIKE_STORM * exp(-abs(seen.distance(t)) / p.ALIKE_STORM_FADES)
-            _take(found, cluster, score, Tie.ALIKE, name)
+            _take(found, number, score, Tie.ALIKE, name)
         if root and (last := cluster.stems.get(key)) is not None:
             score = p.ALIKE * exp(-abs(t - last) / p.ALIKE_FADES)
-            _take(found, cluster, score, Tie.ALIKE, name)
+            _take(found, number, score, Tie.ALIKE, name)
 
 
 def _island(table: Table, t: float, apart: int, found: Links) -> None:
@@ -172,4 +170,4 @@ def _island(table: Table, t: float, apart: int, found: Links) -> None:
                 return
     for cluster in near:
         score = p.ISLAND * exp(-abs(t - cluster.last) / p.ISLAND_FADES)
-        _take(found, cluster, score, Tie.ISLAND)
+        _take(found, cluster.id, score, Tie.ISLAND)

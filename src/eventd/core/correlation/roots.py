@@ -31,7 +31,7 @@ def rank(
     silent = [
         c
         for c, below in cluster.below.items()
-        if c not in spans and below.count > 1 and table.inventory.knows(c)
+        if below.count > 1 and c not in spans and table.inventory.knows(c)
     ]
     silent = nlargest(p.RANKED_WIDEST, silent, key=lambda c: (_explains(cluster, c), c))
     worst = _worst(cluster, noise)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import exp
+from typing import TypeVar
 
 import msgspec
 
@@ -16,7 +17,8 @@ from eventd.core.model import Severity
 
 _encode = msgspec.msgpack.Encoder().encode
 
-Index = dict[str, dict[int, None]]
+R = TypeVar("R")
+Index = dict[str, dict[int, R]]  # key → cluster → its row of that key
 # What a cluster keeps of its members.
 COUNTED = (
     "members",
@@ -39,9 +41,9 @@ COUNTED = (
 class Table:
     """Clusters by id, and indexes over them.
 
-    Invariants: an alert is a member of one cluster at most, and `where` says of which; `on` and
-    `under` name exactly the clusters with such entries in `cis` and `below`. Rows are in the order
-    in which they were made, which is what a scan of the newest goes by.
+    Invariants: an alert is a member of one cluster at most, and `where` says of which; `on`,
+    `under` and `named` hold exactly the clusters' own entries of `cis`, `below` and `names`. Rows
+    are in the order in which they were made, which is what a scan of the newest goes by.
     """
 
     def __init__(self, inventory: Inventory) -> None:
@@ -50,10 +52,10 @@ class Table:
         self.clusters: dict[int, Cluster] = {}  # least recently joined first
         self.count = 0
         self.where: dict[str, int] = {}  # fingerprint → cluster
-        self.on: Index = {}  # CI → clusters with alerts on it
-        self.under: Index = {}  # CI → clusters with alerts below it
-        self.named: Index = {}  # alert name → clusters
-        self.raised: Index = {}  # incident → clusters
+        self.on: Index[Span] = {}  # CI → clusters with alerts on it
+        self.under: Index[Below] = {}  # CI → clusters with alerts below it
+        self.named: Index[Span] = {}  # alert name → clusters
+        self.raised: Index[None] = {}  # incident → clusters
         self.waits: dict[int, list[tuple[float, str]]] = {}  # cluster → heap of since, fingerprint
         self.hubs: dict[str, tuple[float, float]] = {}  # CI → decayed strengths below it, and when
         self.storms: dict[int, None] = {}
@@ -105,7 +107,7 @@ class Table:
         span = cluster.cis.get(ci)
         if span is None:
             span = cluster.cis[ci] = Span(t, t)
-            self.on.setdefault(ci, {})[cluster.id] = None
+            self.on.setdefault(ci, {})[cluster.id] = span
             self._rise(cluster, ci, t)
             if len(cluster.cis) == p.STORM_CIS:
                 self.storms[cluster.id] = None
@@ -126,8 +128,8 @@ class Table:
             strength = reach.strength
             below = cluster.below.get(c)
             if below is None:
-                cluster.below[c] = Below(strength, strength, 1, t, t)
-                self.under.setdefault(c, {})[cluster.id] = None
+                below = cluster.below[c] = Below(strength, strength, 1, t, t)
+                self.under.setdefault(c, {})[cluster.id] = below
             else:
                 rows = self.under[c]
                 rows[cluster.id] = rows.pop(cluster.id)
@@ -145,7 +147,7 @@ class Table:
             seen = cluster.names.get(name)
             if seen is None:
                 seen = cluster.names[name] = Span(t, t)
-                self.named.setdefault(name, {})[cluster.id] = None
+                self.named.setdefault(name, {})[cluster.id] = seen
             else:
                 rows = self.named[name]
                 rows[cluster.id] = rows.pop(cluster.id)
@@ -274,13 +276,12 @@ class Table:
         self._unfile(cluster)
 
     def _unfile(self, cluster: Cluster) -> None:
-        for index, keys in (
-            (self.on, cluster.cis),
-            (self.under, cluster.below),
-            (self.named, cluster.names),
-        ):
-            for key in keys:
-                _unfile(index, key, cluster.id)
+        for ci in cluster.cis:
+            _unfile(self.on, ci, cluster.id)
+        for c in cluster.below:
+            _unfile(self.under, c, cluster.id)
+        for name in cluster.names:
+            _unfile(self.named, name, cluster.id)
 
     def part(self, cluster: Cluster, leaving: list[Member], born: float) -> Cluster:
         """Some members become a cluster of their own; nothing of them stays behind."""
@@ -306,13 +307,6 @@ class Table:
         for member in source.members.values():
             self.add(into, member)
 
-    def newest(self, index: Index, key: str) -> list[Cluster]:
-        """The clusters joined there last, the latest first; at most SCAN."""
-        rows = index.get(key)
-        if not rows:
-            return []
-        return [self.clusters[number] for number in islice(reversed(rows), p.SCAN)]
-
     def prune(self, t: float) -> None:
         """Forget hubs that have cooled."""
         limit = t - p.HUB_FORGOTTEN
@@ -322,15 +316,13 @@ class Table:
         """Clusters in order, encoded at once; then shared index rows, and hubs."""
         rows: list[object] = [("count", "", self.count)]
         rows += [("cluster", "", msgspec.Raw(_encode(one))) for one in self.clusters.values()]
-        for kind, index in (("on", self.on), ("under", self.under), ("named", self.named)):
-            # sorted: in which order a key came first is not remembered
-            rows += sorted((kind, key, list(ids)) for key, ids in index.items() if len(ids) > 1)
+        rows += _dumped("on", self.on) + _dumped("under", self.under)
+        rows += _dumped("named", self.named)
         rows += [("hub", c, known) for c, known in self.hubs.items()]
         return rows
 
     def load(self, rows: Iterator[tuple[str, str, msgspec.Raw]]) -> None:
         """Take up what `dump` gave."""
-        indexes = {"on": self.on, "under": self.under, "named": self.named}
         for kind, key, raw in rows:
             match kind:
                 case "count":
@@ -339,9 +331,12 @@ class Table:
                     self._restore(msgspec.msgpack.decode(raw, type=Cluster))
                 case "hub":
                     self.hubs[key] = msgspec.msgpack.decode(raw, type=tuple[float, float])
+                case "on":
+                    _reorder(self.on[key], raw)
+                case "under":
+                    _reorder(self.under[key], raw)
                 case _:
-                    ids = msgspec.msgpack.decode(raw, type=list[int])
-                    indexes[kind][key] = dict.fromkeys(ids)
+                    _reorder(self.named[key], raw)
 
     def _restore(self, cluster: Cluster) -> None:
         number = cluster.id
@@ -354,16 +349,32 @@ class Table:
             self.raised.setdefault(cluster.incident, {})[number] = None
         for fingerprint in cluster.members:
             self.where[fingerprint] = number
-        for index, keys in (
-            (self.on, cluster.cis),
-            (self.under, cluster.below),
-            (self.named, cluster.names),
-        ):
-            for key in keys:
-                index.setdefault(key, {})[number] = None
+        for ci, span in cluster.cis.items():
+            self.on.setdefault(ci, {})[number] = span
+        for c, below in cluster.below.items():
+            self.under.setdefault(c, {})[number] = below
+        for name, span in cluster.names.items():
+            self.named.setdefault(name, {})[number] = span
 
 
-def _unfile(index: Index, key: str, number: int) -> None:
+def newest(index: Index[R], key: str) -> Iterable[tuple[int, R]]:
+    """The clusters joined there last, the latest first, and their rows; at most SCAN."""
+    rows = index.get(key)
+    return islice(reversed(rows.items()), p.SCAN) if rows else ()
+
+
+def _dumped(kind: str, index: Index[R]) -> list[object]:
+    """In which order clusters stand under a key; sorted: the keys' own is not remembered."""
+    return [*sorted((kind, key, list(rows)) for key, rows in index.items() if len(rows) > 1)]
+
+
+def _reorder(rows: dict[int, R], raw: msgspec.Raw) -> None:
+    """The other way round."""
+    for number in msgspec.msgpack.decode(raw, type=list[int]):
+        rows[number] = rows.pop(number)
+
+
+def _unfile(index: Index[R], key: str, number: int) -> None:
     """The cluster has such an entry no more."""
     rows = index[key]
     del rows[number]
