@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from eventd.core.asking import Asking, as_alert
 from eventd.core.correlating import Began, Correlating
 from eventd.core.dedup import Outcome, Record, said_at
-from eventd.core.enrich import Place, placed
+from eventd.core.enrich import Place, identity
 from eventd.core.incidents import Rejected
 from eventd.core.inventory import Inventory
 from eventd.core.model import (
@@ -205,7 +205,7 @@ class Engine:
         """The fingerprint of the alert the event would speak of now."""
         if not self.enrichment.active:
             return event.fingerprint
-        return self._placed(event, self.enrichment.place(event)).fingerprint
+        return self._identity(event, self.enrichment.place(event))
 
     # -- events ------------------------------------------------------------------------------
 
@@ -216,7 +216,8 @@ class Engine:
         if place.plain and said.fingerprint not in enrichment.known_as:
             self._event(said, now, facts)
             return
-        event = self._placed(said, place)
+        own = self._identity(said, place)
+        event = replace(said, ci=place.ci, service=place.service, fingerprint=own)
         self._event(event, now, facts)
         if type(facts[-1]) is EventDuplicate:
             return
@@ -279,19 +280,17 @@ class Engine:
         elif event.status is Status.CHANGE and event.ci:
             self.correlation.changed(event.ci, now.timestamp())
 
-    def _placed(self, event: Event, place: Place) -> Event:
-        """The event as the inventory has it, but an alert that fires keeps its identity.
+    def _identity(self, event: Event, place: Place) -> str:
+        """Its fingerprint as the inventory has it, but an alert that fires keeps its identity.
 
         Else nobody could clear what fired before its alias led where it leads now.
         """
         said = event.fingerprint
-        found = placed(event, place) if place.moved else event
         known = self.enrichment.known_as.get(said)
         if known is not None and self._fires(*known):
-            return replace(found, fingerprint=known[0])
-        if found.fingerprint != said and self._fires(said):
-            return replace(found, fingerprint=said)
-        return found
+            return known[0]
+        found = identity(event, place)
+        return said if found != said and self._fires(said) else found
 
     def _fires(self, fingerprint: str, episode: int = 0) -> bool:
         """Whether the alert does, in that episode if one is named."""

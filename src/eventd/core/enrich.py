@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from eventd.core.inventory import Inventory
 from eventd.core.labels import fingerprint_of
@@ -110,15 +109,14 @@ class Enrichment:
         return not self.inventory.knows(name)
 
 
-def placed(event: Event, place: Place) -> Event:
-    """The event with the place's CI and service.
+def identity(event: Event, place: Place) -> str:
+    """The event's fingerprint at its place.
 
-    Its fingerprint follows the CI, so that one alert under two names is one, unless the sender
-    gave it. It does not follow the service: which one a CI is part of may change any day.
+    It follows the CI, so that one alert under two names is one, unless the sender gave it. It does
+    not follow the service: which one a CI is part of may change any day.
     """
-    fingerprint = event.fingerprint
-    if event.volatile is not None and place.ci != event.ci:
-        fingerprint = fingerprint_of(
-            event.source, event.name, place.ci, event.service, event.labels, event.volatile
-        )
-    return replace(event, ci=place.ci, service=place.service, fingerprint=fingerprint)
+    if event.volatile is None or place.ci == event.ci:
+        return event.fingerprint
+    return fingerprint_of(
+        event.source, event.name, place.ci, event.service, event.labels, event.volatile
+    )
