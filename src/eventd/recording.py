@@ -49,10 +49,15 @@ class _Source(Struct, omit_defaults=True):
     volatile: tuple[str, ...] = ()
 
 
-class _Row(Struct, omit_defaults=True):
+class _Head(Struct):
+    """What tells a delivery from a native event: a third of the cost of the whole."""
+
     deliver_at: datetime | None = None
-    transport: str = ""
     received_at: datetime | None = None
+
+
+class _Row(_Head, omit_defaults=True):
+    transport: str = ""
     source: _Source | str | None = None
     method: str = ""
     path: str = ""
@@ -69,6 +74,7 @@ class _Row(Struct, omit_defaults=True):
     quarantined: tuple[int, ...] = ()
 
 
+_head = msgspec.json.Decoder(_Head)
 _decoder = msgspec.json.Decoder(_Row)
 _text = msgspec.json.Decoder(str)
 
@@ -91,22 +97,22 @@ def read(path: Path, sources: dict[str, SourcePolicy] | None = None) -> Iterator
 
 def parse(text: bytes, sources: dict[str, SourcePolicy]) -> Line:
     """One line. Raises msgspec.MsgspecError or ValueError with what is wrong."""
-    row = _decoder.decode(text)
-    if row.deliver_at is None and row.received_at is not None:
-        at = _aware(row.received_at)
+    head = _head.decode(text)
+    if head.deliver_at is None and head.received_at is not None:
+        at = _aware(head.received_at)
         policy = sources["events"]
         delivery = Delivery(
             transport="http",
             received_at=at,
-            payload=text.strip(),
+            payload=text,
             path="/v1/events",
             source=policy.name,
             decoder=policy.decoder,
         )
         return Line(at, delivery, native=True)
-    if row.deliver_at is None:
+    if head.deliver_at is None:
         raise ValueError("expected `deliver_at` (a delivery) or `received_at` (a native event)")
-    at = _aware(row.deliver_at)
+    at, row = _aware(head.deliver_at), _decoder.decode(text)
     if row.transport == OWN:
         if row.input is None:
             raise ValueError("a line of transport eventd needs `input`")
