@@ -124,18 +124,21 @@ def _depends(
 def _common(table: Table, c: str, reach: Reach, t: float, apart: int, found: Links) -> None:
     # s; whatever else there is, too little is left after them: so it is with nearly all
     far = p.COMMON * log(reach.strength * HARD / p.ABSORB_ROOT)
-    warm = -1.0
-    for number, below in newest(table.under, c) if far >= 0 else ():
+    if far < 0:
+        return
+    warm, weight = -1.0, 1.0
+    for number, below in newest(table.under, c):
         late = max(below.first - t, t - below.last, 0.0)
         if late > far or number == apart or c in table.clusters[number].cis:
             continue
         strength = reach.strength * below.most
         fades = exp(-late / p.COMMON)
-        if strength * fades < p.ABSORB_ROOT:
+        most, known = strength * fades, found.get(number)
+        if most < p.ABSORB_ROOT or (known is not None and known.score >= most):
             continue
         if warm < 0:
-            warm = table.warmth(c, t)
-        cover = p.COVER * max(below.total, warm) / table.inventory.weight_below(c)
+            warm, weight = table.warmth(c, t), table.inventory.weight_below(c)
+        cover = p.COVER * max(below.total, warm) / weight
         score = strength * min(1.0, cover) * fades
         _take(found, number, score, Tie.COMMON, c, reach.hops)
 
