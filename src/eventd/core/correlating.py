@@ -32,6 +32,7 @@ class Began(Struct, frozen=True, gc=False):
 
     onset: float  # s since 1970, by eventd's clock
     goes_on: bool  # its CI said something else a moment ago
+    said: datetime | None = None  # its source's time of it, where that is credible
 
 
 class Correlating:
@@ -52,16 +53,18 @@ class Correlating:
         at = now.timestamp()
         said = said_at(event, now, settings)
         word = said.timestamp() if said is not None else None
-        goes_on = self._habits.spoke(stream_of(record), record.ci, at if word is None else word, at)
-        if self._habits.never_clears(stream_of(record)):
+        stream = stream_of(record)
+        goes_on = self._habits.spoke(stream, record.ci, at if word is None else word, at)
+        if self._habits.sources[stream].never:
             record.occurrence = True
         elif record.episode > 1 and self.flapping.changed(record.fingerprint, now):
             facts.append(AlertFlapping(now, record.fingerprint, record.episode, on=True))
-        return Began(self._correlation.onsets.of(record.ci, word, at), goes_on)
+        return Began(self._correlation.onsets.of(record.ci, word, at), goes_on, said)
 
     def quiet_for(self, record: Record) -> float:
         """Seconds after which an alert of a source that never clears is over; 0 of any other."""
-        if not self._habits.never_clears(stream_of(record)):
+        known = self._habits.sources.get(stream_of(record))
+        if known is None or not known.never:
             return 0.0
         record.occurrence = True
         return self._habits.quiet_for(record.ci)
@@ -159,8 +162,10 @@ class Correlating:
         at, claimed = now.timestamp(), record.incident
         stream = stream_of(alert)
         source = self._habits.sources.get(stream)
-        burst = source is not None and source.never
-        rare = self._habits.rare(alert.ci, alert.name, at) and burst
+        burst = rare = False
+        if source is not None and not source.clears:
+            burst = source.never
+            rare = self._habits.rare(alert.ci, alert.name, at) and burst
         session = None
         if source is not None and not claimed and source.polled:
             gap, most = source.session()

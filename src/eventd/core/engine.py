@@ -84,6 +84,7 @@ class Engine:
     def _take_up(self, state: State) -> None:
         self._state = state
         self.settings = state.settings
+        self._late_within = seconds(state.settings.late_within)
         self.table, self.rules = state.table, state.rules
         self.suppressions, self.timers = state.suppressions, state.timers
         self.storms, self.enrichment = state.storms, state.enrichment
@@ -356,8 +357,8 @@ class Engine:
         began = self.correlating.began(event, record, now, self.settings, facts)
         self._promise(event, record, now)
         storm = self.storms.count(alert, now, self.settings.storm_above) if new else None
-        seen = Seen(alert, Transition.FIRED, self._happened(event, now))
-        self._judge(record, seen, now, facts, storm, began)
+        at = happened_at(began.said, now, self._late_within)
+        self._judge(record, Seen(alert, Transition.FIRED, at), now, facts, storm, began)
 
     def _repeated(self, event: Event, record: Record, now: datetime, facts: list[Fact]) -> None:
         alert = record.value()
@@ -368,10 +369,7 @@ class Engine:
 
     def _happened(self, event: Event, now: datetime) -> datetime:
         """When rules take it to have happened."""
-        if event.occurred_at is None:
-            return now
-        said = said_at(event, now, self.settings)
-        return happened_at(said, now, seconds(self.settings.late_within))
+        return happened_at(said_at(event, now, self.settings), now, self._late_within)
 
     def _promise(
         self, event: Event, record: Record, now: datetime, *, extend: bool = False
@@ -504,6 +502,7 @@ class Engine:
     def _start(self, started: Started, now: datetime) -> None:
         """Nothing goes stale in the first minutes: while eventd was away nobody could repeat."""
         self.settings = self._state.settings = started.settings
+        self._late_within = seconds(started.settings.late_within)
         self._state.started_at = now
         self.rules.limit(limits_of(self._state))
         self.table.keys.limit()
@@ -609,7 +608,7 @@ class Engine:
         by = record.suppressed_by
         self._asking.settled(record)
         facts.append(AlertUnsuppressed(now, record.fingerprint, record.episode, by))
-        at = happened_at(record.started_at, now, seconds(self.settings.late_within))
+        at = happened_at(record.started_at, now, self._late_within)
         began = Began(record.started_at.timestamp(), goes_on=False)
         seen = Seen(record.value(), Transition.SETTLED, at)
         self._judge(record, seen, now, facts, began=began)

@@ -158,11 +158,6 @@ class Habits:
         known.never = now - known.first > NEVER_FOR
         return known.never
 
-    def never_clears(self, source: str) -> bool:
-        """Whether it turned out to."""
-        known = self.sources.get(source)
-        return known is not None and known.never
-
     def quiet_for(self, ci: str) -> float:
         """Seconds without an event after which the burst on a CI is over."""
         pace = self.paces.get(ci)
