@@ -17,6 +17,7 @@ from eventd.document import Document, read
 from eventd.errors import ConfigError, RuleError
 
 MAX_RULES_FILE = 1 << 20  # bytes; RELIABILITY §6
+FILE_KEYS = ("rules", "tests")
 SPAN_HINT = "number and unit: ms s m h d w"
 
 T = TypeVar("T")
@@ -88,16 +89,20 @@ def default_rules() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "rules"
 
 
+def rule_files(path: Path) -> list[Path]:
+    """The file, or a directory's YAML files in order of name."""
+    if not path.is_dir():
+        return [path]
+    return sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"})
+
+
 def load_rules(path: Path) -> LoadRules:
     """Every rule of a file, or of a directory's YAML files in order of name.
 
-    Raises ConfigError with every problem of every file, one line each.
+    The tests beside them are not looked at. Raises ConfigError with every problem of every file,
+    one line each.
     """
-    files = (
-        sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"})
-        if path.is_dir()
-        else [path]
-    )
+    files = rule_files(path)
     problems: list[str] = []
     texts: list[str] = []
     places: dict[str, str] = {}
@@ -118,14 +123,17 @@ def _rules_of(
     document: Document, texts: list[str], places: dict[str, str], problems: list[str]
 ) -> None:
     data = document.data
-    if not isinstance(data, dict) or list(data) != ["rules"] or not isinstance(data["rules"], list):
-        stray = [key for key in data if key != "rules"] if isinstance(data, dict) else []
-        path = stray[0] if stray else ""
-        message = f"unknown key {path!r}" if stray else "expected a list under 'rules'"
-        hint = "a rules file is one list: rules: [...]"
+    table = data if isinstance(data, dict) else {}
+    stray = [key for key in table if key not in FILE_KEYS]
+    lists = [key for key in FILE_KEYS if isinstance(table.get(key, []), list)]
+    if stray or "rules" not in table or len(lists) < len(FILE_KEYS):
+        wrong = next((key for key in FILE_KEYS if key not in lists), "rules")
+        path = stray[0] if stray else wrong if wrong in table else ""
+        message = f"unknown key {path!r}" if stray else f"expected a list under {wrong!r}"
+        hint = "a rules file is a list, and may have a second: rules: [...], tests: [...]"
         problems.append(document.complain(path, message, hint))
         return
-    for index, one in enumerate(data["rules"]):
+    for index, one in enumerate(table["rules"]):
         path = f"rules[{index}]"
         try:
             rule = parse(one)

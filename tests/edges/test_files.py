@@ -178,9 +178,11 @@ def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
     said = [problem.removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
     assert said == [
         f"b.yaml:2: rules[0].name: rule 'a' stands at {tmp_path}/a.yaml:2 already (rename one)",
-        "c.yaml:1: rulez: unknown key 'rulez' (a rules file is one list: rules: [...])",
+        "c.yaml:1: rulez: unknown key 'rulez' "
+        "(a rules file is a list, and may have a second: rules: [...], tests: [...])",
         "d.yaml:2: is no YAML: did not find expected node content (look at what is before it)",
-        "e.yaml:1: expected a list under 'rules' (a rules file is one list: rules: [...])",
+        "e.yaml:1: rules: expected a list under 'rules' "
+        "(a rules file is a list, and may have a second: rules: [...], tests: [...])",
     ]
 
 

@@ -9,8 +9,8 @@ import click
 from eventd import __version__
 
 COMMANDS = (
-    "run", "check", "export", "replay", "demo", "send", "incidents", "alerts", "silence",
-    "why", "inventory",
+    "run", "check", "test", "export", "replay", "demo", "send", "incidents", "alerts",
+    "silence", "why", "inventory",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from eventd import app
+from eventd.cases import read_cases
 from eventd.config import Environment, load
 from eventd.errors import ConfigError, StoreError
 from eventd.inventory import examine, is_inventory, read_inventory
@@ -59,7 +60,9 @@ def _files(files: tuple[Path, ...]) -> bool:
                 problems += _inventory(file)
             elif file.is_dir() or app.is_rules_file(file):
                 rules = app.load_rules(file)
-                click.echo(f"{file}: {len(rules.rules)} rules, version {rules.version}")
+                tests = sum(1 for _ in read_cases(file))
+                told = f"{len(rules.rules)} rules, {tests} tests, version {rules.version}"
+                click.echo(f"{file}: {told}")
             else:
                 load(file, Environment.read())
                 click.echo(f"{file}: good")
