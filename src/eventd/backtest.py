@@ -115,6 +115,7 @@ class Backtest:
         self.now: datetime | None = None
         self._inputs_of, self._rules, self._forced = inputs_of, rules, forced
         self._inventory = inventory
+        self._loaded = False  # what has to be, before anything can be judged
         self._spoken: list[tuple[str, Episode | None]] = []  # events and what they speak of
         self._latest: dict[str, Episode] = {}  # by fingerprint
         self._members: dict[str, dict[tuple[str, int], None]] = {}  # in order of joining
@@ -129,7 +130,6 @@ class Backtest:
 
     def play(self, lines: Iterable[Line]) -> Iterator[tuple[datetime, Input, tuple[Fact, ...]]]:
         """Step every input; yields what each caused."""
-        loaded = False
         for line in lines:
             own = line.own
             if own is None:
@@ -140,8 +140,8 @@ class Backtest:
                 inputs = (own,)
             if self.now is None and not isinstance(own, Started):
                 yield self._step(Started("replay"), line.at)
-            if not loaded and not isinstance(own, Started | LoadRules | LoadInventory):
-                loaded = True
+            if not self._loaded and not isinstance(own, Started | LoadRules | LoadInventory):
+                self._loaded = True
                 for load in self._missing():
                     yield self._step(load, line.at)
             if self.now is not None and line.at - self.now >= PAUSE:
@@ -194,6 +194,14 @@ class Backtest:
         for incident, keys in self._members.items():
             found[merged.get(incident, incident)] += [self.episodes[key] for key in keys]
         return found
+
+    def alerts_of(self, incident: str) -> Iterator[str]:
+        """Fingerprints of the alerts that the incident has now; none where it is unknown."""
+        return (fingerprint for fingerprint, _ in self._members.get(incident, ()))
+
+    def incident_of(self, fingerprint: str) -> str:
+        """The incident that the alert belongs to now, "" where to none."""
+        return next((one.incident for one in self.engine.known_alerts((fingerprint,))), "")
 
     def outcomes(self) -> Iterator[Outcome]:
         """One for each incident that was not merged into another, in order of opening."""

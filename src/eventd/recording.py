@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from eventd.core.model import QUARANTINED, Delivery, Input, Refused, SourcePolic
 from eventd.errors import ConfigError
 
 READ_AHEAD = 1 << 18  # bytes; a GzipFile's own lines cost three times as much
+TOLD_EVERY = 1_000  # lines
 OWN = "eventd"  # the transport of eventd's own inputs
 DEFAULT_SOURCES = {
     "events": SourcePolicy(name="events", decoder="native"),
@@ -79,15 +80,23 @@ _decoder = msgspec.json.Decoder(_Row)
 _text = msgspec.json.Decoder(str)
 
 
-def read(path: Path, sources: dict[str, SourcePolicy] | None = None) -> Iterator[Line]:
+def read(
+    path: Path,
+    sources: dict[str, SourcePolicy] | None = None,
+    told: Callable[[int], None] | None = None,
+) -> Iterator[Line]:
     """The file's lines in order, `.gz` inflated.
 
-    `sources` are policies by name for lines that carry none. Raises ConfigError naming the line.
+    `sources` are policies by name for lines that carry none; `told` is given the bytes of the file
+    that are read. Raises ConfigError naming the line.
     """
     known = {**DEFAULT_SOURCES, **(sources or {})}
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as raw, io.BufferedReader(raw, READ_AHEAD) as stream:
+    with path.open("rb", 0) as file:
+        raw = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        stream = io.BufferedReader(raw, READ_AHEAD)
         for number, line in enumerate(stream, 1):
+            if told is not None and number % TOLD_EVERY == 0:
+                told(file.tell())
             if text := line.strip():
                 try:
                     yield parse(text, known)

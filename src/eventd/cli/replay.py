@@ -5,15 +5,20 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import click
 import msgspec
 
-from eventd import backtest, recording
-from eventd.cli import page, report
+from eventd import backtest, history, recording
+from eventd.backtest import Backtest
+from eventd.cli import difference, page, report
+from eventd.cli.progress import Bar
+from eventd.comparison import Comparison, Sides
+from eventd.core.rules.rule import parse_span
 from eventd.decoding import inputs_of_line
-from eventd.errors import ConfigError
+from eventd.errors import ConfigError, StoreError
 from eventd.files import default_rules, load_rules
 from eventd.inventory import read_inventory
 from eventd.summary import summary
@@ -23,19 +28,42 @@ NEW = click.Path(path_type=Path)
 GC_THRESHOLDS = (50_000, 20, 100)  # values are made without cycles: look for some seldom
 
 
+class Span(click.ParamType[timedelta]):
+    """A duration such as 7d."""
+
+    name = "span"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Fail with what was expected."""
+        try:
+            return timedelta(seconds=parse_span(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=EXISTING)
+@click.argument("files", nargs=-1, type=EXISTING)
+@click.option("--journal", type=EXISTING, help="State directory of a daemon, instead of FILES.")
+@click.option("--since", type=Span(), help='How far back its journal is played, such as "7d".')
 @click.option("--rules", type=EXISTING, help="Rules to judge by.")
 @click.option("--inventory", type=EXISTING, help="Services and CIs.")
 @click.option("--learn-from", multiple=True, type=EXISTING, help="A recording to learn from first.")
+@click.option("--against", type=EXISTING, help="Other rules: print what they would change.")
+@click.option("--warm-up", type=Span(), help="With --against: a time in which nothing is compared.")
 @click.option("--out", type=NEW, help="One JSON line per event, incident.")
 @click.option("--html", type=NEW, help="The summary as a page, with a picture of the day.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def replay(
     files: tuple[Path, ...],
+    journal: Path | None,
+    since: timedelta | None,
     rules: Path | None,
     inventory: Path | None,
     learn_from: tuple[Path, ...],
+    against: Path | None,
+    warm_up: timedelta | None,
     out: Path | None,
     html: Path | None,
     *,
@@ -46,20 +74,43 @@ def replay(
     Without --rules the rules are those of the recording, else the default set; without
     --inventory the inventory is that of the recording, else none. With --learn-from what earlier
     recordings teach of checks, clocks and heartbeats is known from the start.
+
+    With --journal what is played is what came to a daemon, which may be running; with --since from
+    so long before its last entry on.
+
+    With --against both rule sets judge the same stream, and what the other set would change is
+    printed in incidents. Both begin with nothing known: with --warm-up what opens in the first part
+    is left out; of a journal that is the part before --since.
     """
+    _check_usage(files, journal, since, against, warm_up, out or html)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    forced = rules is not None
     try:
         loaded = load_rules(rules or default_rules())
         known = read_inventory(inventory).load if inventory is not None else None
-        run = backtest.Backtest(inputs_of_line, loaded, known, forced=rules is not None)
-        if learn_from:
-            run.learn_from(_lines(learn_from))
-        for _ in run.play(_lines(files)):
-            pass
+        with Bar("replay") as bar:
+            if journal is None:
+                lines = _lines(files, bar)
+            else:
+                reach = since + warm_up if since and warm_up else since
+                lines = history.lines(journal, reach, bar.at)
+            if against is not None:
+                sides = Sides(inputs_of_line, loaded, load_rules(against), known, forced=forced)
+                sides.learn_from(_lines(learn_from))
+                _print_comparison(sides.play(lines, warm_up or timedelta()), as_json=as_json)
+                return
+            run = Backtest(inputs_of_line, loaded, known, forced=forced)
+            if learn_from:
+                run.learn_from(_lines(learn_from))
+            for _ in run.play(lines):
+                pass
     except ConfigError as error:
         for problem in error.problems:
             click.echo(problem, err=True)
+        sys.exit(2)
+    except StoreError as error:
+        click.echo(f"eventd replay: {error}", err=True)
         sys.exit(2)
     if out is not None:
         with out.open("wb") as stream:
@@ -73,6 +124,42 @@ def replay(
         click.echo("\n".join(report.text(found)))
 
 
-def _lines(files: tuple[Path, ...]) -> Iterator[recording.Line]:
+def _print_comparison(compared: Comparison, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(compared).decode())
+    else:
+        click.echo("\n".join(difference.text(compared)))
+
+
+def _check_usage(
+    files: tuple[Path, ...],
+    journal: Path | None,
+    since: timedelta | None,
+    against: Path | None,
+    warm_up: timedelta | None,
+    written: Path | None,
+) -> None:
+    """Raise UsageError where options contradict each other."""
+    if bool(files) == (journal is not None):
+        raise click.UsageError("give FILES, or --journal")
+    if since is not None and journal is None:
+        raise click.UsageError("--since goes with --journal")
+    if warm_up is not None and against is None:
+        raise click.UsageError("--warm-up goes with --against")
+    if written is not None and against is not None:
+        raise click.UsageError(
+            "--against prints a difference; --out and --html are of one rule set"
+        )
+
+
+def _lines(files: tuple[Path, ...], bar: Bar | None = None) -> Iterator[recording.Line]:
+    whole = sum(file.stat().st_size for file in files) or 1
+    passed = 0
+
+    def told(read: int) -> None:
+        if bar is not None:
+            bar.at((passed + read) / whole)
+
     for file in files:
-        yield from recording.read(file)
+        yield from recording.read(file, told=told)
+        passed += file.stat().st_size

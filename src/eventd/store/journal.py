@@ -127,6 +127,24 @@ class JournalReader:
                 yield Row(at, moment(now), digest, decode_inputs(body))
             seq = rows[-1][0] + 1
 
+    def position_at(self, start: datetime) -> int:
+        """The first position that was stepped then or later; `now` never goes back."""
+        span = self.span()
+        low, high = span.first, span.next_seq
+        while low < high:
+            middle = (low + high) // 2
+            row = self.db.execute(QUERIES["journal_at"], (middle,)).fetchone()
+            if row is None or moment(row[1]) >= start:
+                high = middle
+            else:
+                low = row[0] + 1
+        return low
+
+    def own_before(self, seq: int) -> Iterator[Input]:
+        """What came through no door (starts, loads, ticks) before a position, newest first."""
+        for (body,) in self.db.execute(QUERIES["own_before"], (seq,)):
+            yield from reversed(decode_inputs(body))
+
     def digest(self, facts: Sequence[Fact]) -> int:
         """What a row's `digest` must be."""
         return digest_of(facts)

@@ -117,6 +117,14 @@ INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET valu
 SELECT (SELECT MIN(seq) FROM journal), seq + inputs, now, rules
 FROM journal ORDER BY seq DESC LIMIT 1
 
+-- name: journal_at
+-- The first row from a position on.
+SELECT seq, now FROM journal WHERE seq >= ? ORDER BY seq LIMIT 1
+
+-- name: own_before
+-- Rows that came through no door before a position, newest first.
+SELECT body FROM journal WHERE seq < ? AND source = '' ORDER BY seq DESC
+
 -- name: tail
 -- A page of what recovery steps again, from a journal position on.
 SELECT seq, now, digest, body FROM journal WHERE seq >= ? ORDER BY seq LIMIT ?

@@ -1,0 +1,95 @@
+"""What came to a daemon, straight from its own store, also beside it while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from eventd.core.engine import Engine
+from eventd.core.model import Input, LoadInventory, LoadRules, Started
+from eventd.core.snapshot import Restored
+from eventd.errors import StoreError
+from eventd.recording import Line
+from eventd.store.database import open_reader
+from eventd.store.journal import JournalReader, Span, iter_journal
+
+TOLD_EVERY = 200  # rows
+Begun = Started | LoadRules | LoadInventory
+
+
+class Period(NamedTuple):
+    """From the first entry of a journal to the last."""
+
+    began: datetime
+    ended: datetime
+
+
+def period(state: Path) -> Period | None:
+    """None where the journal is empty. Raises StoreError."""
+    with closing(open_reader(state)) as db:
+        reader = JournalReader(state, db)
+        span = reader.span()
+        first = next(reader.tail(span.first), None)
+        return Period(first.now, span.now) if first is not None and span.now is not None else None
+
+
+def lines(
+    state: Path, since: timedelta | None, told: Callable[[float], None] | None = None
+) -> Iterator[Line]:
+    """The inputs of the journal in order, as they were stepped; nothing where it is empty.
+
+    With `since` those of that long before its last entry: they begin with the settings, rules and
+    inventory that were in force then. `told` is given the share that was read. Raises StoreError.
+    """
+    with closing(open_reader(state)) as db:
+        reader = JournalReader(state, db)
+        span = reader.span()
+        if span.now is None:
+            return
+        start = span.first if since is None else reader.position_at(span.now - since)
+        begun = list(_begun(reader, span, start)) if start else []
+    for number, row in enumerate(iter_journal(state, start)):
+        for own in begun:
+            yield Line(row.now, None, own)
+        begun.clear()
+        for item in row.inputs:
+            yield Line(row.now, None, item)
+        if told is not None and number % TOLD_EVERY == 0:
+            told((row.seq - start) / (span.next_seq - start))
+
+
+def _begun(reader: JournalReader, span: Span, start: int) -> Iterator[Input]:
+    """What was in force at a position.
+
+    Where retention has taken the row that says so, what the oldest snapshot has: it may have been
+    loaded later than at the position.
+    """
+    kinds: tuple[type[Begun], ...] = (Started, LoadRules, LoadInventory)
+    found: dict[type[Begun], Input] = {}
+    for one in reader.own_before(start):
+        if isinstance(one, Begun):
+            found.setdefault(type(one), one)
+            if len(found) == len(kinds):
+                break
+    if len(found) < len(kinds) and span.first:
+        found = {**_saved(reader), **found}
+    yield from (found[kind] for kind in kinds if kind in found)
+
+
+def _saved(reader: JournalReader) -> dict[type[Begun], Input]:
+    for name in reversed(reader.snapshots()):
+        try:
+            engine = Engine.restore(Restored(reader.load(name).frames))
+        except StoreError:
+            continue  # the daemon has made a newer one meanwhile
+        texts = tuple(state.rule.text for state in engine.rules.states.values())
+        inventory = engine.inventory
+        return {
+            Started: Started("replay", engine.settings),
+            LoadRules: LoadRules(engine.rules_version, texts),
+            LoadInventory: LoadInventory(inventory.version, inventory.services, inventory.cis),
+        }
+    return {}

@@ -1,0 +1,142 @@
+"""The journal of a daemon, replayed from its own store: also beside it, and from some time on."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+from click.testing import CliRunner
+from tests.builders import T0, at, clear, event, group_rule, inventory, load, started
+from tests.edges.store_desk import Life, alive
+
+from eventd import history
+from eventd.backtest import Backtest
+from eventd.cli import main
+from eventd.core.model import Acknowledge, Ci, Event, Incident, Input, LoadRules, Started
+
+CI = group_rule("by-ci", by=["ci"])
+SERVICE = group_rule("by-service")
+BEGUN: tuple[Input, ...] = (started(resolve_after=30), load(CI), inventory(Ci("a", aliases=("b",))))
+
+
+async def say(life: Life, seconds: float, item: Input) -> None:
+    """What comes through no door is journaled so."""
+    life.clock.at = at(seconds)
+    if isinstance(item, Event):
+        await life.submit(at(seconds), item)
+    else:
+        await life.runtime.submit((item,))
+
+
+async def lived(life: Life) -> None:
+    """A start, loads, an incident acknowledged and over, other rules, another incident."""
+    for item in BEGUN:
+        await say(life, 0, item)
+    await say(life, 10, event("disk", ci="b"))
+    await say(life, 20, Acknowledge("INC-000001", "ann"))
+    await say(life, 30, clear("disk", ci="b"))
+    await say(life, 200, load(SERVICE, version="v2"))
+    await say(life, 3_600, event("cpu", ci="c"))
+    await life.runtime.submit(())
+
+
+def replayed(state: Path, since: timedelta | None = None) -> list[Incident]:
+    run = Backtest(lambda _: (), LoadRules("", ()), forced=False)
+    for _ in run.play(history.lines(state, since)):
+        pass
+    return list(run.incidents())
+
+
+async def test_a_journal_replays_to_the_incidents_there_are_beside_the_daemon(
+    tmp_path: Path,
+) -> None:
+    async with alive(tmp_path) as life:
+        await lived(life)
+
+        told = replayed(tmp_path)
+
+        now = list(life.runtime.engine.incidents())
+    assert [one.acknowledged_by for one in told] == ["ann", ""]
+    assert told[1:] == now[-1:]
+    assert replayed(tmp_path) == told
+
+
+async def test_a_part_of_it_begins_with_what_was_in_force_then(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await lived(life)
+
+    last = list(history.lines(tmp_path, timedelta(minutes=1)))
+    early = list(history.lines(tmp_path, timedelta(seconds=3_595)))
+
+    assert [type(one.own).__name__ for one in last] == [
+        "Started",
+        "LoadRules",
+        "LoadInventory",
+        "Tick",
+        "Event",
+    ]
+    assert [one.own for one in early[:3]] == [*BEGUN]
+    assert last[1].own == load(SERVICE, version="v2")
+    assert {one.at for one in last} == {at(3_600)}
+    assert [one.rule for one in replayed(tmp_path, timedelta(minutes=1))] == ["by-service"]
+
+
+async def test_what_retention_has_taken_is_in_the_snapshot(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await lived(life)
+    with closing(sqlite3.connect(tmp_path / "eventd.db", isolation_level=None)) as db:
+        db.execute("DELETE FROM journal WHERE seq < 7")
+
+    first, rules, known, *_ = history.lines(tmp_path, timedelta(days=1))
+
+    assert isinstance(first.own, Started)
+    assert first.own.settings.resolve_after == 30
+    assert rules.own == load(SERVICE, version="v2")
+    assert known.own == BEGUN[2]
+
+
+async def test_an_empty_journal_has_nothing_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
+    async with alive(tmp_path / "state"):
+        pass
+
+    nothing = CliRunner().invoke(main, ["replay", "--journal", str(tmp_path / "state")])
+    missing = CliRunner().invoke(main, ["replay", "--journal", str(tmp_path)])
+
+    assert nothing.output.startswith("0 events: ")
+    assert missing.exit_code == 2
+    assert "cannot be opened" in missing.output
+
+
+async def test_a_position_is_found_by_its_time(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await lived(life)
+    shares: list[float] = []
+
+    whole = list(history.lines(tmp_path, None, shares.append))
+    period = history.period(tmp_path)
+
+    assert shares == [0.0]
+    assert period == (T0, at(3_600))
+    for line in whole:
+        since = at(3_600) - line.at
+        own = [one for one in history.lines(tmp_path, since) if one.own not in BEGUN]
+        assert own[0].at == line.at or since == timedelta(hours=1)
+
+
+async def test_the_command_tries_rules_on_a_journal(tmp_path: Path) -> None:
+    async with alive(tmp_path / "state") as life:
+        await lived(life)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{name: all, by: [source], within: 1m, group: {match: ''}}]\n")
+    command = ["replay", "--journal", str(tmp_path / "state")]
+
+    done = CliRunner().invoke(main, [*command, "--against", str(rules)])
+    late = CliRunner().invoke(
+        main, [*command, "--since", "10m", "--warm-up", "1h", "--against", str(rules)]
+    )
+
+    assert "2 incidents before, 2 after; 0 alike" in done.output
+    assert "dropped" not in done.output
+    assert "1 incidents before, 1 after; 0 alike" in late.output
