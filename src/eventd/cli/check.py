@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
-from eventd import app
+from eventd import app, history, lint
 from eventd.cases import read_cases
+from eventd.cli.progress import Bar
 from eventd.config import Environment, load
 from eventd.errors import ConfigError, StoreError
 from eventd.inventory import examine, is_inventory, read_inventory
+from eventd.usage import Usage
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--store", type=click.Path(path_type=Path), help="State directory to verify.")
+@click.option("--strict", is_flag=True, help="Warnings count as bad.")
 @click.option(
     "--acked", type=click.Path(exists=True, path_type=Path), help="Event ids, one a line."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 def check(
-    files: tuple[Path, ...], store: Path | None, acked: Path | None, *, as_json: bool
+    files: tuple[Path, ...],
+    store: Path | None,
+    acked: Path | None,
+    *,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Check configuration, rules and inventory FILES, or what a store promises.
 
@@ -31,11 +40,19 @@ def check(
     `services` or `cis` is an inventory; any other is a configuration. What is doubtful in an
     inventory counts as bad, though the daemon takes it.
 
-    With --store the older snapshot is restored, the journal is stepped again and the result
-    compared with the tables; --acked names events that must be there.
+    What is doubtful in rules is a warning: rules that cannot match, that another leaves nothing to
+    or overlaps with; with --store also what its journal says of them: labels that nothing had,
+    rules that never end, that have no end of keys. With --strict warnings count as bad.
+
+    With --store and no FILES the older snapshot is restored, the journal is stepped again and the
+    result compared with the tables; --acked names events that must be there.
     """
-    if store is None:
-        sys.exit(0 if _files(files) else 1)
+    if store is None or files:
+        try:
+            sys.exit(0 if _files(files, store, strict=strict) else 1)
+        except StoreError as error:
+            click.echo(f"eventd check: {error}", err=True)
+            sys.exit(2)
     ids = acked.read_text().split() if acked else []
     try:
         found = app.verdicts(store, ids)
@@ -52,8 +69,9 @@ def check(
     sys.exit(0 if all(one.ok for one in found) else 1)
 
 
-def _files(files: tuple[Path, ...]) -> bool:
+def _files(files: tuple[Path, ...], store: Path | None, *, strict: bool) -> bool:
     problems: list[str] = []
+    doubtful = False
     for file in files:
         try:
             if is_inventory(file):
@@ -63,6 +81,10 @@ def _files(files: tuple[Path, ...]) -> bool:
                 tests = sum(1 for _ in read_cases(file))
                 told = f"{len(rules.rules)} rules, {tests} tests, version {rules.version}"
                 click.echo(f"{file}: {told}")
+                warnings = list(_doubts(file, store))
+                for one in warnings:
+                    click.echo(f"warning: {one}", err=strict)
+                doubtful = doubtful or bool(warnings)
             else:
                 load(file, Environment.read())
                 click.echo(f"{file}: good")
@@ -70,7 +92,22 @@ def _files(files: tuple[Path, ...]) -> bool:
             problems += error.problems
     for problem in problems:
         click.echo(problem, err=True)
-    return not problems
+    return not problems and not (strict and doubtful)
+
+
+def _doubts(file: Path, store: Path | None) -> Iterator[str]:
+    """What is doubtful in rules that can be loaded. Raises StoreError."""
+    rules = lint.rules_of(file)
+    yield from lint.examine(rules)
+    if store is None:
+        return
+    period = history.period(store)
+    if period is None:
+        return
+    usage = Usage(rules, period.began + (period.ended - period.began) / 2)
+    with Bar("journal") as bar:
+        usage.see(history.lines(store, None, bar.at))
+    yield from usage.warnings()
 
 
 def _inventory(file: Path) -> list[str]:
