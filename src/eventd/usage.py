@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from eventd.complaints import likely
 from eventd.core.asking import as_alert
-from eventd.core.enrich import Enrichment, placed
+from eventd.core.enrich import Enrichment, identity
 from eventd.core.inventory import Inventory
 from eventd.core.model import Alert, Event, LoadInventory, Status
 from eventd.core.rules.index import SelectorIndex
@@ -80,7 +82,7 @@ class Usage:
                 enrichment.load(Inventory(item.version, item.services, item.cis))
             elif isinstance(item, Event):
                 self._events += 1
-                event = placed(item, enrichment.place(item)) if enrichment.active else item
+                event = _placed(item, enrichment) if enrichment.active else item
                 self._see(as_alert(event, line.at), later=line.at >= self._middle)
 
     def warnings(self) -> Iterator[str]:
@@ -152,6 +154,12 @@ class Usage:
                 hint = f"; {near}" if near.startswith("did") else ""
                 evidence = f"none of {self._events:,} events has it{hint}"
                 yield tally.placed.warn(f"{label!r} was never seen", evidence, path)
+
+
+def _placed(event: Event, enrichment: Enrichment) -> Event:
+    place = enrichment.place(event)
+    own = identity(event, place)
+    return replace(event, ci=place.ci, service=place.service, fingerprint=own)
 
 
 def _never_ends(tally: _Tally) -> Iterator[str]:
