@@ -50,14 +50,14 @@ from eventd.core.model import (
     TimerFailed,
 )
 from eventd.core.rules import KINDS, group
-from eventd.core.rules.rule import Finding, Seen
+from eventd.core.rules.rule import Answer, Seen
 from eventd.core.snapshot import Restored, Snapshot
 
 
 class Raising(group.State):
     """A rule that raises when it is asked about an alert of the ci "bad"."""
 
-    def observe(self, seen: Seen, now: datetime) -> tuple[Finding, ...]:
+    def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
         if seen.alert.ci == "bad":
             raise ZeroDivisionError("bad")
         return super().observe(seen, now)

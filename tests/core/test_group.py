@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.builders import (
+    T0,
     TICK,
     Feed,
     alert,
@@ -11,16 +13,26 @@ from tests.builders import (
     engine_after,
     event,
     facts_of,
+    frames,
     group_rule,
+    kind_rule,
     last,
+    revived,
     rule,
+    run,
+    settle_rule,
+    started,
 )
 
 from eventd.core.model import (
     AlertFired,
     AlertJoined,
     AlertUnmatched,
+    Because,
+    CapHit,
     EndReason,
+    Event,
+    Fact,
     Grouped,
     IncidentClosed,
     IncidentOpened,
@@ -28,8 +40,9 @@ from eventd.core.model import (
     IncidentUpdated,
     Severity,
 )
+from eventd.core.rules import sliding
 from eventd.core.rules.group import MAX_REASONS, State
-from eventd.core.rules.rule import Limits, Seen, Transition
+from eventd.core.rules.rule import Finding, Limits, Seen, Transition
 
 BECAUSE = Grouped("by-service", {"service": "shop"})
 
@@ -144,13 +157,176 @@ def test_a_reopened_incident_is_judged_anew() -> None:
 
 def test_alerts_of_a_group_share_its_reason_within_a_bound() -> None:
     state = State(rule(group_rule()), Limits(1))
-    first, again = (
-        state.observe(Seen(alert(), Transition.FIRED, at(0)), at(0))[0] for _ in range(2)
-    )
 
-    assert first.because is again.because
+    def reason(service: str = "shop") -> Because:
+        (found,) = state.observe(Seen(alert(service=service), Transition.FIRED, at(0)), at(0))
+        assert isinstance(found, Finding)
+        return found.because
+
+    first = reason()
+    assert reason() is first
     for n in range(MAX_REASONS):
-        state.observe(Seen(alert(service=f"s{n}"), Transition.FIRED, at(0)), at(0))
-    (anew,) = state.observe(Seen(alert(), Transition.FIRED, at(0)), at(0))
-    assert anew.because == first.because
-    assert anew.because is not first.because
+        reason(f"s{n}")
+    assert reason() == first
+    assert reason() is not first
+
+
+def windows(facts: list[Fact]) -> dict[str, list[str]]:
+    """When each incident's window began, and the alerts that joined."""
+    names = {f.incident.id: f.incident.group["window"] for f in facts if type(f) is IncidentOpened}
+    joined: dict[str, list[str]] = {name: [] for name in names.values()}
+    for fact in facts:
+        if isinstance(fact, AlertJoined):
+            joined[names[fact.incident]].append(fact.fingerprint)
+    return joined
+
+
+def own(*names: str) -> list[str]:
+    """Fingerprints of alerts that no one else takes up."""
+    return [info(name).fingerprint for name in names]
+
+
+def info(name: str, **fields: object) -> Event:
+    return event(name, severity=Severity.INFO, **fields)  # type: ignore[arg-type] # checked there
+
+
+FIXED = kind_rule("group", {"match": "", "window": "fixed"}, "by-clock", within="1h")
+SLIDING = kind_rule("group", {"match": "", "window": "sliding"}, "by-run", within="60s")
+
+
+def test_a_fixed_window_is_so_much_of_the_clock() -> None:
+    seen: Feed = [(at(n), info(name)) for n, name in ((0, "a"), (3_599, "b"), (3_600, "c"))]
+
+    assert windows(facts_of(seen, FIXED)) == {
+        "2026-03-02T09:00:00Z": own("a", "b"),
+        "2026-03-02T10:00:00Z": own("c"),
+    }
+
+
+def test_what_is_late_joins_the_fixed_window_in_which_it_began() -> None:
+    late = info("c", occurred_at=at(3_590))
+    seen: Feed = [(at(0), info("a")), (at(3_600), info("b")), (at(3_610), late)]
+
+    assert windows(facts_of(seen, FIXED))["2026-03-02T09:00:00Z"] == own("a", "c")
+
+
+def test_a_label_called_window_stays_part_of_the_key() -> None:
+    rule = {**FIXED, "by": ["window", "service"]}
+    seen: Feed = [(at(n), info(f"a{n}", labels={"window": f"w{n}"})) for n in (0, 1)]
+
+    assert list(windows(facts_of(seen, rule))) == [
+        "w0 2026-03-02T09:00:00Z",
+        "w1 2026-03-02T09:00:00Z",
+    ]
+
+
+def test_windows_of_milliseconds_have_names_of_their_own() -> None:
+    rule = {**FIXED, "within": "10ms"}
+    seen: Feed = [(at(n), info(f"a{n}")) for n in (0.25, 0.251, 0.26)]
+
+    assert list(windows(facts_of(seen, rule))) == [
+        "2026-03-02T09:00:00.250Z",
+        "2026-03-02T09:00:00.260Z",
+    ]
+
+
+def test_a_run_lasts_while_each_begins_soon_after_the_one_before() -> None:
+    seen: Feed = [
+        (at(n), info(name)) for n, name in ((0, "a"), (59.9, "b"), (119, "c"), (239.1, "d"))
+    ]
+
+    assert windows(facts_of(seen, SLIDING)) == {
+        "2026-03-02T09:00:00Z": own("a", "b", "c"),
+        "2026-03-02T09:03:59.100Z": own("d"),
+    }
+
+
+def test_what_may_be_linked_to_the_run_before_waits_until_it_cannot() -> None:
+    seen: Feed = [(at(0), info("a")), (at(61), info("b")), (at(119), TICK)]
+    facts = facts_of([*seen, (at(120), TICK)], SLIDING)
+
+    assert windows(facts_of(seen, SLIDING)) == {"2026-03-02T09:00:00Z": own("a")}
+    assert windows(facts)["2026-03-02T09:01:01Z"] == own("b")
+    assert [fact.at for fact in facts if isinstance(fact, IncidentOpened)] == [at(0), at(120)]
+
+
+def test_what_is_late_makes_one_of_two_runs() -> None:
+    late = info("c", occurred_at=at(40))
+    seen: Feed = [(at(0), info("a")), (at(61), info("b")), (at(99), late), (at(900), TICK)]
+
+    assert windows(facts_of(seen, SLIDING)) == {"2026-03-02T09:00:00Z": own("a", "b", "c")}
+
+
+def test_what_is_late_and_alone_is_a_run_of_its_own() -> None:
+    late = info("c", occurred_at=at(41))
+    seen: Feed = [(at(100.5), info("a")), (at(100.9), late), (at(101), TICK), (at(900), TICK)]
+    rule = {**SLIDING, "within": "30s"}
+
+    assert windows(facts_of(seen[:3], rule)) == {"2026-03-02T09:01:40.500Z": own("a")}
+    assert windows(facts_of(seen, rule))["2026-03-02T09:00:41Z"] == own("c")
+
+
+def test_what_moves_in_a_run_does_not_prolong_it() -> None:
+    worse = event("a", severity=Severity.CRITICAL)
+    seen: Feed = [(at(0), info("a")), (at(50), worse), (at(121), info("b"))]
+
+    assert len(windows(facts_of(seen, SLIDING))) == 2
+
+
+def test_a_run_survives_a_snapshot() -> None:
+    engine = revived(engine_after([(at(0), info("a")), (at(61), info("b"))], SLIDING))
+
+    late = info("d", occurred_at=at(59))
+    facts = run(engine, [(at(62), info("c")), (at(63), late), (at(900), TICK)])
+
+    assert len([fact for fact in facts if isinstance(fact, AlertJoined)]) == 3
+    assert not [fact for fact in facts if isinstance(fact, IncidentOpened)]
+    assert frames(engine) == frames(revived(engine))
+
+
+def test_beyond_the_cap_the_run_longest_known_makes_room() -> None:
+    engine = engine_after([(T0, started(max_groups=1))], SLIDING)
+    seen: Feed = [(at(n), info("a", service=f"s{n}")) for n in (0, 1)]
+
+    facts = run(engine, seen)
+
+    hits = [fact for fact in facts if isinstance(fact, CapHit)]
+    assert hits == [CapHit(at(1), "groups", "by-run")]
+    assert len([kind for (kind, _), _ in engine.timers.items() if kind == "rule"]) == 1
+
+
+def test_beyond_the_cap_of_a_key_the_oldest_run_is_forgotten() -> None:
+    rule = {**SLIDING, "within": "1ms"}
+    seen: Feed = [(at(n / 10), info(f"a{n}")) for n in range(70)]
+
+    facts = facts_of([*seen, (at(900), TICK)], rule)
+
+    hits = [fact for fact in facts if isinstance(fact, CapHit)]
+    assert len(hits) == 6
+    assert {hit.table for hit in hits} == {"sightings"}
+
+
+def test_so_many_do_not_wait_for_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sliding, "MAX_WAITING", 2)
+    seen: Feed = [(at(n), info(f"a{n}")) for n in (0, 61, 62, 63)]
+
+    assert len(windows(facts_of(seen, SLIDING))["2026-03-02T09:01:01Z"]) == 3
+
+
+def test_two_runs_that_are_open_are_not_made_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sliding, "MAX_WAITING", 0)
+    late = info("c", occurred_at=at(45))
+    seen: Feed = [(at(0), info("a")), (at(90), info("b")), (at(91), late)]
+
+    assert windows(facts_of(seen, SLIDING)) == {
+        "2026-03-02T09:00:00Z": own("a", "c"),
+        "2026-03-02T09:01:30Z": own("b"),
+    }
+
+
+def test_a_key_that_nobody_remembers_has_nothing_to_say() -> None:
+    state = State(rule(SLIDING), Limits(9))
+
+    with pytest.raises(TypeError, match="settle"):
+        State(rule(settle_rule()), Limits(9))
+    assert state.due('["shop"]', at(0)) == ()

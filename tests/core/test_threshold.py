@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.builders import (
     T0,
+    TICK,
     Feed,
     at,
     clear,
     engine_after,
     event,
+    facts_of,
     group_rule,
     last,
     only,
@@ -20,17 +23,24 @@ from tests.builders import (
 )
 
 from eventd.core.model import (
+    AlertCleared,
     AlertJoined,
     AlertUnmatched,
     CapHit,
+    ClearReason,
+    Close,
     Counted,
     Event,
     Fact,
     FindingNoted,
     IncidentOpened,
+    IncidentResolved,
     IncidentUpdated,
+    RuleMissed,
     Severity,
 )
+from eventd.core.rules import parse
+from eventd.errors import RuleError
 
 SHOP = {"service": "shop"}
 
@@ -129,7 +139,7 @@ def test_each_that_keeps_the_count_reached_joins_alone() -> None:
     facts = last(feed, threshold_rule(count=3))
 
     fingerprint = event("d").fingerprint
-    assert facts[1:] == [AlertJoined(at(50), "INC-000001", fingerprint, 1, counted(3))]
+    assert facts[1:] == [AlertJoined(at(50), "INC-000001", fingerprint, 1, counted(4))]
 
 
 def test_after_a_pause_all_in_the_window_are_found_again() -> None:
@@ -240,7 +250,7 @@ def test_beyond_the_cap_the_group_longest_quiet_is_dropped() -> None:
 def test_a_group_whose_window_is_over_makes_room_unnoticed() -> None:
     engine = engine_after([(T0, started(max_groups=1))], threshold_rule(count=3))
 
-    facts = run(engine, [(at(0), event(service="s1")), (at(60), event(service="s2"))])
+    facts = run(engine, [(at(0), event(service="s1")), (at(120), event(service="s2"))])
 
     assert not [fact for fact in facts if isinstance(fact, CapHit)]
 
@@ -304,9 +314,239 @@ def test_a_window_of_values_survives_a_snapshot() -> None:
     assert len(joined(run(revived(engine), [(at(3), by_user("cy"))]))) == 3
 
 
+def info(name: str, **fields: object) -> Event:
+    """An event that no one else takes up."""
+    return event(name, severity=Severity.INFO, **fields)  # type: ignore[arg-type] # checked there
+
+
+def of(count: int, **more: object) -> dict[str, object]:
+    """A rule that counts."""
+    return {**threshold_rule(), "threshold": {"match": "", "count": count, **more}}
+
+
+def test_what_is_late_counts_when_it_happened() -> None:
+    seen: Feed = [
+        (at(0), info("a")),
+        (at(50), info("b")),
+        (at(70), info("c")),
+        (at(75), info("d", occurred_at=at(61))),
+    ]
+
+    assert joined(last(seen, threshold_rule(count=3))) == fingerprints("b", "d", "c")
+
+
+def test_a_late_one_may_fill_a_window_that_was_over() -> None:
+    seen: Feed = [
+        (at(0), info("a")),
+        (at(59), info("b")),
+        (at(100), info("d", occurred_at=at(50))),
+    ]
+
+    facts = last(seen, threshold_rule(count=3))
+
+    assert joined(facts) == fingerprints("a", "d", "b")
+
+
+def test_what_is_too_late_counts_when_it_came() -> None:
+    seen: Feed = [(at(0), info("a")), (at(70), info("b", occurred_at=at(1)))]
+
+    assert joined(last(seen, threshold_rule(count=2))) == []
+
+
+def test_what_is_over_counts_no_more_though_others_are_in_memory() -> None:
+    seen: Feed = [(at(n), info(f"a{n}")) for n in (0, 70, 140, 190)]
+
+    assert joined(facts_of(seen, of(2))) == fingerprints("a140", "a190")
+
+
+def missed(facts: list[Fact]) -> list[tuple[float, str, int, float]]:
+    """When which alert missed it with how many, and how late the rest was."""
+    return [
+        ((fact.at - T0).total_seconds(), fact.fingerprint, fact.count, fact.late)
+        for fact in facts
+        if isinstance(fact, RuleMissed)
+    ]
+
+
+def test_a_near_miss_is_told_when_nothing_late_can_fill_the_window_any_more() -> None:
+    seen: Feed = [(at(0), info("a")), (at(20), info("b")), (at(119), TICK), (at(400), TICK)]
+    a, b = fingerprints("a", "b")
+
+    assert missed(facts_of(seen, of(3))) == [(120, a, 2, 0), (120, b, 2, 0)]
+    assert missed(facts_of(seen, of(4))) == []
+    assert missed(facts_of([*seen[:2], (at(30), info("c")), *seen[2:]], of(3))) == []
+
+
+def test_a_miss_by_a_moment_says_by_how_much() -> None:
+    seen: Feed = [(at(0), info("a")), (at(20), info("b")), (at(71), info("c")), (at(400), TICK)]
+    a, b, c = fingerprints("a", "b", "c")
+
+    assert missed(facts_of(seen, of(3)))[:3] == [(120, a, 2, 71), (120, b, 2, 71), (120, c, 2, 71)]
+
+
+def test_of_two_only_a_second_that_came_too_late_is_a_near_miss() -> None:
+    alone: Feed = [(at(0), info("a")), (at(400), TICK)]
+    late: Feed = [(at(0), info("a")), (at(61), info("b")), (at(400), TICK)]
+    a, b = fingerprints("a", "b")
+
+    assert missed(facts_of(alone, of(2))) == []
+    assert missed(facts_of(late, of(2))) == [(120, a, 1, 61), (120, b, 1, 61)]
+    assert missed(facts_of([late[0], (at(30), info("a", id="2")), late[2]], EVENTS_OF_TWO)) == []
+
+
+EVENTS_OF_TWO = of(2, distinct="name", of="events")
+
+
+def test_a_near_miss_is_told_once_a_window() -> None:
+    seen: Feed = [(at(n), info(name)) for n, name in ((0, "a"), (20, "b"), (50, "b2"))]
+
+    told = missed(facts_of([*seen, (at(80), info("c")), (at(900), TICK)], of(4)))
+
+    assert {when for when, *_ in told} == {120}
+
+
+ENDS = {"of": "events", "ends": {"below": 2, "within": "2m"}}
+
+
+def over(facts: list[Fact]) -> list[float]:
+    """When the rule ended an alert."""
+    return [
+        (fact.at - T0).total_seconds()
+        for fact in facts
+        if isinstance(fact, AlertCleared) and fact.reason is ClearReason.FEWER
+    ]
+
+
+def test_it_ends_late_within_after_too_few_are_left() -> None:
+    seen: Feed = [(at(n), info("a", id=str(n))) for n in (0, 10, 20)]
+
+    facts = facts_of([*seen, (at(900), TICK)], of(3, **ENDS))
+
+    assert over(facts) == [190]  # the second newest was seen at 10
+    assert only(IncidentResolved, facts).at == at(250)
+
+
+def test_until_it_ends_each_that_is_seen_joins() -> None:
+    seen: Feed = [(at(n), info("a", id=str(n))) for n in (0, 10, 20)]
+    more: Feed = [(at(100), info("b")), (at(130), info("c")), (at(900), TICK)]
+
+    facts = facts_of([*seen, *more], of(3, **ENDS))
+
+    assert joined(facts) == fingerprints("a", "b", "c")
+    assert over(facts) == [280, 280, 280]
+
+
+def test_what_is_seen_after_the_end_is_no_part_of_it() -> None:
+    seen: Feed = [(at(n), info("a", id=str(n))) for n in (0, 10, 20)]
+    more: Feed = [(at(131), info("b")), (at(900), TICK)]
+
+    assert joined(facts_of([*seen, *more], of(3, **ENDS))) == fingerprints("a")
+    late: Feed = [(at(131), info("b", occurred_at=at(129))), (at(900), TICK)]
+    assert joined(facts_of([*seen, *late], of(3, **ENDS))) == fingerprints("a", "b")
+
+
+def test_what_holds_again_before_the_end_is_told_goes_on() -> None:
+    seen: Feed = [(at(n), info("a", id=str(n))) for n in (0, 10, 20, 150, 151, 152)]
+
+    assert over(facts_of([*seen, (at(900), TICK)], of(3, **ENDS))) == [331]
+
+
+def test_a_window_to_end_may_be_shorter_than_the_one_to_begin() -> None:
+    seen: Feed = [(at(n), info("a", id=str(n))) for n in (0, 25, 50)]
+    rule = of(3, of="events", ends={"below": 3, "within": "10s"})
+
+    assert over(facts_of([*seen, (at(900), TICK)], rule)) == [110]
+
+
+def test_only_alerts_that_the_rule_matches_end_with_it() -> None:
+    rule = {**of(2, ends={"below": 1, "within": "10s"}), "by": ["ci"]}
+    rule["threshold"]["match"] = "severity<=info"  # type: ignore[index] # it is one
+    seen: Feed = [
+        *((at(n), info(name)) for n, name in enumerate("abc")),
+        (at(3), event("c", severity=Severity.CRITICAL)),
+        (at(4), clear("b")),
+    ]
+
+    facts = facts_of([*seen, (at(900), TICK)], rule)
+
+    ended = [fact.fingerprint for fact in facts if isinstance(fact, AlertCleared)]
+    assert ended == fingerprints("b", "a")
+
+
+def test_a_rule_whose_incident_is_over_ends_nothing() -> None:
+    seen: Feed = [(at(n), info("a", id=str(n))) for n in (0, 10, 20)]
+
+    facts = facts_of([*seen, (at(30), Close("INC-000001", "ann")), (at(900), TICK)], of(3, **ENDS))
+
+    assert over(facts) == []
+
+
+def test_an_end_and_a_miss_survive_a_snapshot() -> None:
+    seen: Feed = [(at(n), info("a", id=str(n))) for n in (0, 10, 20)]
+    near: Feed = [(at(n), info("x", service="bank", id=f"x{n}")) for n in (0, 10)]
+    engine = revived(engine_after(sorted([*seen, *near], key=lambda one: one[0]), of(3, **ENDS)))
+
+    facts = run(engine, [(at(100), info("b")), (at(900), TICK)])
+
+    assert joined(facts) == fingerprints("b")
+    assert over(facts) == [200, 200]
+    assert {when for when, *_ in missed(facts)} == {120}
+
+
+def test_a_group_is_kept_while_something_late_may_fall_into_its_window() -> None:
+    engine = engine_after([(T0, started(max_groups=1))], threshold_rule(count=2))
+
+    facts = run(engine, [(at(0), info("a")), (at(119), info("a", service="bank"))])
+
+    assert len([fact for fact in facts if isinstance(fact, CapHit)]) == 1
+
+
+def test_of_a_group_that_makes_room_nothing_is_told_any_more() -> None:
+    engine = engine_after([(T0, started(max_groups=1))], of(3))
+    seen: Feed = [(at(0), info("a")), (at(1), info("b")), (at(2), info("a", service="bank"))]
+
+    facts = run(engine, [*seen, (at(900), TICK)])
+
+    assert missed(facts) == []
+    assert [kind for (kind, _), _ in engine.timers.items() if kind == "rule"] == []
+
+
+def test_beyond_the_cap_of_a_group_what_is_seen_again_makes_room_first() -> None:
+    flood = [by_user("bob", ci=f"c{n}") for n in range(1_000)]
+    seen: Feed = [(at(0), by_user("ann")), *((at(1 + n / 100), one) for n, one in enumerate(flood))]
+
+    facts = facts_of([*seen, (at(50), by_user("cy"))], USERS)
+
+    assert joined(facts)[0] == by_user("ann").fingerprint
+    assert not [fact for fact in facts if isinstance(fact, CapHit)]
+
+
+def test_beyond_the_cap_of_a_group_the_oldest_make_room() -> None:
+    found: Feed = [(at(n / 10), info(f"a{n}")) for n in range(100)]
+    missed: Feed = [(at(n * 0.6), info(f"a{n}")) for n in range(100)]
+
+    assert len(joined(facts_of(found, of(2)))) == 100
+    assert not [fact for fact in facts_of(found, of(2)) if isinstance(fact, CapHit)]
+    hits = [f for f in facts_of(missed, {**of(3), "within": "1s"}) if isinstance(f, CapHit)]
+    assert [hit.table for hit in hits] == ["sightings"] * 2
+
+
 def test_a_window_of_an_older_snapshot_is_read() -> None:
-    older = [1, [["shop"], False, [[None, [at(0), event("a").fingerprint]]]]]
+    once = [["shop"], False, [[None, [at(0), event("a").fingerprint]]]]
+    twice = [["bank"], True, [["a", [at(0), "a"]], ["b", [at(0), "b"]]]]
     engine = engine_after([], threshold_rule(count=2))
-    engine.rules.states["many"].load(older)
+    engine.rules.states["many"].load([1, once, twice])
 
     assert len(joined(run(engine, [(at(1), event("b"))]))) == 1
+    assert len(joined(run(engine, [(at(2), event("c", service="bank"))]))) == 1
+
+
+def test_a_rule_that_would_end_before_it_begins_is_refused() -> None:
+    wrong = of(3, ends={"below": 4, "within": "1m"})
+
+    with pytest.raises(RuleError) as raised:
+        parse(wrong)
+
+    assert str(raised.value) == (
+        "threshold.ends.below: it would end before it begins: 4 is more than 3 (at most 3)"
+    )

@@ -56,10 +56,21 @@ class Case(NamedTuple):
     kernel: tuple[tuple[float, float, str], ...]
     repeats: str = ""  # of this name every event counts
     barred: str = "x"  # names that would keep the rule from holding, in its group
+    others: tuple[dict[str, object], ...] = ()  # rules beside it
 
 
 AB = steps("a", "b")
+ENDING = {"count": 3, "ends": {"below": 2, "within": "30s"}}
 CASES = {
+    "group": Case(kind_rule("group", {"match": 'name="a"'}), ((0, 59, "a"),)),
+    "group by the clock": Case(
+        kind_rule("group", {"match": 'name=~"a|b"', "window": "fixed"}),
+        ((0, 59, "a"), (0, 59, "b")),
+    ),
+    "group of runs": Case(
+        kind_rule("group", {"match": 'name=~"a|b"', "window": "sliding"}, within="20s"),
+        ((0, 59, "a"), (0, 59, "b")),
+    ),
     "sequence": Case(kind_rule("sequence", AB), ((0, 20, "a"), (20, 59, "b"))),
     "sequence of three": Case(
         kind_rule("sequence", [{**AB[0], "count": 2}, *steps("b", "c", count=2, of="events")]),
@@ -77,6 +88,24 @@ CASES = {
     "pair": Case(
         kind_rule("pair", {"opens": 'name="a"', "closes": 'name=~"b|x"'}, within="1h"),
         ((0, 20, "a"), (20, 59, "b")),
+    ),
+    "threshold": Case(
+        kind_rule("threshold", {"match": 'name=~"a|b"', "count": 3}),
+        ((0, 59, "a"), (0, 59, "a"), (0, 59, "b")),
+    ),
+    "threshold of events": Case(
+        kind_rule("threshold", {"match": 'name="a"', "count": 3, "of": "events"}),
+        ((0, 59, "a"),) * 3,
+        "a",
+    ),
+    "threshold of values": Case(
+        kind_rule("threshold", {"match": 'name=~"a|b"', "count": 2, "distinct": "name"}),
+        ((0, 59, "a"), (0, 59, "b")),
+    ),
+    "threshold with an end": Case(
+        kind_rule("threshold", {**ENDING, "match": 'name=~"a|b"', "of": "events"}),
+        ((0, 59, "a"), (0, 59, "a"), (0, 59, "b")),
+        "a",
     ),
     "absence": Case(
         kind_rule("absence", {"match": 'name="b"', "after": 'name="a"'}), ((0, 0, "a"),), "b", "b"
@@ -110,14 +139,21 @@ def delivered(told: Iterable[tuple[float, Said]]) -> Feed:
 
 
 def incidents(facts: list[Fact]) -> list[tuple[object, ...]]:
-    """Rule, group and members of each that is another one."""
+    """Rule, group and members of each that is another one.
+
+    What a window is called depends on which of its alerts came first, what is in it does not.
+    """
     members: dict[str, set[str]] = {}
     for fact in facts:
         if isinstance(fact, AlertJoined):
             members.setdefault(fact.incident, set()).add(fact.fingerprint)
     return sorted(
         {
-            (one.incident.rule, *one.incident.group.items(), *sorted(members[one.incident.id]))
+            (
+                one.incident.rule,
+                *[item for item in one.incident.group.items() if item[0] != "window"],
+                *sorted(members[one.incident.id]),
+            )
             for one in facts
             if isinstance(one, IncidentOpened)
         }
@@ -132,8 +168,10 @@ def test_deliveries_shuffled_inside_the_allowed_lateness_give_the_same_incidents
     told = data.draw(said_in(case))
     late = [(said.when + data.draw(st.floats(0, LATE)), said) for said in told]
 
-    plain = incidents(run(engine_with(case.rule), delivered((one.when, one) for one in told)))
-    shuffled = incidents(run(engine_with(case.rule), delivered(late)))
+    plain = incidents(
+        run(engine_with(case.rule, *case.others), delivered((one.when, one) for one in told))
+    )
+    shuffled = incidents(run(engine_with(case.rule, *case.others), delivered(late)))
 
     assert ("it", ("service", "kern")) in [one[:2] for one in plain]
     assert shuffled == plain
@@ -143,7 +181,7 @@ def test_deliveries_shuffled_inside_the_allowed_lateness_give_the_same_incidents
 @given(st.data())
 def test_a_restart_at_any_point_gives_the_same(case: Case, data: st.DataObject) -> None:
     feed = delivered((one.when, one) for one in data.draw(said_in(case)))
-    whole, restored = engine_with(case.rule), engine_with(case.rule)
+    whole, restored = engine_with(case.rule, *case.others), engine_with(case.rule, *case.others)
     stops = data.draw(st.sets(st.integers(0, len(feed) - 1), min_size=1, max_size=5))
 
     expected = run(whole, feed)
@@ -162,7 +200,7 @@ def test_a_restart_at_any_point_gives_the_same(case: Case, data: st.DataObject) 
 @given(st.data())
 def test_extra_ticks_change_nothing(case: Case, data: st.DataObject) -> None:
     feed = delivered((one.when, one) for one in data.draw(said_in(case)))
-    plain, busy = engine_with(case.rule), engine_with(case.rule)
+    plain, busy = engine_with(case.rule, *case.others), engine_with(case.rule, *case.others)
 
     facts = [run(plain, feed), run(busy, with_ticks(feed, data))]
 

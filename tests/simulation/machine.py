@@ -46,6 +46,12 @@ from tests.simulation.sizes import HURRIES
 FRAIL = group_rule("frail", f'name="{CROOKED}"', by=["ci"])
 MANY = threshold_rule("many", 'name="plain-0"', count=2, by=["ci"], within="120s")
 PAIRS = [{"match": 'name="plain-0"', "of": "events"}, {"match": 'name="plain-1"'}]
+BUSY = {
+    "match": 'service="bank"',
+    "count": 4,
+    "of": "events",
+    "ends": {"below": 2, "within": "2m"},
+}
 KINDS = (
     settle_rule('name="plain-2"', "5s"),
     kind_rule("sequence", PAIRS, "in-order", by=["ci"]),
@@ -61,7 +67,7 @@ RULES = (
         *KINDS,
         group_rule("by-service", 'service="bank"', within="15m"),
         MANY,
-        threshold_rule("busy", 'service="bank"', count=4, of="events", within="90s"),
+        kind_rule("threshold", BUSY, "busy", within="90s"),
     ),
     load(FRAIL, group_rule("by-ci", 'ci=~"db.*"', by=["ci"], within="1m"), MANY, version="v2"),
     load(version=POISON),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -30,8 +30,10 @@ from eventd.core.rules.rule import (
     Answer,
     End,
     Finding,
+    Grouping,
     Hold,
     Missed,
+    Over,
     Raise,
     RuleState,
     Seen,
@@ -167,14 +169,31 @@ class Asking:
             case Hold():
                 self._hold(state.rule.name, answer, now, facts)
             case End():
-                for fingerprint, episode in answer.alerts:
-                    one = self._alerts.records.get(fingerprint)
-                    if one is not None and one.episode == episode and one.status is Status.FIRING:
-                        self._end(one, now, ClearReason.PAIRED, facts)
+                for one in self._firing(answer.alerts):
+                    self._end(one, now, ClearReason.PAIRED, facts)
+            case Over():
+                self._over(state, answer, now, facts)
             case Missed():
                 self._missed(state.rule.name, answer, now, facts)
             case Finding():
                 self._found(answer, None, None, now, facts, fresh=True)
+
+    def _over(self, state: RuleState, over: Over, now: datetime, facts: list[Fact]) -> None:
+        """End what fires of its alerts; others in the incident go on as they are."""
+        rule = state.rule
+        incident = self._incidents.of_group(rule.name, over.group)
+        grouping, values = Grouping(rule.by), tuple(over.group.values())
+        for one in self._firing(self._incidents.members(incident) if incident else ()):
+            alert = one.value()
+            if grouping.of(alert) == values and state in self._rules.index.matching(alert):
+                self._end(one, now, ClearReason.FEWER, facts)
+
+    def _firing(self, alerts: Iterable[tuple[str, int]]) -> Iterator[Record]:
+        """Those whose episode goes on."""
+        for fingerprint, episode in alerts:
+            one = self._alerts.records.get(fingerprint)
+            if one is not None and one.episode == episode and one.status is Status.FIRING:
+                yield one
 
     def _hold(self, rule: str, hold: Hold, now: datetime, facts: list[Fact]) -> None:
         record = self._alerts.records[hold.fingerprint]
@@ -243,7 +262,7 @@ class Asking:
         """
         loose: list[Record] = []
         elsewhere: dict[str, None] = {}
-        own = self._incidents.current(finding)
+        own = self._incidents.of_group(finding.rule.name, finding.group)
         known = map(self._alerts.records.get, finding.alerts)
         for record in [one for one in known if one is not None and _can_be_taken(one)]:
             if not record.incident:

@@ -204,9 +204,9 @@ class IncidentTable:
         facts.append(AlertJoined(now, record.id, alert.fingerprint, alert.episode, finding.because))
         return record.id
 
-    def current(self, finding: Finding) -> str:
-        """The incident of the finding's rule and group that is not closed, if there is one."""
-        return self._open.get((finding.rule.name, tuple(finding.group.values())), "")
+    def of_group(self, rule: str, group: dict[str, str]) -> str:
+        """The incident of the rule and group that is not closed, "" where there is none."""
+        return self._open.get((rule, tuple(group.values())), "")
 
     def note(self, incident: str, finding: Finding, now: datetime) -> list[Fact]:
         """A finding whose alerts all belong somewhere: written down once, and its weight taken."""

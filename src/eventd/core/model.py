@@ -469,6 +469,7 @@ class ClearReason(Enum):
     QUIET = "quiet"  # an occurrence that was not seen again
     EVICTED = "evicted"  # the alert table was full
     PAIRED = "paired"  # a rule saw what ends it
+    FEWER = "fewer"  # a rule saw few enough of its kind
     LOST = "lost"  # nearly all of its incident cleared; its own clear must have been lost
 
 

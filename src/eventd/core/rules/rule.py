@@ -172,6 +172,12 @@ class End(Struct, frozen=True, gc=False):
     alerts: tuple[tuple[str, int], ...]
 
 
+class Over(Struct, frozen=True, gc=False):
+    """The rule holds no more for the group, and its alerts are over with that."""
+
+    group: dict[str, str]
+
+
 class Hold(Struct, frozen=True, gc=False):
     """The alert opens nothing until then."""
 
@@ -179,7 +185,7 @@ class Hold(Struct, frozen=True, gc=False):
     until: datetime
 
 
-Answer = Finding | Missed | Wake | Raise | End | Hold
+Answer = Finding | Missed | Wake | Raise | End | Over | Hold
 
 
 class Limits(NamedTuple):
