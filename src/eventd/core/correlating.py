@@ -63,11 +63,10 @@ class Correlating:
 
     def quiet_for(self, record: Record) -> float:
         """Seconds after which an alert of a source that never clears is over; 0 of any other."""
-        known = self._habits.sources.get(stream_of(record))
-        if known is None or not known.never:
+        if not record.occurrence:
             return 0.0
-        record.occurrence = True
-        return self._habits.quiet_for(record.ci)
+        known = self._habits.sources.get(stream_of(record))
+        return self._habits.quiet_for(record.ci) if known is not None and known.never else 0.0
 
     def fired(
         self, record: Record, alert: Alert, began: Began | None, now: datetime, facts: list[Fact]

@@ -83,7 +83,7 @@ def severity_of(word: str) -> Severity | None:
 _HOST = re.compile(r"([a-z][a-z0-9-]*)(?:\.[a-z0-9.-]*)?(?::[0-9]+)?")
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=65_536)
 def canonical_ci(name: str) -> str:
     """The name as the inventory compares it: lower case, without port and domain.
 

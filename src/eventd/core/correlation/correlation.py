@@ -486,9 +486,11 @@ class Correlation:
     def _merge_others(
         self, cluster: Cluster, ci: str, found: Links, link: Link, now: float, said: list[Verdict]
     ) -> Cluster:
-        for number, other_link in list(found.items()):
+        for number, other_link in found.items():
+            if other_link.score < p.MERGE or number == cluster.id:
+                continue
             other = self.table.clusters.get(number)
-            if other is None or other is cluster or other_link.score < p.MERGE:
+            if other is None:  # it was merged a moment ago
                 continue
             far = max(other_link.hops, link.hops) > p.MERGE_HOPS
             # a root may be known for hours before it bites
@@ -768,15 +770,13 @@ def _is_due(at: float | None, now: float) -> bool:
 
 def _best(found: Links) -> tuple[tuple[int, Link], tuple[int, Link]]:
     """The strongest and the runner-up; (0, NOTHING) where there is none."""
-    best = second = (0, NOTHING)
-    if len(found) == 1:
-        return next(iter(found.items())), second
-    for number, link in found.items():
-        if (-link.score, number) < (-best[1].score, best[0] or number + 1):
-            best, second = (number, link), best
-        elif (-link.score, number) < (-second[1].score, second[0] or number + 1):
-            second = (number, link)
+    best, second, *_ = *sorted(found.items(), key=_by_score), (0, NOTHING), (0, NOTHING)
     return best, second
+
+
+def _by_score(found: tuple[int, Link]) -> tuple[float, int]:
+    """Of links equally strong the older cluster's comes first."""
+    return -found[1].score, found[0]
 
 
 def _precedes(one: Cluster, other: Cluster) -> bool:
