@@ -285,22 +285,23 @@ class Meter:
         if not causes.keys() & _LOOKED_AT:
             return
         for fact in facts:
-            self._look(fact)
+            if type(fact) in _LOOKED_AT:
+                self._look(fact)
 
     def _look(self, fact: Fact) -> None:
         match fact:
             case IncidentOpened() | FindingNoted():
-                self._findings.labels(self._rule(fact.because.rule)).inc()
+                self._add(self._findings, 1, self._rule(fact.because.rule))
             case AlertSuppressed():
-                self._suppressed.labels(_SUPPRESSORS[fact.by[:4]]).inc()
+                self._add(self._suppressed, 1, _SUPPRESSORS[fact.by[:4]])
             case AlertAlone():
-                self._alone.labels(fact.why.value).inc()
+                self._add(self._alone, 1, fact.why.value)
             case AlertFlapping(on=True):
                 self._flaps.inc()
             case CapHit():
-                self._caps.labels(fact.table).inc()
+                self._add(self._caps, 1, fact.table)
                 if fact.rule:
-                    self._rule_caps.labels(self._rule(fact.rule), fact.table).inc()
+                    self._add(self._rule_caps, 1, self._rule(fact.rule), fact.table)
             case RulesLoaded():
                 self.rules.set(fact.rules)
                 self.reloaded.set(1)

@@ -110,7 +110,10 @@ class Hours(Struct, gc=False, array_like=True):
 
 
 class Habits:
-    """What sources do. Whatever is remembered longest ago makes room at the cap."""
+    """What sources do. Whatever is remembered longest ago makes room at the cap, a bit at a time.
+
+    So it is rarely told that something did: where every CI is new, not at each of them.
+    """
 
     def __init__(self, full: list[str]) -> None:
         """No source is known; `full` is told when one makes room."""
@@ -141,7 +144,8 @@ class Habits:
 
     def _bound(self, name: str, table: OrderedDict[str, T], most: int) -> None:
         if len(table) > most:
-            table.popitem(last=False)
+            for _ in range(max(1, most // 100)):
+                table.popitem(last=False)
             self._full.append(name)
 
     def cleared(self, source: str) -> None:

@@ -103,7 +103,7 @@ class Inventory:
 
     def service(self, name: str) -> Service | None:
         """The service of that name, however it is spelled."""
-        return self._services.get(self.canonical(name)) if name else None
+        return self._services.get(self.canonical(name)) if name and self._services else None
 
     def spelled(self, service: str) -> str:
         """A service's name in the inventory's spelling; an unknown one as it is."""
