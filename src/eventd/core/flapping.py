@@ -7,7 +7,7 @@ the states between, so one is taken to be seen every 90 seconds: twenty are half
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from eventd.core.timers import Timers
 
@@ -90,7 +90,7 @@ class Flapping:
 
 
 def _slot(at: datetime) -> int:
-    return int((at - datetime.fromtimestamp(0, UTC)).total_seconds() // SLOT)
+    return int(at.timestamp() // SLOT)
 
 
 def _share(bits: int) -> float:

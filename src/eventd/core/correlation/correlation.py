@@ -645,13 +645,13 @@ class Correlation:
                 totals[number] = totals.get(number, 0.0) + link.score
                 if number not in strongest or link.score > strongest[number].score:
                     strongest[number] = link
-        if not totals:
+        means = {number: total / len(cluster.cis) for number, total in totals.items()}
+        if max(means.values(), default=0.0) < least:
             return None
         root = self.roots(cluster)[0].ci
         at_root = found.get(root, {})
         best: tuple[float, int] | None = None
-        for number, total in totals.items():
-            mean = total / len(cluster.cis)
+        for number, mean in means.items():
             there = at_root.get(number)
             lost = root in cluster.cis and (there is None or there.score < p.ABSORB_ROOT)
             other = self.table.clusters[number]
@@ -770,7 +770,10 @@ def _is_due(at: float | None, now: float) -> bool:
 
 def _best(found: Links) -> tuple[tuple[int, Link], tuple[int, Link]]:
     """The strongest and the runner-up; (0, NOTHING) where there is none."""
-    best, second, *_ = *sorted(found.items(), key=_by_score), (0, NOTHING), (0, NOTHING)
+    nothing = (0, NOTHING)
+    if len(found) == 1:  # as nearly always
+        return next(iter(found.items())), nothing
+    best, second, *_ = *sorted(found.items(), key=_by_score), nothing, nothing
     return best, second
 
 

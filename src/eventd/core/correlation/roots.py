@@ -23,8 +23,12 @@ def rank(
 ) -> tuple[RootCandidate, ...]:
     """The best ROOTS, the likeliest first; ties go by name."""
     # where only noisy alerts are, there is no evidence, but no silence either
-    noisy = {one.ci: Span(one.onset, one.onset) for one in reversed(cluster.members.values())}
-    spans = noisy | cluster.cis
+    noisy = {
+        one.ci: Span(one.onset, one.onset)
+        for one in reversed(cluster.members.values())
+        if one.ci not in cluster.cis
+    }
+    spans = cluster.cis | noisy
     names = list(spans)
     if len(names) > p.RANKED:
         names = nlargest(p.RANKED_WIDEST, names, key=lambda c: (_explains(cluster, c), c))
