@@ -287,6 +287,7 @@ def test_different_values_of_a_label_count_however_often_each_is_seen() -> None:
         facts = last([*seen, (at(5), by_user("cy"))], rule)
         assert joined(facts) == [
             by_user("ann").fingerprint,
+            by_user("bob", ci="x").fingerprint,
             by_user("bob", ci="y").fingerprint,
             by_user("cy").fingerprint,
         ]
@@ -311,7 +312,7 @@ def test_a_window_of_values_survives_a_snapshot() -> None:
     engine = revived(engine_after(first, USERS))
     run(engine, second)
 
-    assert len(joined(run(revived(engine), [(at(3), by_user("cy"))]))) == 3
+    assert len(joined(run(revived(engine), [(at(3), by_user("cy"))]))) == 4
 
 
 def info(name: str, **fields: object) -> Event:
@@ -550,3 +551,19 @@ def test_a_rule_that_would_end_before_it_begins_is_refused() -> None:
     assert str(raised.value) == (
         "threshold.ends.below: it would end before it begins: 4 is more than 3 (at most 3)"
     )
+
+
+def test_which_alerts_of_a_value_join_does_not_depend_on_the_order_of_arrival() -> None:
+    first, again = by_user("ann", occurred_at=at(10)), by_user("ann", ci="x", occurred_at=at(60))
+    other = by_user("bob", occurred_at=at(60))
+    rule = {**threshold_rule(), "threshold": {"match": "", "count": 2, "distinct": "user"}}
+
+    orders: list[Feed] = [
+        [(at(10), first), (at(60), again), (at(61), other)],
+        [(at(10), first), (at(60), other), (at(61), again)],
+    ]
+
+    found = [joined(run(engine_after([], rule), one)) for one in orders]
+
+    assert sorted(found[0]) == sorted(found[1])
+    assert len(found[0]) == 3

@@ -231,7 +231,7 @@ class State:
         if track.full:
             row.held = True
             if not was_full:
-                return _newest_of_each(rows, track.begin, n)
+                return [one for one in rows[track.begin : n + 1] if not one.found]
         elif self._below and (row.held or (n and rows[n - 1].held and self._lasts(rows, n))):
             row.held = True
         else:
@@ -380,14 +380,6 @@ _AT = attrgetter("at")
 
 def _newest(group: Row | Track) -> Row:
     return group if isinstance(group, Row) else group.rows[-1]
-
-
-def _newest_of_each(rows: list[Row], begin: int, end: int) -> list[Row]:
-    """Of each mark in a window the newest row, as far as it was in no finding."""
-    newest: dict[str | int, Row] = {}
-    for n in range(end, begin - 1, -1):
-        newest.setdefault(rows[n].mark, rows[n])
-    return [row for row in reversed(newest.values()) if not row.found]
 
 
 def _without_redundant(rows: list[Row], within: timedelta) -> list[Row]:
