@@ -160,6 +160,18 @@ def settle_rule(match: str = "", within: str = "1m", name: str = "blips") -> dic
     return {"name": name, "settle": {"match": match}, "within": within}
 
 
+def inhibit_rule(
+    source: str,
+    target: str,
+    equal: Sequence[str] = (),
+    within: str = "5s",
+    name: str = "explained",
+) -> dict[str, object]:
+    """An `inhibit` rule as plain data."""
+    own = {"source": source, "target": target, "equal": list(equal)}
+    return {"name": name, "inhibit": own, "within": within}
+
+
 def steps(*names: str, **more: object) -> list[dict[str, object]]:
     """Steps, or parts, that match alerts by their names; the last one has `more`."""
     parts: list[dict[str, object]] = [{"as": one, "match": f'name="{one}"'} for one in names]

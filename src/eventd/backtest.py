@@ -64,6 +64,10 @@ class Outcome(Struct, frozen=True):
     title: str
 
 
+# By what suppresses it.
+STANDINGS = {"SIL-": "silenced", "MNT-": "maintenance", "sett": "waited for", "inhi": "inhibited"}
+
+
 class Episode(Struct, gc=False):
     """One firing-to-clear span of an alert, and what became of it."""
 
@@ -78,7 +82,7 @@ class Episode(Struct, gc=False):
         if self.joined is not None:
             return ""
         if self.suppressed_by:
-            return "silenced" if self.suppressed_by.startswith("SIL-") else "maintenance"
+            return STANDINGS[self.suppressed_by[:4]]
         return self.alone.why.value if self.alone is not None else "undecided"
 
     @property

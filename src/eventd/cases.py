@@ -57,6 +57,7 @@ class Suppressed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     by: str | None = None
     name: str | None = None
     ci: str | None = None
+    source: str | None = None  # name of the alert that explains it
 
 
 class Want(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from eventd.complaints import Shape, complaint
 from eventd.core.model import LoadRules
-from eventd.core.rules import KINDS, Head, Keyed, parse, text_of, written_as
+from eventd.core.rules import KINDS, Head, Keyed, Timed, head_of, parse, text_of, written_as
 from eventd.core.rules.rule import Span, decode_hook
 from eventd.document import Document, read
 from eventd.errors import ConfigError, RuleError
@@ -30,9 +30,9 @@ def _shape(head: type[Head], kinds: list[str]) -> Shape:
     return Shape(rule, decode_hook, {Span: SPAN_HINT})
 
 
-_KEYLESS = [kind for kind, (spec, _) in KINDS.items() if spec.keyless]
-_RULE_SHAPE = _shape(Keyed, list(KINDS))
-_KEYLESS_SHAPE = _shape(Head, _KEYLESS)
+_SHAPES: dict[type[Head], Shape] = {Keyed: _shape(Keyed, list(KINDS))}
+for _head in (Timed, Head):
+    _SHAPES[_head] = _shape(_head, [kind for kind in KINDS if head_of(kind) is _head])
 
 
 class Secret:
@@ -140,8 +140,10 @@ def _rules_of(
         except RuleError as error:
             inner, message, hint = error.path, error.message, error.hint
             if not hint:  # msgspec's own sentence
-                keyless = isinstance(one, dict) and not set(one).isdisjoint(_KEYLESS)
-                shape = _KEYLESS_SHAPE if keyless else _RULE_SHAPE
+                kind = (
+                    next((key for key in one if key in KINDS), "") if isinstance(one, dict) else ""
+                )
+                shape = _SHAPES[head_of(kind) if kind else Keyed]
                 inner, message, hint = complaint(message, inner, one, shape)
             joint = "" if not inner or inner.startswith("[") else "."
             problems.append(document.complain(f"{path}{joint}{inner}", message, hint))

@@ -333,7 +333,7 @@ class Meter:
         gauge.set_function(read)
 
 
-_SUPPRESSORS = {"SIL-": "silence", "MNT-": "maintenance", "sett": "settle"}
+_SUPPRESSORS = {"SIL-": "silence", "MNT-": "maintenance", "sett": "settle", "inhi": "inhibit"}
 _PLAIN = frozenset({AlertRepeated, EventDuplicate})  # alone in a row, they count one event
 _LOOKED_AT = frozenset(
     {

@@ -100,7 +100,9 @@ def _rows(facts: Sequence[Fact], starts_at: datetime) -> Iterator[Row]:
                 yield Row(at, "joined", {**said, "name": alert.name, "ci": alert.ci})
             case AlertSuppressed():
                 alert = alerts[fact.fingerprint]
-                yield Row(at, "suppressed", {"by": fact.by, "name": alert.name, "ci": alert.ci})
+                said = {"by": fact.by, "name": alert.name, "ci": alert.ci}
+                said |= {"source": alerts[fact.source].name} if fact.source else {}
+                yield Row(at, "suppressed", said)
             case IncidentResolved():
                 said = {"": fact.incident, "rule": rules[fact.incident]}
                 yield Row(at, "resolved", said)

@@ -89,7 +89,7 @@ class Beliefs:
             case AlertForgotten():
                 self.alerts.pop(fact.fingerprint, None)
             case AlertSuppressed():
-                assert fact.by in self.suppressors or fact.by.startswith("settle:")
+                assert fact.by in self.suppressors or fact.by.startswith(("settle:", "inhibit:"))
                 self.alerts[fact.fingerprint].suppressed_by = fact.by
             case AlertUnsuppressed():
                 assert self.alerts[fact.fingerprint].suppressed_by == fact.by
@@ -111,7 +111,7 @@ class Beliefs:
         if alert is None or alert.episode != fact.episode:
             return
         if alert.incident == "":
-            assert alert.suppressed_by == ""
+            assert not alert.suppressed_by or alert.suppressed_by.startswith("inhibit:")
         elif alert.incident not in self.merged:
             self.moving.add((alert.incident, fact.fingerprint))
         alert.incident = fact.incident

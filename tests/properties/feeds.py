@@ -11,6 +11,7 @@ from tests.builders import (
     Feed,
     event,
     group_rule,
+    inhibit_rule,
     inventory,
     kind_rule,
     load,
@@ -66,6 +67,8 @@ RULES = (
     {**threshold_rule("names"), "threshold": {"match": "", "count": 2, "distinct": "name"}},
     *(kind_rule(*one) for one in KINDS),
     settle_rule('name="cpu", severity<=major', "10s"),
+    inhibit_rule('name=~"net|disk"', 'name=~"disk|odd|cpu", severity<=major', ("service",)),
+    inhibit_rule('name="odd"', 'name="net"', within="20s", name="backwards"),
 )
 INVENTORIES = (
     LoadInventory(""),

@@ -15,6 +15,7 @@ from tests.builders import (
     engine_with,
     event,
     frames,
+    inhibit_rule,
     kind_rule,
     revived,
     run,
@@ -109,6 +110,12 @@ CASES = {
     ),
     "absence": Case(
         kind_rule("absence", {"match": 'name="b"', "after": 'name="a"'}), ((0, 0, "a"),), "b", "b"
+    ),
+    "inhibit": Case(
+        kind_rule("group", {"match": 'name="a", service="kern"'}),
+        ((0, 20, "a"), (20, 59, "b")),
+        barred="abx",
+        others=(inhibit_rule('name="a"', 'name="b", service="kern"', ("service",), "60s"),),
     ),
     "absence of all": Case(kind_rule("absence", {"match": 'name="b"'}), ((0, 0, "b"),), "b"),
 }

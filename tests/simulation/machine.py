@@ -33,7 +33,7 @@ from eventd.files import Secret
 from eventd.keyring import Secrets
 from eventd.metrics import Meter
 from eventd.store.sqlite import SqliteStore
-from tests.builders import group_rule, kind_rule, load, settle_rule, threshold_rule
+from tests.builders import group_rule, inhibit_rule, kind_rule, load, settle_rule, threshold_rule
 from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
 from tests.simulation.door import Door
@@ -59,6 +59,8 @@ KINDS = (
     kind_rule("absence", {"match": 'name="plain-1"', "after": 'name="plain-0"'}, "vain", by=["ci"]),
     kind_rule("pair", {"opens": 'name="plain-2"', "closes": 'name="plain-1"'}, "over", by=["ci"]),
     kind_rule("all", PAIRS, "both", within="5m"),
+    kind_rule("group", {"match": 'name="plain-2"', "window": "sliding"}, "runs", by=["name"]),
+    inhibit_rule('name="plain-1"', 'name=~"plain-[34]"', ("service",), name="known"),
 )
 RULES = (
     load(FRAIL, version="v0"),

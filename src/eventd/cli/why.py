@@ -81,6 +81,7 @@ def _alert(alert: dict[str, Any]) -> None:
     for reason in alert["reasons"]:
         click.echo(f"  {reason['at'][:19]}  {reason['text']}")
     if alert["suppressed_by"]:
-        click.echo(f"  suppressed by {alert['suppressed_by']}")
+        source = f", as {alert['explained_by']} explains it" if alert["explained_by"] else ""
+        click.echo(f"  suppressed by {alert['suppressed_by']}{inert(source)}")
     elif not alert["reasons"]:
         click.echo(f"  in no incident: {_WAITED_FOR[alert['status']]}")

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from eventd.core.correlating import Correlating
 from eventd.core.dedup import Record
+from eventd.core.explaining import Explaining
 from eventd.core.model import (
     Absent,
     Alert,
@@ -40,24 +41,30 @@ from eventd.core.rules.rule import (
     Transition,
     Wake,
 )
-from eventd.core.state import SETTLE, State, limits_of
+from eventd.core.state import SETTLE, SETTLE_TIMER, State, limits_of
 
 RULE_TIMER = "rule"
-SETTLE_TIMER = "settle"  # its key is a fingerprint
 _JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has none
 TakeIn = Callable[[Event, datetime, list[Fact]], None]
 EndAlert = Callable[[Record, datetime, ClearReason, list[Fact]], None]
 _NOTHING: dict[str, int] = {}
+_FRESH = (Transition.FIRED, Transition.WAITED, Transition.SETTLED)
 
 
 class Asking:
     """What rules find, put into incidents: an alert belongs to the first that claims it."""
 
     def __init__(
-        self, state: State, correlating: Correlating, take_in: TakeIn, end: EndAlert
+        self,
+        state: State,
+        correlating: Correlating,
+        explaining: Explaining,
+        take_in: TakeIn,
+        end: EndAlert,
     ) -> None:
         """The engine's own; `take_in` is for events that rules say, `end` for alerts they end."""
         self._take_in, self._end = take_in, end
+        self._explaining = explaining
         self._own: dict[str, Finding] = {}  # what rules hold for an alert of theirs, on its way
         self._state = state
         self._alerts, self._incidents = state.table, state.incidents
@@ -83,8 +90,7 @@ class Asking:
         """What rules say of an alert; `record` is None where it is none."""
         if record is not None and record.detached:
             return
-        began = seen.transition
-        fresh = began is Transition.FIRED or began is Transition.SETTLED
+        fresh = seen.transition in _FRESH
         for state in states:
             before = dict(state.dropped) if state.dropped else _NOTHING
             try:
@@ -123,19 +129,22 @@ class Asking:
             self._carry_out(state, answer, at, facts)
 
     def suppress(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> bool:
-        """Suppress a firing alert of no incident, where a silence or a window covers it now."""
+        """Suppress a firing alert of no incident, where something covers or explains it now."""
         by = self._suppressions.cover(alert, now, self._state.settings)
         if by:
             record.suppressed_by = by
             self._suppressions.hold(by, record.fingerprint)
             facts.append(AlertSuppressed(now, record.fingerprint, record.episode, by))
             self._correlation.withdrawn(record.fingerprint, now.timestamp())
-        return bool(by)
+            return True
+        return self._rules.explains and self._explaining.suppress(record, now, facts)
 
     def waits_in_vain(self, record: Record, alert: Alert) -> bool:
-        """Whether a rule waits with the alert that would not any more, as it is now."""
+        """Whether a rule holds the alert back that would not any more, as it is now."""
         by = record.suppressed_by
-        return by.startswith(SETTLE) and not self._rules.waits(by.removeprefix(SETTLE), alert)
+        if by.startswith(SETTLE):
+            return not self._rules.waits(by.removeprefix(SETTLE), alert)
+        return self._explaining.in_vain(record)
 
     def settled(self, record: Record) -> bool:
         """End the wait of an alert, if a rule waits whether it clears; it is to be judged again."""

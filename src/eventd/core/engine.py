@@ -11,6 +11,7 @@ from eventd.core.asking import Asking, as_alert
 from eventd.core.correlating import Began, Correlating
 from eventd.core.dedup import Outcome, Record, said_at
 from eventd.core.enrich import Place, identity
+from eventd.core.explaining import Explaining
 from eventd.core.incidents import Rejected
 from eventd.core.inventory import Inventory
 from eventd.core.model import (
@@ -93,7 +94,8 @@ class Engine:
         self.correlation = state.correlation
         self.heartbeats, self.habits = state.heartbeats, state.habits
         self.correlating = Correlating(state)
-        self._asking = Asking(state, self.correlating, self._event, self._cleared)
+        self._explaining = Explaining(state, self._unexplained)
+        self._asking = Asking(state, self.correlating, self._explaining, self._event, self._cleared)
         self._overruling = Overruling(state.table, state.incidents, state.correlation)
 
     @classmethod
@@ -140,10 +142,14 @@ class Engine:
         if due is not None and due <= now:
             self.incident_table.now = now
             for at, (kind, key) in self.timers.pop_due(now):
+                told = len(facts)
                 try:
                     self._due(kind, key, at, facts)
                 except Exception as error:  # noqa: BLE001 - due again after a restart, and again
                     facts.append(TimerFailed(at, kind, key, repr(error)))
+                if self.rules.explains:
+                    self._explaining.follow(facts, told, at)
+        told = len(facts)
         if isinstance(item, Event):
             if self.enrichment.active:
                 self._enriched(item, now, facts)
@@ -151,6 +157,8 @@ class Engine:
                 self._event(item, now, facts)
         else:
             self._other(item, now, facts)
+        if self.rules.explains:
+            self._explaining.follow(facts, told, now)
         if self._full:
             facts += [CapHit(now, table) for table in self._full]
             self._full.clear()
@@ -170,6 +178,11 @@ class Engine:
         return tuple(
             [record.value() for record in records if record is not None and record.episode]
         )
+
+    def explained_by(self, fingerprint: str) -> Alert | None:
+        """The alert that suppresses this one as it explains it."""
+        record = self.table.records.get(self._state.explained.by(fingerprint))
+        return record.value() if record is not None else None
 
     def alerts(self) -> Iterator[Alert]:
         """Every alert that ever fired and is remembered, the longest known first."""
@@ -334,11 +347,13 @@ class Engine:
     ) -> None:
         alert = record.value()
         facts.append(AlertChanged(now, alert.fingerprint, alert.episode, was, alert.severity))
-        if record.incident:
-            facts += self.incident_table.changed(record.incident, alert, now)
-        elif self._asking.waits_in_vain(record, alert):
+        if self.rules.explains:
+            self._explaining.changed(record, alert, now, facts)
+        if self._asking.waits_in_vain(record, alert):
             self._settled(record, now, facts)
             return
+        if record.incident and not record.suppressed_by:
+            facts += self.incident_table.changed(record.incident, alert, now)
         elif not record.suppressed_by:
             self._asking.suppress(record, alert, now, facts)
         if not record.suppressed_by:
@@ -357,6 +372,8 @@ class Engine:
         began = self.correlating.began(event, record, now, self.settings, facts)
         self._promise(event, record, now)
         storm = self.storms.count(alert, now, self.settings.storm_above) if new else None
+        if self.rules.explains:
+            self._explaining.fired(record, alert, now, facts)
         at = happened_at(began.said, now, self._late_within)
         self._judge(record, Seen(alert, Transition.FIRED, at), now, facts, storm, began)
 
@@ -403,8 +420,12 @@ class Engine:
     ) -> None:
         """Suppress a firing alert, or ask the rules about it; in a storm, only the urgent ones."""
         alert = seen.alert
-        covers = self.suppressions.silences or self.suppressions.windows
+        covers = self.suppressions.silences or self.suppressions.windows or self.rules.explains
         if covers and self._asking.suppress(record, alert, now, facts):
+            return
+        fired = seen.transition is Transition.FIRED
+        waits = fired and storm is None and self.rules.explains
+        if waits and self._explaining.wait(record, now, facts):
             return
         states = self.rules.index.matching(alert)
         if storm is not None:
@@ -462,6 +483,8 @@ class Engine:
             alert = record.value()
             seen = Seen(alert, Transition.CLEARED, at)
             self._asking.ask(self.rules.on_clear(alert), record, seen, at, facts)
+        if self.rules.explains:
+            self._explaining.cleared(fingerprint, at, facts)
 
     def _forget(self, record: Record, at: datetime, facts: list[Fact]) -> None:
         self.timers.cancel(("forget", record.fingerprint))
@@ -489,8 +512,11 @@ class Engine:
             case Denied():
                 facts.append(AccessDenied(now, item.source, item.peer, item.count))
             case LoadRules():
+                explained = self.rules.explains
                 kept = self._asking.load(item)
                 facts.append(RulesLoaded(now, item.version, len(item.rules), kept))
+                if explained or self.rules.explains:
+                    self._explaining.reload(now, facts)
             case LoadInventory():
                 new = Inventory(item.version, item.services, item.cis)
                 self._state.take_inventory(new)
@@ -606,12 +632,27 @@ class Engine:
     def _settled(self, record: Record, now: datetime, facts: list[Fact]) -> None:
         """It was waited with, and fires still: what it would have met at first, it meets now."""
         by = record.suppressed_by
-        self._asking.settled(record)
+        settled = self._asking.settled(record)
+        if not settled:
+            self._explaining.let_go(record)
         facts.append(AlertUnsuppressed(now, record.fingerprint, record.episode, by))
         at = happened_at(record.started_at, now, self._late_within)
         began = Began(record.started_at.timestamp(), goes_on=False)
-        seen = Seen(record.value(), Transition.SETTLED, at)
-        self._judge(record, seen, now, facts, began=began)
+        how = Transition.SETTLED if settled else Transition.WAITED
+        seen = Seen(record.value(), how, at)
+        if record.incident:
+            self._unexplained(record, seen, now, facts)
+        else:
+            self._judge(record, seen, now, facts, began=began)
+
+    def _unexplained(self, record: Record, seen: Seen, now: datetime, facts: list[Fact]) -> None:
+        """Nothing explains it any more; it stays where it is, if that is somewhere."""
+        if not record.incident:
+            self._judge(record, seen, now, facts)
+            return
+        facts += self.incident_table.changed(record.incident, seen.alert, now)
+        states = self.rules.index.matching(seen.alert)
+        self._asking.ask(states, record, seen, now, facts)
 
     def _due(self, kind: str, key: str, at: datetime, facts: list[Fact]) -> None:
         match kind:

@@ -204,6 +204,20 @@ class IncidentTable:
         facts.append(AlertJoined(now, record.id, alert.fingerprint, alert.episode, finding.because))
         return record.id
 
+    def follow(
+        self, incident: str, alert: Alert, because: Because, now: datetime, facts: list[Fact]
+    ) -> bool:
+        """Put in a firing alert that something in it explains. False where it is not open.
+
+        It weighs nothing until it is judged by itself.
+        """
+        record = self.records.get(incident)
+        if record is None or record.state is not IncidentState.OPEN:
+            return False
+        self._admit(record, alert, now)
+        facts.append(AlertJoined(now, incident, alert.fingerprint, alert.episode, because))
+        return True
+
     def of_group(self, rule: str, group: dict[str, str]) -> str:
         """The incident of the rule and group that is not closed, "" where there is none."""
         return self._open.get((rule, tuple(group.values())), "")

@@ -132,7 +132,7 @@ class Alert(Struct, frozen=True, gc=False, array_like=True):
     cleared_at: datetime | None
     count: int  # events of all remembered episodes, duplicates left out
     episode: int  # 1, 2, …: one firing-to-clear span each
-    suppressed_by: str  # id of the silence or maintenance window, else ""
+    suppressed_by: str  # id of the silence or maintenance window, kind and name of a rule, else ""
     incident: str  # id, else ""
     value: float | None = None
 
@@ -530,6 +530,16 @@ class Paired(Struct, frozen=True, gc=False, array_like=True, tag="paired"):
     group: dict[str, str]
 
 
+class Inhibited(Struct, frozen=True, gc=False, array_like=True, tag="inhibited"):
+    """An `inhibit` rule holds: another alert, which is in the incident, explains this one."""
+
+    rule: str
+    group: dict[str, str]
+    source: str  # fingerprint of that alert
+    name: str
+    ci: str
+
+
 class Stormed(Struct, frozen=True, gc=False, array_like=True, tag="stormed"):
     """A source brought `count` new alerts in a storm: more than `limit` within a minute."""
 
@@ -584,7 +594,7 @@ class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
     group: dict[str, str] = {}
 
 
-OfRule = Grouped | Counted | Sequenced | Gathered | Absent | Paired
+OfRule = Grouped | Counted | Sequenced | Gathered | Absent | Paired | Inhibited
 Because = OfRule | Stormed | Correlated | Ordered
 
 
@@ -689,12 +699,13 @@ class AlertForgotten(Struct, frozen=True, gc=False, array_like=True, tag="forgot
 
 
 class AlertSuppressed(Struct, frozen=True, gc=False, array_like=True, tag="suppressed"):
-    """Known, but opens nothing: `by` is the silence's or maintenance window's id."""
+    """Known, but opens nothing: `by` is the silence's or maintenance window's id, or a rule."""
 
     at: datetime
     fingerprint: str
     episode: int
     by: str
+    source: str = ""  # fingerprint of the alert that explains it
 
 
 class AlertUnsuppressed(Struct, frozen=True, gc=False, array_like=True, tag="unsuppressed"):

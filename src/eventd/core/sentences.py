@@ -27,6 +27,7 @@ from eventd.core.model import (
     IncidentResolved,
     IncidentSplit,
     IncidentUpdated,
+    Inhibited,
     OfRule,
     Ordered,
     Paired,
@@ -104,6 +105,8 @@ def _held(because: OfRule, group: str) -> str:
             return f"no {because.missing} within {because.within:g} s{after} for {group}"
         case Paired():
             return f"nothing has ended it for {group}"
+        case Inhibited():
+            return f"{because.name}{f' on {because.ci}' if because.ci else ''} explains it"
 
 
 def _named(group: dict[str, str]) -> str:

@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from eventd.core.correlation.correlation import Correlation
 from eventd.core.dedup import AlertTable, Record
 from eventd.core.enrich import Enrichment
+from eventd.core.explained import Explained
 from eventd.core.flapping import Flapping
 from eventd.core.habits import Habits, Hours, Pace, Source
 from eventd.core.heartbeats import Beat, Heartbeats, Pulse
@@ -29,6 +30,7 @@ from eventd.core.model import (
     Status,
     seconds,
 )
+from eventd.core.rules.inhibit import Role
 from eventd.core.rules.rule import Limits
 from eventd.core.rules.ruleset import RuleSet
 from eventd.core.snapshot import Restored, Snapshot
@@ -37,6 +39,8 @@ from eventd.core.suppress import Suppressions
 from eventd.core.timers import Timers
 
 SETTLE = "settle:"  # and a rule: what suppresses an alert that may clear by itself
+INHIBIT = "inhibit:"  # and a rule: what suppresses an alert that another explains, or may yet
+SETTLE_TIMER = "settle"  # its key is the fingerprint of an alert that is waited with
 TimerKey = tuple[str, str]  # kind and id
 
 
@@ -58,14 +62,15 @@ class State:
     def __init__(self) -> None:
         """Nothing is known and no rule is loaded."""
         self.settings = Settings()
+        self.full: list[str] = []  # tables that made room in this step
         self.table = AlertTable()
         self.rules = RuleSet()
         self.suppressions = Suppressions()
+        self.explained = Explained(self.full)
         self.storms = Storms()
         self.timers: Timers[TimerKey] = Timers()
         self.incidents = IncidentTable(self.timers)
         self.enrichment = Enrichment()
-        self.full: list[str] = []  # tables that made room in this step
         self.correlation = Correlation(self.timers, self.full)
         self.doubted: dict[str, None] = {}  # whose clear may be lost: fingerprints
         self.habits = Habits(self.full)
@@ -104,6 +109,7 @@ class State:
                 "keys": self.table.keys.dump(),
                 "incidents": [_copied(record) for record in self.incidents.records.values()],
                 "suppressions": self.suppressions.dump(),
+                "explained": self.explained.dump(),
                 "storms": self.storms.dump(),
                 "heartbeats": self.heartbeats.dump(),
                 "flapping": self.flapping.dump(),
@@ -166,6 +172,7 @@ class State:
         state.suppressions.load(
             data.read("suppressions", tuple[str, Silence | None, Maintenance | None])
         )
+        state.explained.load(data.read("explained", tuple[str, tuple[Role, ...], str]))
         state.storms.load(data.read("storms", tuple[str, list[int], Storm | None]))
         state.heartbeats.load(data.read("heartbeats", tuple[str, Pulse | None, Beat | None]))
         state.flapping.load(data.read("flapping", tuple[str, int, int, bool]))

@@ -227,7 +227,8 @@ class Api:
             return _missing(f"no alert {request.match_info['fingerprint']}")
         reasons = await self._reader.reasons(found)
         flapping = found.fingerprint in self._runtime.engine.correlating.flapping
-        return _json(200, views.alert_detail(found, reasons, flapping=flapping))
+        source = self._runtime.engine.explained_by(found.fingerprint)
+        return _json(200, views.alert_detail(found, reasons, source, flapping=flapping))
 
     async def silences(self, request: web.Request) -> web.Response:
         """GET /silences."""

@@ -109,6 +109,7 @@ class AlertDetail(AlertView, frozen=True):
     """An alert and why its present or last episode is where it is, in order."""
 
     flapping: bool
+    explained_by: str | None  # the alert that suppresses it: its name, CI and fingerprint
     reasons: tuple[WhyView, ...]
 
 
@@ -383,13 +384,21 @@ def why_view(fact: Reason) -> WhyView:
             return WhyView(fact.at, "missed", None, text)
 
 
-def alert_detail(alert: Alert, reasons: Iterable[Reason], *, flapping: bool) -> AlertDetail:
-    """An alert with why it is where it is."""
+def alert_detail(
+    alert: Alert, reasons: Iterable[Reason], source: Alert | None, *, flapping: bool
+) -> AlertDetail:
+    """An alert with why it is where it is; `source` explains it."""
     return AlertDetail(
         **structs.asdict(alert_view(alert)),
         flapping=flapping,
+        explained_by=_called(source) if source is not None else None,
         reasons=tuple(map(why_view, reasons)),
     )
+
+
+def _called(alert: Alert) -> str:
+    where = f" on {alert.ci}" if alert.ci else ""
+    return f"{alert.name}{where} ({alert.fingerprint})"
 
 
 def member_view(joined: AlertJoined, alert: Alert | None) -> MemberView:

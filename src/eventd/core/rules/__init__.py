@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.rules import absence, group, pair, sequence, settle, threshold, together
+from eventd.core.rules import absence, group, inhibit, pair, sequence, settle, threshold, together
 from eventd.core.rules.rule import (
     STORM,
     IncidentSpec,
@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "absence": (absence.Spec, absence.State),
     "pair": (pair.Spec, pair.State),
     "settle": (settle.Spec, settle.State),
+    "inhibit": (inhibit.Spec, inhibit.State),
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 
@@ -48,11 +49,17 @@ class Head(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every rule has beside its kind, as it is written."""
 
     name: Name
-    within: Span
+    within: Span | None = None
     description: Annotated[str, Meta(max_length=1000)] = ""
 
 
-class Keyed(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Timed(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rules have that mean nothing without a time."""
+
+    within: Span
+
+
+class Keyed(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What rules have that open something."""
 
     by: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
@@ -74,8 +81,7 @@ def parse(data: object) -> Rule:
         )
     kind = kinds[0]
     rest = {key: value for key, value in data.items() if key != kind}
-    keyless = KINDS[kind][0].keyless
-    head: Head = convert(rest, Head if keyless else Keyed, "")
+    head = convert(rest, head_of(kind), "")
     by, incident = (head.by, head.incident) if isinstance(head, Keyed) else ((), IncidentSpec())
     if head.name == STORM:
         raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
@@ -92,10 +98,18 @@ def parse(data: object) -> Rule:
         spec=spec,
         parts=parts,
         by=by,
-        within=float(head.within),
+        within=float(head.within or KINDS[kind][0].default_within or 0.0),
         incident=incident,
         text=text_of(data),
     )
+
+
+def head_of(kind: str) -> type[Head]:
+    """What a rule of that kind has beside it."""
+    spec = KINDS[kind][0]
+    if not spec.keyless:
+        return Keyed
+    return Timed if spec.default_within is None else Head
 
 
 def _own_part(kind: str, data: object) -> tuple[Kind, tuple[Selectors, ...]]:

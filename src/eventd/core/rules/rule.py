@@ -68,6 +68,7 @@ class Kind(Struct, frozen=True, forbid_unknown_fields=True):
     """What the own part of every kind can tell."""
 
     keyless: ClassVar[bool] = False  # it has neither a key nor an incident
+    default_within: ClassVar[float | None] = None  # s; None: a rule has to say it
 
     def written(self) -> tuple[tuple[str, Written], ...]:
         """Path and selectors of each of its parts, in the order the kind numbers them."""
@@ -116,6 +117,7 @@ class Transition(Enum):
     CHANGED = "changed"
     REPEATED = "repeated"
     JUDGED = "judged"  # what suppressed it ended
+    WAITED = "waited"  # it began to fire a moment ago, and nothing came that explains it
     SETTLED = "settled"  # it began to fire a while ago, and did not clear
     NOTED = "noted"  # no alert: an info, a heartbeat or a change
     CLEARED = "cleared"
@@ -230,6 +232,32 @@ class RuleState(Protocol):
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
         ...
+
+
+class Forgetful:
+    """The state of a rule that remembers nothing and waits for nothing."""
+
+    repeats = hears = ends = holds = False
+
+    def __init__(self, rule: Rule, limits: Limits) -> None:
+        """`limits` are for kinds that remember."""
+        self.rule, self.limits = rule, limits
+        self.dropped: dict[str, int] = {}
+
+    def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
+        """Nothing."""
+        return ()
+
+    def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
+        """Nothing."""
+        return ()
+
+    def dump(self) -> list[object]:
+        """Nothing."""
+        return []
+
+    def load(self, data: list[object]) -> None:
+        """Nothing."""
 
 
 class Grouping:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from eventd.core.model import Alert
-from eventd.core.rules import from_text, state_of
+from eventd.core.rules import from_text, inhibit, state_of
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.rule import Limits, RuleState
 
@@ -26,6 +26,8 @@ class RuleSet:
         self.repeats = False  # whether any rule is asked about repeats
         self.hears = False  # whether any rule is asked about what is no alert
         self.ends = False  # whether any rule is asked about alerts that clear
+        self.explains = False  # whether any rule says that one alert explains another
+        self._explaining: SelectorIndex[inhibit.State] = SelectorIndex()
         self._moving = False  # whether one of them matches on what a repeat moves
         self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order
         # what to ask when an alert repeats, so that a storm of repeats never asks the index
@@ -70,6 +72,12 @@ class RuleSet:
         """Rules that match an alert that cleared, and are asked about that."""
         return [state for state in self.index.matching(alert) if state.ends]
 
+    def roles(self, alert: Alert) -> tuple[inhibit.Role, ...]:
+        """What the alert is to the rules that say what explains what."""
+        if not self.explains:
+            return ()
+        return tuple([state.role(alert) for state in self._explaining.matching(alert)])
+
     def waits(self, rule: str, alert: Alert) -> bool:
         """Whether that rule, which waits with the alert, matches it still."""
         return any(one.holds and one.rule.name == rule for one in self.index.matching(alert))
@@ -91,6 +99,10 @@ class RuleSet:
 
     def _file(self) -> None:
         on = [state for name, state in self.states.items() if name not in self.off]
+        explaining = [state for state in on if isinstance(state, inhibit.State)]
+        self.explains = bool(explaining)
+        self._explaining = SelectorIndex((state, state.rule.match) for state in explaining)
+        on = [state for state in on if not isinstance(state, inhibit.State)]
         on.sort(key=lambda state: not state.holds)
         self.repeats = any(state.repeats for state in on)
         self.hears = any(state.hears for state in on)
