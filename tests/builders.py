@@ -25,6 +25,7 @@ from eventd.core.model import (
     Service,
     Settings,
     Severity,
+    Shifts,
     Started,
     Status,
     Tick,
@@ -34,6 +35,7 @@ from eventd.core.rules import parse, text_of
 from eventd.core.rules.rule import Rule
 from eventd.core.rules.selectors import parse_selector
 from eventd.core.snapshot import Restored
+from eventd.zones import zones_of
 
 T = TypeVar("T")
 T0 = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -172,6 +174,18 @@ def inhibit_rule(
     return {"name": name, "inhibit": own, "within": within}
 
 
+def calendar_rule(
+    match: str = 'name="disk"',
+    starts: str = "10 10 * * mon",
+    lasts: str = "10m",
+    zone: str = "Europe/Berlin",
+    name: str = "known",
+) -> dict[str, object]:
+    """A `calendar` rule as plain data."""
+    own = {"match": match, "starts": starts, "lasts": lasts, "zone": zone}
+    return {"name": name, "calendar": own}
+
+
 def steps(*names: str, **more: object) -> list[dict[str, object]]:
     """Steps, or parts, that match alerts by their names; the last one has `more`."""
     parts: list[dict[str, object]] = [{"as": one, "match": f'name="{one}"'} for one in names]
@@ -185,7 +199,11 @@ def rule(data: dict[str, object] | None = None) -> Rule:
 
 def load(*rules: dict[str, object], version: str = "v1") -> LoadRules:
     """A set of rules."""
-    return LoadRules(version, tuple(text_of(data) for data in rules))
+    zones: dict[str, Shifts] = {}
+    for data in rules:
+        if "calendar" in data or "during" in data:
+            zones |= zones_of(parse(data))
+    return LoadRules(version, tuple(text_of(data) for data in rules), zones)
 
 
 def inventory(*rows: Service | Ci, version: str = "i1") -> LoadInventory:

@@ -65,7 +65,13 @@ class Outcome(Struct, frozen=True):
 
 
 # By what suppresses it.
-STANDINGS = {"SIL-": "silenced", "MNT-": "maintenance", "sett": "waited for", "inhi": "inhibited"}
+STANDINGS = {
+    "SIL-": "silenced",
+    "MNT-": "maintenance",
+    "sett": "waited for",
+    "inhi": "explained",
+    "cale": "known",
+}
 
 
 class Episode(Struct, gc=False):

@@ -70,6 +70,7 @@ class Want(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     resolved: str | None = None
     reopened: str | None = None
     missed: str | None = None  # a rule nearly holds: its name, or the whole sentence
+    noted: str | None = None  # an incident says what was changed before it: the same
 
 
 class LineWindow(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,11 +10,23 @@ from typing import TypeVar
 import msgspec
 
 from eventd.complaints import Shape, complaint
-from eventd.core.model import LoadRules
-from eventd.core.rules import KINDS, Head, Keyed, Timed, head_of, parse, text_of, written_as
+from eventd.core.model import LoadRules, Shifts
+from eventd.core.rules import (
+    KINDS,
+    Filed,
+    Head,
+    Keyed,
+    Timed,
+    Waiting,
+    head_of,
+    parse,
+    text_of,
+    written_as,
+)
 from eventd.core.rules.rule import Span, decode_hook
 from eventd.document import Document, read
 from eventd.errors import ConfigError, RuleError
+from eventd.zones import zones_of
 
 MAX_RULES_FILE = 1 << 20  # bytes; RELIABILITY §6
 FILE_KEYS = ("rules", "tests")
@@ -31,7 +43,7 @@ def _shape(head: type[Head], kinds: list[str]) -> Shape:
 
 
 _SHAPES: dict[type[Head], Shape] = {Keyed: _shape(Keyed, list(KINDS))}
-for _head in (Timed, Head):
+for _head in (Filed, Timed, Waiting, Head):
     _SHAPES[_head] = _shape(_head, [kind for kind in KINDS if head_of(kind) is _head])
 
 
@@ -106,21 +118,27 @@ def load_rules(path: Path) -> LoadRules:
     problems: list[str] = []
     texts: list[str] = []
     places: dict[str, str] = {}
+    zones: dict[str, Shifts] = {}
     if not files:
         problems.append(f"{path}: holds no rules (expected *.yaml)")
     for file in files:
         try:
-            _rules_of(read(file, MAX_RULES_FILE), texts, places, problems)
+            _rules_of(read(file, MAX_RULES_FILE), texts, places, zones, problems)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-    return LoadRules(digest, tuple(texts))
+    said = "\n".join([*texts, *(f"{zone} {table}" for zone, table in sorted(zones.items()))])
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+    return LoadRules(digest, tuple(texts), zones)
 
 
 def _rules_of(
-    document: Document, texts: list[str], places: dict[str, str], problems: list[str]
+    document: Document,
+    texts: list[str],
+    places: dict[str, str],
+    zones: dict[str, Shifts],
+    problems: list[str],
 ) -> None:
     data = document.data
     table = data if isinstance(data, dict) else {}
@@ -137,6 +155,7 @@ def _rules_of(
         path = f"rules[{index}]"
         try:
             rule = parse(one)
+            zones |= zones_of(rule)
         except RuleError as error:
             inner, message, hint = error.path, error.message, error.hint
             if not hint:  # msgspec's own sentence

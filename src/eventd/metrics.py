@@ -333,7 +333,13 @@ class Meter:
         gauge.set_function(read)
 
 
-_SUPPRESSORS = {"SIL-": "silence", "MNT-": "maintenance", "sett": "settle", "inhi": "inhibit"}
+_SUPPRESSORS = {
+    "SIL-": "silence",
+    "MNT-": "maintenance",
+    "sett": "settle",
+    "inhi": "inhibit",
+    "cale": "calendar",
+}
 _PLAIN = frozenset({AlertRepeated, EventDuplicate})  # alone in a row, they count one event
 _LOOKED_AT = frozenset(
     {

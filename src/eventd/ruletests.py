@@ -14,7 +14,9 @@ from eventd.core.model import (
     AlertFired,
     AlertJoined,
     AlertSuppressed,
+    Changed,
     Fact,
+    FindingNoted,
     IncidentOpened,
     IncidentReopened,
     IncidentResolved,
@@ -22,7 +24,7 @@ from eventd.core.model import (
     RuleSwitchedOff,
     Tick,
 )
-from eventd.core.sentences import near_miss
+from eventd.core.sentences import near_miss, sentence
 
 CORRELATION = "correlation"  # the rule of incidents that no rule opened
 
@@ -109,6 +111,8 @@ def _rows(facts: Sequence[Fact], starts_at: datetime) -> Iterator[Row]:
             case IncidentReopened():
                 said = {"": fact.incident, "rule": rules[fact.incident]}
                 yield Row(at, "reopened", said)
+            case FindingNoted(because=Changed() as because):
+                yield Row(at, "noted", {"": sentence(because), "rule": because.rule})
             case RuleMissed():
                 yield Row(at, "missed", {"": near_miss(fact), "rule": fact.rule})
             case RuleSwitchedOff():
@@ -120,6 +124,6 @@ def _rows(facts: Sequence[Fact], starts_at: datetime) -> Iterator[Row]:
 def _meets(row: Row, want: Row) -> bool:
     if row.what != want.what or not math.isclose(row.at, want.at, abs_tol=1e-6):
         return False
-    if want.what == "missed":
+    if want.what in {"missed", "noted"}:
         return want.said[""] in row.said.values()
     return all(row.said.get(key, "") == value for key, value in want.said.items())

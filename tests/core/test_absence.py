@@ -339,3 +339,11 @@ def test_a_mistake_is_answered_with_its_path(
         parse({**kind_rule("absence", own), "incident": incident})
 
     assert str(raised.value) == message
+
+
+def test_what_the_rule_says_itself_teaches_nothing_of_a_source_and_its_rhythm() -> None:
+    seen: Feed = [(at(n), event("b", ci="", severity=Severity.INFO, id=f"{n}")) for n in (0, 500)]
+
+    engine = engine_after([*seen, (at(9_000), TICK)], NO_B)
+
+    assert list(engine.habits.sources) == ["zabbix"]

@@ -360,6 +360,14 @@ def test_what_is_over_counts_no_more_though_others_are_in_memory() -> None:
     assert joined(facts_of(seen, of(2))) == fingerprints("a140", "a190")
 
 
+def test_when_all_is_over_it_begins_anew() -> None:
+    seen: Feed = [(at(n / 10), info(f"a{n}")) for n in range(20)]
+    again: Feed = [(at(500), info("b")), (at(501), info("c"))]
+
+    assert joined(last([*seen, again[0]], of(2))) == []
+    assert joined(last([*seen, *again], of(2))) == fingerprints("b", "c")
+
+
 def missed(facts: list[Fact]) -> list[tuple[float, str, int, float]]:
     """When which alert missed it with how many, and how late the rest was."""
     return [

@@ -23,7 +23,7 @@ WRONG = [
     (
         f"{{{GOOD}, {MATCH}, colour: red}}",
         ".colour: unknown key 'colour' "
-        f"(known: name, within, description, by, incident, {', '.join(KINDS)})",
+        f"(known: name, description, within, during, by, incident, {', '.join(KINDS)})",
     ),
     (
         f"{{{GOOD}, group: {{mtach: 'x=\"1\"'}}}}",
@@ -50,7 +50,7 @@ WRONG = [
     ),
     (
         f"{{{GOOD}, settle: {{match: 'x=1'}}}}",
-        ".by: unknown key 'by' (known: name, within, description, settle)",
+        ".by: unknown key 'by' (known: name, description, within, during, settle)",
     ),
     (
         f"{{{GOOD}, {MATCH}, threshold: {{}}}}",

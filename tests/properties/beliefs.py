@@ -35,6 +35,9 @@ from eventd.core.model import (
     Status,
 )
 
+EXPLAINED = ("inhibit:",)
+KINDS_OF_RULES = ("settle:", "calendar:", *EXPLAINED)
+
 
 class BelievedAlert(Struct):
     """An alert by its facts."""
@@ -89,7 +92,7 @@ class Beliefs:
             case AlertForgotten():
                 self.alerts.pop(fact.fingerprint, None)
             case AlertSuppressed():
-                assert fact.by in self.suppressors or fact.by.startswith(("settle:", "inhibit:"))
+                assert fact.by in self.suppressors or fact.by.startswith(KINDS_OF_RULES)
                 self.alerts[fact.fingerprint].suppressed_by = fact.by
             case AlertUnsuppressed():
                 assert self.alerts[fact.fingerprint].suppressed_by == fact.by
@@ -111,7 +114,7 @@ class Beliefs:
         if alert is None or alert.episode != fact.episode:
             return
         if alert.incident == "":
-            assert not alert.suppressed_by or alert.suppressed_by.startswith("inhibit:")
+            assert not alert.suppressed_by or alert.suppressed_by.startswith(EXPLAINED)
         elif alert.incident not in self.merged:
             self.moving.add((alert.incident, fact.fingerprint))
         alert.incident = fact.incident

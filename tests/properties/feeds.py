@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.builders import (
     T0,
     Feed,
+    calendar_rule,
     event,
     group_rule,
     inhibit_rule,
@@ -57,6 +58,7 @@ KINDS: tuple[tuple[str, object, str], ...] = (
     ("pair", {"opens": 'name="cpu"', "closes": 'name="odd"'}, "up-again"),
     ("all", [{**NETS, "of": "events", "count": 2}, {"match": "severity>=major"}], "all"),
 )
+TIMES = {"starts": "*/2 * * * *", "lasts": "70s", "zone": "Europe/Berlin"}
 RULES = (
     group_rule(),
     group_rule("by-ci", by=["ci"], within="20s", reopen_within="1m", impact=2),
@@ -69,6 +71,9 @@ RULES = (
     settle_rule('name="cpu", severity<=major', "10s"),
     inhibit_rule('name=~"net|disk"', 'name=~"disk|odd|cpu", severity<=major', ("service",)),
     inhibit_rule('name="odd"', 'name="net"', within="20s", name="backwards"),
+    calendar_rule('ci="b"', "*/2 * * * *", "70s"),
+    {**group_rule("by-day", 'ci="c"', by=["ci"]), "during": TIMES},
+    {**kind_rule("absence", {"match": 'ci="c"'}, "by-day-only"), "during": TIMES},
 )
 INVENTORIES = (
     LoadInventory(""),

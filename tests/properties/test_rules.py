@@ -12,6 +12,7 @@ from tests.builders import (
     TICK,
     Feed,
     at,
+    calendar_rule,
     engine_with,
     event,
     frames,
@@ -61,6 +62,7 @@ class Case(NamedTuple):
 
 
 AB = steps("a", "b")
+EVERY = {"starts": "* * * * *", "lasts": "1m", "zone": "Europe/Berlin"}
 ENDING = {"count": 3, "ends": {"below": 2, "within": "30s"}}
 CASES = {
     "group": Case(kind_rule("group", {"match": 'name="a"'}), ((0, 59, "a"),)),
@@ -116,6 +118,15 @@ CASES = {
         ((0, 20, "a"), (20, 59, "b")),
         barred="abx",
         others=(inhibit_rule('name="a"', 'name="b", service="kern"', ("service",), "60s"),),
+    ),
+    "calendar": Case(
+        kind_rule("group", {"match": 'name=~"a|b"'}),
+        ((0, 20, "a"), (20, 59, "b")),
+        others=(calendar_rule('name="b"', "* * * * *", "1m"),),
+    ),
+    "during": Case(
+        {**kind_rule("threshold", {"match": 'name=~"a|b"', "count": 2}), "during": EVERY},
+        ((0, 40, "a"), (0, 40, "b")),
     ),
     "absence of all": Case(kind_rule("absence", {"match": 'name="b"'}), ((0, 0, "b"),), "b"),
 }

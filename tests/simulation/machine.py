@@ -33,7 +33,15 @@ from eventd.files import Secret
 from eventd.keyring import Secrets
 from eventd.metrics import Meter
 from eventd.store.sqlite import SqliteStore
-from tests.builders import group_rule, inhibit_rule, kind_rule, load, settle_rule, threshold_rule
+from tests.builders import (
+    calendar_rule,
+    group_rule,
+    inhibit_rule,
+    kind_rule,
+    load,
+    settle_rule,
+    threshold_rule,
+)
 from tests.simulation.broker import Broker
 from tests.simulation.disk import Disk
 from tests.simulation.door import Door
@@ -52,7 +60,10 @@ BUSY = {
     "of": "events",
     "ends": {"below": 2, "within": "2m"},
 }
+HOURLY = {"starts": "*/10 * * * *", "lasts": "4m", "zone": "Europe/Berlin"}
 KINDS = (
+    calendar_rule('name="plain-4"', "*/10 * * * *", "4m", name="hourly"),
+    {**kind_rule("all", PAIRS, "sometimes", within="5m"), "during": HOURLY},
     settle_rule('name="plain-2"', "5s"),
     kind_rule("sequence", PAIRS, "in-order", by=["ci"]),
     kind_rule("sequence", [PAIRS[0], {**PAIRS[1], "without": 'name="plain-2"'}], "bare", by=["ci"]),

@@ -34,6 +34,7 @@ from eventd.core.rules.rule import (
     Grouping,
     Hold,
     Missed,
+    Noted,
     Over,
     Raise,
     RuleState,
@@ -41,9 +42,10 @@ from eventd.core.rules.rule import (
     Transition,
     Wake,
 )
-from eventd.core.state import SETTLE, SETTLE_TIMER, State, limits_of
+from eventd.core.state import CALENDAR, SETTLE, SETTLE_TIMER, State, limits_of
 
 RULE_TIMER = "rule"
+CALENDAR_TIMER = "calendar"  # its key is the name of a rule
 _JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has none
 TakeIn = Callable[[Event, datetime, list[Fact]], None]
 EndAlert = Callable[[Record, datetime, ClearReason, list[Fact]], None]
@@ -75,7 +77,7 @@ class Asking:
     def load(self, load: LoadRules) -> int:
         """Replace the rule set. How many rules are unchanged, and kept what they remember."""
         before = dict(self._rules.states)
-        kept = self._rules.load(load.version, load.rules, limits_of(self._state))
+        kept = self._rules.load(load.version, load.rules, limits_of(self._state), load.zones)
         self._let_sleep([n for n, old in before.items() if self._rules.states.get(n) is not old])
         return kept
 
@@ -92,6 +94,10 @@ class Asking:
             return
         fresh = seen.transition in _FRESH
         for state in states:
+            if state.rule.during is not None:
+                during = state.limits.during
+                if during is not None and not during.covers(seen.at):
+                    continue
             before = dict(state.dropped) if state.dropped else _NOTHING
             try:
                 answers = state.observe(seen, now)
@@ -131,6 +137,10 @@ class Asking:
     def suppress(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> bool:
         """Suppress a firing alert of no incident, where something covers or explains it now."""
         by = self._suppressions.cover(alert, now, self._state.settings)
+        known = None if by else self._rules.covered(alert, now)
+        if known is not None:
+            by = f"{CALENDAR}{known[0]}"
+            self._timers.set((CALENDAR_TIMER, known[0]), known[1])
         if by:
             record.suppressed_by = by
             self._suppressions.hold(by, record.fingerprint)
@@ -138,6 +148,24 @@ class Asking:
             self._correlation.withdrawn(record.fingerprint, now.timestamp())
             return True
         return self._rules.explains and self._explaining.suppress(record, now, facts)
+
+    def recover(self, now: datetime, rule: str = "") -> list[tuple[str, list[str]]]:
+        """A calendar's time is over, or all are others. What is covered no more, by what it was."""
+        gone: list[tuple[str, list[str]]] = []
+        for by, held in self._suppressions.held(f"{CALENDAR}{rule}"):
+            if rule and by != f"{CALENDAR}{rule}":
+                continue
+            name, free = by.removeprefix(CALENDAR), list[str]()
+            self._timers.cancel((CALENDAR_TIMER, name))
+            for fingerprint in held:
+                known = self._rules.covered(self._alerts.records[fingerprint].value(), now)
+                if known is not None and known[0] == name:
+                    self._timers.set((CALENDAR_TIMER, name), known[1])
+                else:
+                    self._suppressions.release(by, fingerprint)
+                    free.append(fingerprint)
+            gone.append((by, free))
+        return gone
 
     def waits_in_vain(self, record: Record, alert: Alert) -> bool:
         """Whether a rule holds the alert back that would not any more, as it is now."""
@@ -163,11 +191,7 @@ class Asking:
     ) -> None:
         match answer:
             case Wake():
-                key = (RULE_TIMER, f"{state.rule.name}{_JOINT}{answer.key}")
-                if answer.at is None:
-                    self._timers.cancel(key)
-                else:
-                    self._timers.set(key, answer.at)
+                self._wake(state.rule.name, answer)
             case Raise():
                 own = answer.event.fingerprint
                 if answer.finding is not None:
@@ -182,10 +206,19 @@ class Asking:
                     self._end(one, now, ClearReason.PAIRED, facts)
             case Over():
                 self._over(state, answer, now, facts)
+            case Noted():
+                self._state.changes.add(answer.by, answer.values, answer.change, now)
             case Missed():
                 self._missed(state.rule.name, answer, now, facts)
             case Finding():
                 self._found(answer, None, None, now, facts, fresh=True)
+
+    def _wake(self, rule: str, wake: Wake) -> None:
+        key = (RULE_TIMER, f"{rule}{_JOINT}{wake.key}")
+        if wake.at is None:
+            self._timers.cancel(key)
+        else:
+            self._timers.set(key, wake.at)
 
     def _over(self, state: RuleState, over: Over, now: datetime, facts: list[Fact]) -> None:
         """End what fires of its alerts; others in the incident go on as they are."""

@@ -21,6 +21,7 @@ from eventd.core.model import (
     seconds,
 )
 from eventd.core.placement import Placement
+from eventd.core.rules.rule import OWN_SOURCE
 from eventd.core.state import State
 
 # Between two changes of an alert that was never seen before: else it is no flapping in the making.
@@ -54,8 +55,11 @@ class Correlating:
         said = said_at(event, now, settings)
         word = said.timestamp() if said is not None else None
         stream = stream_of(record)
-        goes_on = self._habits.spoke(stream, record.ci, at if word is None else word, at)
-        if self._habits.sources[stream].never:
+        own = record.source == OWN_SOURCE  # whose alerts clear when what was missed comes
+        goes_on = not own and self._habits.spoke(
+            stream, record.ci, at if word is None else word, at
+        )
+        if not own and self._habits.sources[stream].never:
             record.occurrence = True
         elif record.episode > 1 and self.flapping.changed(record.fingerprint, now):
             facts.append(AlertFlapping(now, record.fingerprint, record.episode, on=True))

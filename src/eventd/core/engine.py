@@ -22,10 +22,12 @@ from eventd.core.model import (
     AlertCleared,
     AlertFired,
     AlertForgotten,
+    AlertJoined,
     AlertRepeated,
     AlertUnmatched,
     AlertUnsuppressed,
     CapHit,
+    Changed,
     ClearReason,
     Command,
     CommandRejected,
@@ -147,8 +149,7 @@ class Engine:
                     self._due(kind, key, at, facts)
                 except Exception as error:  # noqa: BLE001 - due again after a restart, and again
                     facts.append(TimerFailed(at, kind, key, repr(error)))
-                if self.rules.explains:
-                    self._explaining.follow(facts, told, at)
+                self._follow(facts, told, at)
         told = len(facts)
         if isinstance(item, Event):
             if self.enrichment.active:
@@ -157,12 +158,29 @@ class Engine:
                 self._event(item, now, facts)
         else:
             self._other(item, now, facts)
-        if self.rules.explains:
-            self._explaining.follow(facts, told, now)
+        self._follow(facts, told, now)
         if self._full:
             facts += [CapHit(now, table) for table in self._full]
             self._full.clear()
         return tuple(facts)
+
+    def _follow(self, facts: list[Fact], told: int, now: datetime) -> None:
+        """What was put into incidents since so many facts: what it explains, and what may it."""
+        if self.rules.explains:
+            self._explaining.follow(facts, told, now)
+        if not self._state.changes:
+            return
+        for fact in [one for one in facts[told:] if type(one) is AlertJoined]:
+            record = self.table.records.get(fact.fingerprint)
+            if record is None or record.episode != fact.episode:
+                continue
+            for group, change in self._state.changes.of(record.value()):
+                before = (record.started_at - change.at).total_seconds()
+                because = Changed(
+                    change.rule, group, change.name, change.ci, change.summary, before
+                )
+                key = f"{change.rule}\x1f{change.fingerprint}\x1f{change.at.isoformat()}"
+                facts += self.incident_table.note_change(fact.incident, because, key, now)
 
     def deadline(self) -> datetime | None:
         """When it wants a Tick if nothing comes before."""
@@ -420,7 +438,7 @@ class Engine:
     ) -> None:
         """Suppress a firing alert, or ask the rules about it; in a storm, only the urgent ones."""
         alert = seen.alert
-        covers = self.suppressions.silences or self.suppressions.windows or self.rules.explains
+        covers = self.suppressions.silences or self.suppressions.windows or self.rules.suppresses
         if covers and self._asking.suppress(record, alert, now, facts):
             return
         fired = seen.transition is Transition.FIRED
@@ -515,6 +533,8 @@ class Engine:
                 explained = self.rules.explains
                 kept = self._asking.load(item)
                 facts.append(RulesLoaded(now, item.version, len(item.rules), kept))
+                for by, fingerprints in self._asking.recover(now):
+                    self._judge_again(by, fingerprints, now, facts)
                 if explained or self.rules.explains:
                     self._explaining.reload(now, facts)
             case LoadInventory():
@@ -522,6 +542,8 @@ class Engine:
                 self._state.take_inventory(new)
                 counts = len(new.services), len(new.cis), new.dependencies
                 facts.append(InventoryLoaded(now, new.version, *counts))
+                if self.rules.explains:
+                    self._explaining.reload(now, facts)
             case _:
                 self._command(item, now, facts)
 
@@ -689,6 +711,9 @@ class Engine:
                 self._end_silence(key, "", at, facts)
             case "maintenance":
                 self._end_window(key, at, facts)
+            case "calendar":
+                for by, fingerprints in self._asking.recover(at, key):
+                    self._judge_again(by, fingerprints, at, facts)
             case "storm":
                 self._check_storm(key, at, facts)
             case _:
@@ -700,7 +725,8 @@ class Engine:
             self._event(silent, at, facts)
 
     def _look_at(self, cluster: str, at: datetime, facts: list[Fact]) -> None:
-        if self.suppressions.silences or self.suppressions.windows:
+        covers = self.suppressions.silences or self.suppressions.windows or self.rules.calendars
+        if covers:
             # what waits may have fired before what covers it now began
             waiting = map(self.table.records.__getitem__, self.correlation.waiting(cluster))
             for record in [one for one in waiting if not one.incident]:

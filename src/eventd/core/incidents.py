@@ -12,6 +12,7 @@ from eventd.core.model import (
     Alert,
     AlertJoined,
     Because,
+    Changed,
     Close,
     Comment,
     Correlated,
@@ -244,6 +245,17 @@ class IncidentTable:
         if wider or worse:
             facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))
         return facts
+
+    def note_change(self, incident: str, because: Changed, key: str, now: datetime) -> list[Fact]:
+        """What may have caused it: written down once, `key` tells changes apart."""
+        record = self.records.get(incident)
+        if record is None or record.state is IncidentState.CLOSED or key in record.noted:
+            return []
+        if len(record.noted) >= MAX_NOTED:
+            return []
+        record.noted.append(key)
+        record.updated_at = now
+        return [FindingNoted(now, incident, because)]
 
     def remark(self, incident: str, because: Because, now: datetime) -> list[Fact]:
         """Write down how what opened the incident goes on."""

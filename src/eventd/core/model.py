@@ -318,11 +318,17 @@ class Started(Struct, frozen=True, array_like=True, tag="started"):
     settings: Settings = Settings()
 
 
+# When the clocks of a zone were set, s since 1970, and by how many seconds they are ahead of UTC
+# from then on; the first row holds for all before it, too.
+Shifts = tuple[tuple[int, int], ...]
+
+
 class LoadRules(Struct, frozen=True, array_like=True, tag="load_rules"):
     """Replace the rule set. Each rule is JSON text, already proven by `core.rules.parse`."""
 
-    version: str  # digest of the texts
+    version: str  # digest of all else
     rules: tuple[str, ...]
+    zones: dict[str, Shifts] = {}  # those that rules name, but for UTC
 
 
 class LoadInventory(Struct, frozen=True, array_like=True, tag="load_inventory"):
@@ -458,6 +464,18 @@ Input = (
 )
 
 
+class Change(Struct, frozen=True, gc=False, array_like=True):
+    """What was changed, as the source says it, and for how long that may explain others."""
+
+    rule: str
+    fingerprint: str
+    at: datetime
+    until: datetime
+    name: str
+    ci: str
+    summary: str
+
+
 # -- reasons --------------------------------------------------------------------------------
 
 
@@ -540,6 +558,17 @@ class Inhibited(Struct, frozen=True, gc=False, array_like=True, tag="inhibited")
     ci: str
 
 
+class Changed(Struct, frozen=True, gc=False, array_like=True, tag="changed"):
+    """A `change` rule holds: something was changed shortly before an alert of the incident."""
+
+    rule: str
+    group: dict[str, str]
+    name: str  # of the change
+    ci: str
+    summary: str
+    before: float  # s
+
+
 class Stormed(Struct, frozen=True, gc=False, array_like=True, tag="stormed"):
     """A source brought `count` new alerts in a storm: more than `limit` within a minute."""
 
@@ -594,7 +623,7 @@ class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
     group: dict[str, str] = {}
 
 
-OfRule = Grouped | Counted | Sequenced | Gathered | Absent | Paired | Inhibited
+OfRule = Grouped | Counted | Sequenced | Gathered | Absent | Paired | Inhibited | Changed
 Because = OfRule | Stormed | Correlated | Ordered
 
 

@@ -10,6 +10,7 @@ from eventd.core.model import (
     AlertFlapping,
     AlertJoined,
     Because,
+    Changed,
     Correlated,
     Counted,
     EndReason,
@@ -105,6 +106,10 @@ def _held(because: OfRule, group: str) -> str:
             return f"no {because.missing} within {because.within:g} s{after} for {group}"
         case Paired():
             return f"nothing has ended it for {group}"
+        case Changed():
+            said = f" ({because.summary})" if because.summary else ""
+            where = f" on {because.ci}" if because.ci else ""
+            return f"{because.name}{where}{said} was {span(because.before)} before, for {group}"
         case Inhibited():
             return f"{because.name}{f' on {because.ci}' if because.ci else ''} explains it"
 
@@ -237,6 +242,8 @@ def _regrouped(fact: Fact, incident: str, called: str) -> str:
 
 
 def _noted(because: Because) -> str:
+    if isinstance(because, Changed):
+        return sentence(because)
     if not isinstance(because, Stormed):
         return f"rule {because.rule} holds too"
     most = ", ".join(f"{name} ({count})" for name, count in because.names)

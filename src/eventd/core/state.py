@@ -8,6 +8,7 @@ from datetime import datetime
 
 from msgspec import Struct, structs
 
+from eventd.core.changes import Changes, Sort, Values
 from eventd.core.correlation.correlation import Correlation
 from eventd.core.dedup import AlertTable, Record
 from eventd.core.enrich import Enrichment
@@ -20,12 +21,14 @@ from eventd.core.inventory import Inventory
 from eventd.core.labels import shared, shared_labels
 from eventd.core.model import (
     Alert,
+    Change,
     Ci,
     Incident,
     IncidentState,
     Maintenance,
     Service,
     Settings,
+    Shifts,
     Silence,
     Status,
     seconds,
@@ -40,6 +43,7 @@ from eventd.core.timers import Timers
 
 SETTLE = "settle:"  # and a rule: what suppresses an alert that may clear by itself
 INHIBIT = "inhibit:"  # and a rule: what suppresses an alert that another explains, or may yet
+CALENDAR = "calendar:"  # and a rule: what suppresses an alert that is known at given times
 SETTLE_TIMER = "settle"  # its key is the fingerprint of an alert that is waited with
 TimerKey = tuple[str, str]  # kind and id
 
@@ -66,6 +70,7 @@ class State:
         self.table = AlertTable()
         self.rules = RuleSet()
         self.suppressions = Suppressions()
+        self.changes = Changes(self.full)
         self.explained = Explained(self.full)
         self.storms = Storms()
         self.timers: Timers[TimerKey] = Timers()
@@ -100,6 +105,7 @@ class State:
                 "unknown": [(*name, count) for name, count in self.enrichment.unknown.items()],
                 "known_as": [(said, *one) for said, one in self.enrichment.known_as.items()],
                 "rules": list(self.rules.texts()),
+                "zones": list(self.rules.zones.items()),
                 "rules_off": list(self.rules.off.items()),
                 "rule_states": [
                     (name, row) for name, state in self.rules.states.items() for row in state.dump()
@@ -109,6 +115,7 @@ class State:
                 "keys": self.table.keys.dump(),
                 "incidents": [_copied(record) for record in self.incidents.records.values()],
                 "suppressions": self.suppressions.dump(),
+                "rule_changes": self.changes.dump(),
                 "explained": self.explained.dump(),
                 "storms": self.storms.dump(),
                 "heartbeats": self.heartbeats.dump(),
@@ -151,7 +158,8 @@ class State:
             state.silence_count, state.window_count = meta.silences, meta.windows
             state.started_at = meta.started_at
             texts = tuple(data.read("rules", str))
-            state.rules.load(meta.rules_version, texts, limits_of(state))
+            zones = dict(data.read("zones", tuple[str, Shifts]))
+            state.rules.load(meta.rules_version, texts, limits_of(state), zones)
             services, cis = data.read("services", Service), data.read("cis", Ci)
             state.take_inventory(Inventory(meta.inventory, services, cis))
         state.enrichment.restore(data.read("unknown", tuple[str, str, int]))
@@ -172,6 +180,7 @@ class State:
         state.suppressions.load(
             data.read("suppressions", tuple[str, Silence | None, Maintenance | None])
         )
+        state.changes.load(data.read("rule_changes", tuple[Sort, Values, Change]))
         state.explained.load(data.read("explained", tuple[str, tuple[Role, ...], str]))
         state.storms.load(data.read("storms", tuple[str, list[int], Storm | None]))
         state.heartbeats.load(data.read("heartbeats", tuple[str, Pulse | None, Beat | None]))

@@ -56,6 +56,11 @@ class Suppressions:
         if not held:
             del self._holds[by]
 
+    def held(self, prefix: str) -> list[tuple[str, list[str]]]:
+        """What suppresses alerts and begins so, and which alerts, sorted."""
+        found = ((by, sorted(held)) for by, held in self._holds.items() if by.startswith(prefix))
+        return sorted(found)
+
     def add_silence(self, silence: Silence) -> None:
         """In force from now."""
         self.silences[silence.id] = silence

@@ -11,7 +11,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.rules import absence, group, inhibit, pair, sequence, settle, threshold, together
+from eventd.core.rules import (
+    absence,
+    calendar,
+    change,
+    group,
+    inhibit,
+    pair,
+    sequence,
+    settle,
+    threshold,
+    together,
+)
+from eventd.core.rules.recurrence import parse_cron
 from eventd.core.rules.rule import (
     STORM,
     IncidentSpec,
@@ -22,6 +34,7 @@ from eventd.core.rules.rule import (
     RuleState,
     Selectors,
     Span,
+    Times,
     Written,
     convert,
 )
@@ -39,6 +52,8 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "pair": (pair.Spec, pair.State),
     "settle": (settle.Spec, settle.State),
     "inhibit": (inhibit.Spec, inhibit.State),
+    "calendar": (calendar.Spec, calendar.State),
+    "change": (change.Spec, change.State),
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 
@@ -49,20 +64,31 @@ class Head(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every rule has beside its kind, as it is written."""
 
     name: Name
-    within: Span | None = None
     description: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class Waiting(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rules have that wait so long, but need not say it."""
+
+    within: Span | None = None
 
 
 class Timed(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What rules have that mean nothing without a time."""
 
     within: Span
+    during: Times | None = None
 
 
-class Keyed(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What rules have that open something."""
+class Filed(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rules have that tell one from the other by labels."""
 
     by: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
+
+
+class Keyed(Filed, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rules have that open something."""
+
     incident: IncidentSpec = IncidentSpec()
 
 
@@ -82,7 +108,12 @@ def parse(data: object) -> Rule:
     kind = kinds[0]
     rest = {key: value for key, value in data.items() if key != kind}
     head = convert(rest, head_of(kind), "")
-    by, incident = (head.by, head.incident) if isinstance(head, Keyed) else ((), IncidentSpec())
+    within = head.within if isinstance(head, Timed | Waiting) else None
+    during = head.during if isinstance(head, Timed) else None
+    if during is not None:
+        parse_cron(during.starts, "during.starts")
+    by = head.by if isinstance(head, Filed) else ()
+    incident = head.incident if isinstance(head, Keyed) else IncidentSpec()
     if head.name == STORM:
         raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
     spec, parts = _own_part(kind, data[kind])
@@ -98,9 +129,10 @@ def parse(data: object) -> Rule:
         spec=spec,
         parts=parts,
         by=by,
-        within=float(head.within or KINDS[kind][0].default_within or 0.0),
+        within=float(within or spec.default_within or 0.0),
         incident=incident,
         text=text_of(data),
+        during=during or spec.times(),
     )
 
 
@@ -108,8 +140,10 @@ def head_of(kind: str) -> type[Head]:
     """What a rule of that kind has beside it."""
     spec = KINDS[kind][0]
     if not spec.keyless:
-        return Keyed
-    return Timed if spec.default_within is None else Head
+        return Filed if spec.incidentless else Keyed
+    if spec.timeless:
+        return Head
+    return Timed if spec.default_within is None else Waiting
 
 
 def _own_part(kind: str, data: object) -> tuple[Kind, tuple[Selectors, ...]]:

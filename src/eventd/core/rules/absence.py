@@ -112,7 +112,9 @@ class State:
             if row.judged or not self._waits(row) or self._until(row) > over:
                 continue
             row.judged = True
-            if not self._answered(track.rows, n):
+            during = self.limits.during
+            misses = during is None or during.covers(self._until(row))
+            if misses and not self._answered(track.rows, n):
                 answers += self._vain(values, track.rows[n:], now)
         self._shorten(values, track, now)
         return (*answers, *self._wake(values, track))

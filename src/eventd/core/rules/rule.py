@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from eventd.core.model import Alert, Because, Event, Matcher, Status
+from eventd.core.model import Alert, Because, Change, Event, Matcher, Status
+from eventd.core.rules.recurrence import Calendar
 from eventd.core.rules.selectors import Test, compile_matcher, reader_of
 from eventd.errors import RuleError
 
@@ -41,6 +42,7 @@ def parse_span(text: object) -> Span:
     return Span(total)
 
 
+UTC = "UTC"  # the one zone of which no table is needed
 OWN_SOURCE = "eventd"  # of the events of rules
 STORM = "storm"  # eventd's own rule, of core/storms.py: no operator's is called so
 
@@ -60,6 +62,14 @@ class IncidentSpec(Struct, frozen=True, forbid_unknown_fields=True):
     root: str = ""  # what the rule calls the alert whose CI the others follow from
 
 
+class Times(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When something begins (cron's five fields), in which zone, and how long it lasts."""
+
+    starts: Annotated[str, Meta(max_length=256)]
+    lasts: Span
+    zone: Annotated[str, Meta(max_length=64)] = UTC
+
+
 Written = str | tuple[str, ...]  # one selector, or several of which any may match
 Selectors = tuple[tuple[Matcher, ...], ...]  # any of them
 
@@ -69,6 +79,8 @@ class Kind(Struct, frozen=True, forbid_unknown_fields=True):
 
     keyless: ClassVar[bool] = False  # it has neither a key nor an incident
     default_within: ClassVar[float | None] = None  # s; None: a rule has to say it
+    incidentless: ClassVar[bool] = False  # it has no incident, but a key
+    timeless: ClassVar[bool] = False  # it has no window either
 
     def written(self) -> tuple[tuple[str, Written], ...]:
         """Path and selectors of each of its parts, in the order the kind numbers them."""
@@ -77,6 +89,10 @@ class Kind(Struct, frozen=True, forbid_unknown_fields=True):
     def names(self) -> dict[str, int]:
         """What titles call its parts, and their numbers."""
         return {}
+
+    def times(self) -> Times | None:
+        """When it holds, where that is its own matter."""
+        return None
 
     def check(self) -> None:
         """Raise RuleError, with a path inside the part, where its keys contradict each other."""
@@ -103,6 +119,7 @@ class Rule(Struct, frozen=True):
     within: float  # s
     incident: IncidentSpec
     text: str  # the JSON it came as: equal text, equal rule
+    during: Times | None = None  # when it holds; None: always
 
     @property
     def match(self) -> Selectors:
@@ -187,7 +204,15 @@ class Hold(Struct, frozen=True, gc=False):
     until: datetime
 
 
-Answer = Finding | Missed | Wake | Raise | End | Over | Hold
+class Noted(Struct, frozen=True, gc=False):
+    """A change was made, which may explain what begins in so long after it."""
+
+    by: tuple[str, ...]  # labels that an alert has in common with it
+    values: tuple[str, ...]
+    change: Change
+
+
+Answer = Noted | Finding | Missed | Wake | Raise | End | Over | Hold
 
 
 class Limits(NamedTuple):
@@ -197,6 +222,7 @@ class Limits(NamedTuple):
     late_within: timedelta = timedelta()  # an event may come that late and count when it happened
     started: datetime | None = None  # when the daemon did; None: it never has
     start_grace: timedelta = timedelta()  # after it, in which nobody is missed
+    during: Calendar | None = None  # when the rule holds; None: always
 
 
 class RuleState(Protocol):

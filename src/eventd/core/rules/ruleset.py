@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 
-from eventd.core.model import Alert
-from eventd.core.rules import from_text, inhibit, state_of
+from eventd.core.model import Alert, Shifts
+from eventd.core.rules import calendar, from_text, inhibit, state_of
 from eventd.core.rules.index import SelectorIndex
-from eventd.core.rules.rule import Limits, RuleState
+from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
+from eventd.core.rules.rule import UTC, Limits, Rule, RuleState
 
+NO_ZONES: Mapping[str, Shifts] = {}
 MOVING = frozenset({"value", "summary"})  # what a repeat moves without being a change
 
 
@@ -28,23 +31,35 @@ class RuleSet:
         self.ends = False  # whether any rule is asked about alerts that clear
         self.explains = False  # whether any rule says that one alert explains another
         self._explaining: SelectorIndex[inhibit.State] = SelectorIndex()
+        self.calendars = False  # whether any rule says when what is known
+        self._calendars: SelectorIndex[calendar.State] = SelectorIndex()
+        self.zones: dict[str, Shifts] = {}
         self._moving = False  # whether one of them matches on what a repeat moves
         self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order
         # what to ask when an alert repeats, so that a storm of repeats never asks the index
         self._on_repeat: dict[str, list[RuleState]] = {}
 
-    def load(self, version: str, texts: tuple[str, ...], limits: Limits) -> int:
+    def load(
+        self,
+        version: str,
+        texts: tuple[str, ...],
+        limits: Limits,
+        zones: Mapping[str, Shifts] = NO_ZONES,
+    ) -> int:
         """Replace the set. How many rules are unchanged, and kept their windows."""
         before, self.states = self.states, {}
+        self.zones = dict(zones)
         kept = 0
         for text in texts:
             rule = from_text(text)
             old = before.get(rule.name)
+            own = limits._replace(during=self._calendar(rule))
             if old is not None and old.rule.text == rule.text and rule.name not in self.off:
                 self.states[rule.name] = old
+                old.limits = own
                 kept += 1
             else:
-                self.states[rule.name] = state_of(rule, limits)
+                self.states[rule.name] = state_of(rule, own)
         self.version = version
         self.off = {}
         self._file()
@@ -53,7 +68,7 @@ class RuleSet:
     def limit(self, limits: Limits) -> None:
         """What rules are held to from now on."""
         for state in self.states.values():
-            state.limits = limits
+            state.limits = limits._replace(during=state.limits.during)
 
     def on_repeat(self, alert: Alert) -> list[RuleState]:
         """Rules that match and whose mind a repeat can change."""
@@ -72,11 +87,33 @@ class RuleSet:
         """Rules that match an alert that cleared, and are asked about that."""
         return [state for state in self.index.matching(alert) if state.ends]
 
+    @property
+    def suppresses(self) -> bool:
+        """Whether any rule may say that an alert is known."""
+        return self.explains or self.calendars
+
     def roles(self, alert: Alert) -> tuple[inhibit.Role, ...]:
         """What the alert is to the rules that say what explains what."""
         if not self.explains:
             return ()
         return tuple([state.role(alert) for state in self._explaining.matching(alert)])
+
+    def covered(self, alert: Alert, now: datetime) -> tuple[str, datetime] | None:
+        """The rule whose calendar covers the alert now, and until when."""
+        if not self.calendars:
+            return None
+        for state in self._calendars.matching(alert):
+            until = state.until(now)
+            if until is not None:
+                return state.rule.name, until
+        return None
+
+    def _calendar(self, rule: Rule) -> Calendar | None:
+        during = rule.during
+        if during is None:
+            return None
+        shifts = UTC_SHIFTS if during.zone == UTC else self.zones[during.zone]
+        return Calendar(during.starts, float(during.lasts), shifts)
 
     def waits(self, rule: str, alert: Alert) -> bool:
         """Whether that rule, which waits with the alert, matches it still."""
@@ -102,7 +139,10 @@ class RuleSet:
         explaining = [state for state in on if isinstance(state, inhibit.State)]
         self.explains = bool(explaining)
         self._explaining = SelectorIndex((state, state.rule.match) for state in explaining)
-        on = [state for state in on if not isinstance(state, inhibit.State)]
+        calendars = [state for state in on if isinstance(state, calendar.State)]
+        self.calendars = bool(calendars)
+        self._calendars = SelectorIndex((state, state.rule.match) for state in calendars)
+        on = [state for state in on if not isinstance(state, inhibit.State | calendar.State)]
         on.sort(key=lambda state: not state.holds)
         self.repeats = any(state.repeats for state in on)
         self.hears = any(state.hears for state in on)

@@ -1,0 +1,76 @@
+"""What was changed lately, by what alerts may have in common with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from eventd.core.model import Alert, Change
+from eventd.core.rules.rule import Grouping
+
+MAX_CHANGES = 10_000  # remembered; at the cap the oldest goes
+MAX_SORTS = 16  # sets of labels by which changes are kept; the rules' first ones
+
+Sort = tuple[str, ...]  # labels
+Values = tuple[str, ...]
+
+
+class Changes:
+    """Changes whose time is not over, the one told first at first."""
+
+    def __init__(self, full: list[str]) -> None:
+        """None; `full` is told when one makes room."""
+        self._full = full
+        self._by: dict[Sort, dict[Values, list[Change]]] = {}
+        self._groupings: dict[Sort, Grouping] = {}
+        self._order: dict[tuple[Sort, Values, int], Change] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def add(self, by: Sort, values: Values, change: Change, now: datetime) -> None:
+        """Remember it."""
+        while self._order:
+            key = next(iter(self._order))
+            full = len(self._order) >= MAX_CHANGES
+            if self._order[key].until > now and not full:
+                break
+            if self._order[key].until > now:
+                self._full.append("rule_changes")
+            self._drop(key)
+        if by not in self._by:
+            if len(self._by) >= MAX_SORTS:
+                self._full.append("rule_changes")
+                return
+            self._by[by], self._groupings[by] = {}, Grouping(by)
+        self._count += 1
+        self._order[by, values, self._count] = change
+        self._by[by].setdefault(values, []).append(change)
+
+    def of(self, alert: Alert) -> Iterator[tuple[dict[str, str], Change]]:
+        """What was changed before the alert began and may explain it, and what they share."""
+        for by, known in self._by.items():
+            grouping = self._groupings[by]
+            values = grouping.of(alert)
+            for change in known.get(values, ()) if values is not None else ():
+                if change.at <= alert.started_at < change.until:
+                    yield grouping.named(values or ()), change
+
+    def dump(self) -> list[object]:
+        """In order."""
+        return [(by, values, change) for (by, values, _), change in self._order.items()]
+
+    def load(self, rows: Iterator[tuple[Sort, Values, Change]]) -> None:
+        """Take up what `dump` gave."""
+        for by, values, change in rows:
+            self.add(by, values, change, change.at)
+
+    def _drop(self, key: tuple[Sort, Values, int]) -> None:
+        change, (by, values, _) = self._order.pop(key), key
+        kept = self._by[by][values]
+        kept.remove(change)
+        if not kept:
+            del self._by[by][values]
+        if not self._by[by]:
+            del self._by[by], self._groupings[by]

@@ -1,0 +1,182 @@
+"""`change`: what was changed shortly before an incident is evidence of it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.builders import (
+    T0,
+    TICK,
+    Feed,
+    at,
+    clear,
+    engine_after,
+    event,
+    facts_of,
+    frames,
+    group_rule,
+    load,
+    only,
+    revived,
+    run,
+)
+
+from eventd.core import changes, incidents
+from eventd.core.model import (
+    CapHit,
+    Changed,
+    Close,
+    Event,
+    Fact,
+    FindingNoted,
+    Severity,
+    Status,
+)
+from eventd.core.rules import parse
+from eventd.core.sentences import happened, sentence
+from eventd.errors import RuleError
+
+RULE: dict[str, object] = {
+    "name": "deploys",
+    "change": {"match": 'name="deploy", status="change"'},
+    "by": ["service"],
+    "within": "10m",
+}
+
+
+def deploy(**fields: object) -> Event:
+    return event("deploy", status=Status.CHANGE, ci="web1", **fields)  # type: ignore[arg-type] # checked there
+
+
+def told(facts: list[Fact]) -> list[tuple[float, str, float]]:
+    """When on which incident, and how long before."""
+    return [
+        ((fact.at - T0).total_seconds(), fact.incident, fact.because.before)
+        for fact in facts
+        if isinstance(fact, FindingNoted) and isinstance(fact.because, Changed)
+    ]
+
+
+def test_an_incident_says_what_was_changed_shortly_before() -> None:
+    facts = facts_of([(at(0), deploy(summary="4.2")), (at(420), event())], group_rule(), RULE)
+
+    noted = only(FindingNoted, facts)
+    assert noted.because == Changed("deploys", {"service": "shop"}, "deploy", "web1", "4.2", 420.0)
+    assert happened(noted, "INC-000001") == (
+        "rule deploys: deploy on web1 (4.2) was 7 min before, for service shop"
+    )
+    assert sentence(Changed("r", {"service": "s"}, "deploy", "", "", 5.0)) == (
+        "rule r: deploy was 5 s before, for service s"
+    )
+
+
+def test_what_was_changed_too_long_before_or_after_says_nothing() -> None:
+    def before(second: float, **fields: object) -> list[tuple[float, str, float]]:
+        seen: Feed = [(at(0), deploy()), (at(second), event(**fields))]  # type: ignore[arg-type] # checked there
+        return told(facts_of(seen, group_rule(), RULE))
+
+    assert before(599.9) == [(599.9, "INC-000001", 599.9)]
+    assert before(600) == []
+    assert before(0) == [(0, "INC-000001", 0)]
+    assert before(10, occurred_at=at(-1)) == []
+    assert before(10, service="bank") == []
+
+
+def test_what_lacks_the_label_has_nothing_in_common() -> None:
+    seen: Feed = [(at(0), deploy(service="")), (at(5), event(service=""))]
+
+    assert told(facts_of(seen, group_rule(by=["ci"]), RULE)) == []
+
+
+def test_a_change_is_told_once_an_incident_and_each_by_itself() -> None:
+    seen: Feed = [
+        (at(0), deploy()),
+        (at(1), deploy(payload="again")),
+        (at(10), event("a")),
+        (at(20), event("b")),
+        (at(30), event("c", ci="x")),
+    ]
+
+    assert told(facts_of(seen, group_rule(by=["ci"]), RULE)) == [
+        (10, "INC-000001", 10),
+        (10, "INC-000001", 9),
+        (30, "INC-000002", 30),
+        (30, "INC-000002", 29),
+    ]
+
+
+def test_the_correlation_s_incidents_say_so_too() -> None:
+    seen: Feed = [(at(0), deploy()), (at(10), event(severity=Severity.CRITICAL)), (at(900), TICK)]
+
+    assert told(facts_of(seen, RULE)) == [(210, "INC-000001", 10)]
+
+
+def test_what_begins_to_fire_may_be_a_change() -> None:
+    rule = {**RULE, "change": {"match": 'name="config"'}}
+    seen: Feed = [
+        (at(0), event("config", severity=Severity.INFO)),
+        (at(5), event("config", severity=Severity.MINOR)),
+        (at(10), event("disk")),
+    ]
+
+    facts = facts_of(seen, group_rule(match='name="disk"'), rule)
+
+    assert told(facts) == [(10, "INC-000001", 10)]
+
+
+def test_a_closed_incident_and_one_that_notes_much_already_say_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(incidents, "MAX_NOTED", 1)
+    seen: Feed = [(at(0), deploy()), (at(1), deploy(payload="again")), (at(10), event())]
+
+    assert len(told(facts_of(seen, group_rule(), RULE))) == 1
+    engine = engine_after(seen[2:], group_rule(), RULE)
+    engine.step(Close("INC-000001", "ann"), at(11))
+    because = Changed("deploys", {}, "deploy", "", "", 1.0)
+    assert engine.incident_table.note_change("INC-000001", because, "k", at(12)) == []
+
+
+def test_changes_survive_a_snapshot() -> None:
+    engine = engine_after([(at(0), deploy()), (at(1), deploy(service="bank"))], group_rule(), RULE)
+    again = revived(engine)
+
+    assert frames(again) == frames(engine)
+    assert told(run(again, [(at(10), event())])) == [(10, "INC-000001", 10)]
+
+
+def test_what_is_over_makes_room_and_beyond_the_cap_the_oldest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changes, "MAX_CHANGES", 2)
+    engine = engine_after([(at(n), deploy(payload=f"{n}")) for n in (0, 1)], group_rule(), RULE)
+
+    assert [type(f) for f in run(engine, [(at(2), deploy(payload="2"))])][1:] == [CapHit]
+    assert told(run(engine, [(at(3), event())])) == [(3, "INC-000001", 2), (3, "INC-000001", 1)]
+    facts = run(engine, [(at(700), deploy(payload="3", service="bank"))])
+    assert not [fact for fact in facts if isinstance(fact, CapHit)]
+    assert run(engine, [(at(701), clear())])[0].at == at(701)
+
+
+def test_of_so_many_sets_of_labels_changes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "MAX_SORTS", 1)
+    by_ci = {**RULE, "name": "by-ci", "by": ["ci"]}
+    seen: Feed = [(at(0), deploy()), (at(5), event(ci="web1"))]
+
+    facts = facts_of(seen, group_rule(), RULE, by_ci)
+
+    assert [fact for fact in facts if isinstance(fact, CapHit)] == [CapHit(at(0), "rule_changes")]
+    assert [one[2] for one in told(facts)] == [5]
+
+
+def test_a_rule_that_is_gone_tells_no_new_changes() -> None:
+    engine = engine_after([], group_rule(), RULE)
+    run(engine, [(at(0), load(group_rule(), version="v2")), (at(1), deploy())])
+
+    assert told(run(engine, [(at(5), event())])) == []
+
+
+def test_a_mistake_is_answered_with_its_path() -> None:
+    with pytest.raises(RuleError) as raised:
+        parse({**RULE, "incident": {}})
+
+    assert str(raised.value) == ": object contains unknown field `incident`"
