@@ -174,6 +174,13 @@ def inhibit_rule(
     return {"name": name, "inhibit": own, "within": within}
 
 
+def dependency_rule(
+    source: str, within: str = "5s", name: str = "below", **own: object
+) -> dict[str, object]:
+    """A `dependency` rule as plain data."""
+    return {"name": name, "dependency": {"source": source, **own}, "within": within}
+
+
 def calendar_rule(
     match: str = 'name="disk"',
     starts: str = "10 10 * * mon",

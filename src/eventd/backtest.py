@@ -70,6 +70,7 @@ STANDINGS = {
     "MNT-": "maintenance",
     "sett": "waited for",
     "inhi": "explained",
+    "depe": "explained",
     "cale": "known",
 }
 

@@ -339,6 +339,7 @@ _SUPPRESSORS = {
     "sett": "settle",
     "inhi": "inhibit",
     "cale": "calendar",
+    "depe": "dependency",
 }
 _PLAIN = frozenset({AlertRepeated, EventDuplicate})  # alone in a row, they count one event
 _LOOKED_AT = frozenset(

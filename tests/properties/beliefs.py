@@ -35,7 +35,7 @@ from eventd.core.model import (
     Status,
 )
 
-EXPLAINED = ("inhibit:",)
+EXPLAINED = ("inhibit:", "dependency:")
 KINDS_OF_RULES = ("settle:", "calendar:", *EXPLAINED)
 
 

@@ -10,6 +10,7 @@ from tests.builders import (
     T0,
     Feed,
     calendar_rule,
+    dependency_rule,
     event,
     group_rule,
     inhibit_rule,
@@ -28,6 +29,7 @@ from eventd.core.model import (
     Ci,
     Close,
     Comment,
+    Dependency,
     Detach,
     EndSilence,
     Event,
@@ -71,6 +73,7 @@ RULES = (
     settle_rule('name="cpu", severity<=major', "10s"),
     inhibit_rule('name=~"net|disk"', 'name=~"disk|odd|cpu", severity<=major', ("service",)),
     inhibit_rule('name="odd"', 'name="net"', within="20s", name="backwards"),
+    dependency_rule('name=~"disk|net"', target="severity<=major", redundant=True),
     calendar_rule('ci="b"', "*/2 * * * *", "70s"),
     {**group_rule("by-day", 'ci="c"', by=["ci"]), "during": TIMES},
     {**kind_rule("absence", {"match": 'ci="c"'}, "by-day-only"), "during": TIMES},
@@ -79,6 +82,9 @@ INVENTORIES = (
     LoadInventory(""),
     inventory(Service("bank", owner="ann", impact=2), Ci("a", service="bank", aliases=("b",))),
     inventory(Service("Shop", impact=1), Ci("c", aliases=("a",)), Ci("b", service="shop")),
+    inventory(
+        Ci("a", depends_on=("b", Dependency("c", redundant=True))), Ci("c", depends_on=("a",))
+    ),
 )
 STEPS = (0, 0, 0, 1, 5, 9, 15, 59, 60, 61, 301, 3_600, 90_000)  # s between two inputs
 OFFSETS = (-100_000_000, -1_000, -61, -1, 0, 0, 100, 1_000)  # s a source's clock is off

@@ -13,10 +13,12 @@ from tests.builders import (
     Feed,
     at,
     calendar_rule,
-    engine_with,
+    dependency_rule,
+    engine_after,
     event,
     frames,
     inhibit_rule,
+    inventory,
     kind_rule,
     revived,
     run,
@@ -24,7 +26,8 @@ from tests.builders import (
 )
 from tests.properties.test_engine import memory, with_ticks
 
-from eventd.core.model import AlertJoined, Event, Fact, IncidentOpened, Severity
+from eventd.core.engine import Engine
+from eventd.core.model import AlertJoined, Ci, Event, Fact, IncidentOpened, Severity
 
 LATE = 59.999  # s; how late a delivery may be
 OVER = 10_000.0  # s; when every window has ended
@@ -119,6 +122,14 @@ CASES = {
         barred="abx",
         others=(inhibit_rule('name="a"', 'name="b", service="kern"', ("service",), "60s"),),
     ),
+    "dependency": Case(
+        kind_rule("group", {"match": 'name="a", service="kern"'}),
+        ((0, 20, "a"), (20, 59, "b")),
+        barred="abx",
+        others=(
+            dependency_rule('name="a"', "60s", target='name="b", service="kern"', redundant=True),
+        ),
+    ),
     "calendar": Case(
         kind_rule("group", {"match": 'name=~"a|b"'}),
         ((0, 20, "a"), (20, 59, "b")),
@@ -131,6 +142,14 @@ CASES = {
     "absence of all": Case(kind_rule("absence", {"match": 'name="b"'}), ((0, 0, "b"),), "b"),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+TREE = inventory(Ci("ci1", depends_on=("sw",)), Ci("sw", depends_on=("ci0",)))
+
+
+def loaded(case: Case) -> Engine:
+    """An engine with its rules and the inventory."""
+    return engine_after([(at(0), TREE)], case.rule, *case.others)
 
 
 @st.composite
@@ -186,10 +205,8 @@ def test_deliveries_shuffled_inside_the_allowed_lateness_give_the_same_incidents
     told = data.draw(said_in(case))
     late = [(said.when + data.draw(st.floats(0, LATE)), said) for said in told]
 
-    plain = incidents(
-        run(engine_with(case.rule, *case.others), delivered((one.when, one) for one in told))
-    )
-    shuffled = incidents(run(engine_with(case.rule, *case.others), delivered(late)))
+    plain = incidents(run(loaded(case), delivered((one.when, one) for one in told)))
+    shuffled = incidents(run(loaded(case), delivered(late)))
 
     assert ("it", ("service", "kern")) in [one[:2] for one in plain]
     assert shuffled == plain
@@ -199,7 +216,7 @@ def test_deliveries_shuffled_inside_the_allowed_lateness_give_the_same_incidents
 @given(st.data())
 def test_a_restart_at_any_point_gives_the_same(case: Case, data: st.DataObject) -> None:
     feed = delivered((one.when, one) for one in data.draw(said_in(case)))
-    whole, restored = engine_with(case.rule, *case.others), engine_with(case.rule, *case.others)
+    whole, restored = loaded(case), loaded(case)
     stops = data.draw(st.sets(st.integers(0, len(feed) - 1), min_size=1, max_size=5))
 
     expected = run(whole, feed)
@@ -218,7 +235,7 @@ def test_a_restart_at_any_point_gives_the_same(case: Case, data: st.DataObject) 
 @given(st.data())
 def test_extra_ticks_change_nothing(case: Case, data: st.DataObject) -> None:
     feed = delivered((one.when, one) for one in data.draw(said_in(case)))
-    plain, busy = engine_with(case.rule, *case.others), engine_with(case.rule, *case.others)
+    plain, busy = loaded(case), loaded(case)
 
     facts = [run(plain, feed), run(busy, with_ticks(feed, data))]
 

@@ -35,6 +35,7 @@ from eventd.metrics import Meter
 from eventd.store.sqlite import SqliteStore
 from tests.builders import (
     calendar_rule,
+    dependency_rule,
     group_rule,
     inhibit_rule,
     kind_rule,
@@ -62,6 +63,8 @@ BUSY = {
 }
 HOURLY = {"starts": "*/10 * * * *", "lasts": "4m", "zone": "Europe/Berlin"}
 KINDS = (
+    dependency_rule('name="plain-1"', target='name=~"plain-[03]"', within="3s"),
+    kind_rule("change", {"match": 'status="change"'}, "changes", within="10m"),
     calendar_rule('name="plain-4"', "*/10 * * * *", "4m", name="hourly"),
     {**kind_rule("all", PAIRS, "sometimes", within="5m"), "during": HOURLY},
     settle_rule('name="plain-2"', "5s"),

@@ -16,13 +16,13 @@ from eventd.core.model import (
     Status,
 )
 from eventd.core.rules.rule import Seen, Transition
-from eventd.core.state import INHIBIT, SETTLE_TIMER, State
+from eventd.core.state import EXPLAINED, SETTLE_TIMER, State
 
 Judge = Callable[[Record, Seen, datetime, list[Fact]], None]
 
 
 class Explaining:
-    """What `inhibit` rules do.
+    """What `inhibit` and `dependency` rules do.
 
     A target waits a moment for its source. While something explains it, it is suppressed, and in
     the incident of that as soon as there is one: there it counts neither for impact nor urgency.
@@ -47,20 +47,18 @@ class Explaining:
     def changed(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> None:
         """A firing alert is another to rules than it was."""
         fingerprint = record.fingerprint
-        targets = self._table.targets_of(self._table.roles(fingerprint))
         self._table.take(fingerprint, self._state.rules.roles(alert))
-        self._look_again(targets, now, facts)
+        self._look_again(self._table.explained_by(fingerprint), now, facts)
         self._spread(fingerprint, now, facts)
         if not self.in_vain(record):
             self._look_again([fingerprint], now, facts)
 
     def cleared(self, fingerprint: str, now: datetime, facts: list[Fact]) -> None:
         """An episode is over, and explains nothing any more."""
-        targets = self._table.targets_of(self._table.roles(fingerprint))
         self._table.take(fingerprint, ())
         self._table.unexplain(fingerprint)
         self._state.timers.cancel((SETTLE_TIMER, fingerprint))
-        self._look_again(targets, now, facts)
+        self._look_again(self._table.explained_by(fingerprint), now, facts)
 
     def suppress(self, record: Record, now: datetime, facts: list[Fact]) -> bool:
         """Suppress an alert that something explains. Whether that is so."""
@@ -68,7 +66,7 @@ class Explaining:
         if found is None:
             return False
         role, source = found
-        by = f"{INHIBIT}{role.rule}"
+        by = self._by(role.rule)
         if record.suppressed_by != by:
             self._hold(record, by)
         self._table.explain(record.fingerprint, source)
@@ -85,7 +83,7 @@ class Explaining:
             return False
         rules = [self._state.rules.states[one.rule].rule for one in roles]
         longest = max(rules, key=lambda rule: rule.within)
-        by = f"{INHIBIT}{longest.name}"
+        by = self._by(longest.name)
         self._hold(record, by)
         until = now + timedelta(seconds=longest.within)
         self._state.timers.set((SETTLE_TIMER, record.fingerprint), until)
@@ -95,12 +93,12 @@ class Explaining:
     def in_vain(self, record: Record) -> bool:
         """Whether an alert is suppressed that nothing explains, and that no rule waits with."""
         by, fingerprint = record.suppressed_by, record.fingerprint
-        if not by.startswith(INHIBIT) or self._table.source_of(fingerprint) is not None:
+        if not by.startswith(EXPLAINED) or self._table.source_of(fingerprint) is not None:
             return False
         if self._state.timers.get((SETTLE_TIMER, fingerprint)) is None:
             return True
         roles = self._table.roles(fingerprint)
-        return not any(role.explained and by == f"{INHIBIT}{role.rule}" for role in roles)
+        return not any(role.explained and by == self._by(role.rule) for role in roles)
 
     def let_go(self, record: Record) -> None:
         """Nothing explains the alert, and it is waited for no longer: it is to be judged."""
@@ -116,9 +114,8 @@ class Explaining:
             told += 1
             if type(fact) is not AlertJoined:
                 continue
-            for target in self._table.targets_of(self._table.roles(fact.fingerprint)):
-                if self._table.by(target) == fact.fingerprint:
-                    self._join(self._alerts.records[target], fact.fingerprint, now, facts)
+            for target in self._table.explained_by(fact.fingerprint):
+                self._join(self._alerts.records[target], fact.fingerprint, now, facts)
 
     def reload(self, now: datetime, facts: list[Fact]) -> None:
         """Other rules are in force: all that fires has other roles."""
@@ -134,11 +131,11 @@ class Explaining:
 
     def _spread(self, fingerprint: str, now: datetime, facts: list[Fact]) -> None:
         """Suppress what belongs to no incident yet, and what has waited for it."""
-        for target in self._table.targets_of(self._table.roles(fingerprint)):
+        for target in self._table.explainable(fingerprint):
             record = self._alerts.records[target]
             if record.incident or record.detached or self._table.by(target):
                 continue
-            if not record.suppressed_by or record.suppressed_by.startswith(INHIBIT):
+            if not record.suppressed_by or record.suppressed_by.startswith(EXPLAINED):
                 self.suppress(record, now, facts)
 
     def _look_again(self, fingerprints: list[str], now: datetime, facts: list[Fact]) -> None:
@@ -146,12 +143,12 @@ class Explaining:
         for fingerprint in fingerprints:
             record = self._alerts.records[fingerprint]
             by = record.suppressed_by
-            if not by.startswith(INHIBIT):
+            if not by.startswith(EXPLAINED):
                 self._table.unexplain(fingerprint)
                 continue
             found = self._table.source_of(fingerprint)
             if found is not None:
-                if (f"{INHIBIT}{found[0].rule}", found[1]) != (by, self._table.by(fingerprint)):
+                if (self._by(found[0].rule), found[1]) != (by, self._table.by(fingerprint)):
                     self.suppress(record, now, facts)
                 continue
             if self.in_vain(record):
@@ -159,6 +156,10 @@ class Explaining:
                 facts.append(AlertUnsuppressed(now, fingerprint, record.episode, by))
                 seen = Seen(record.value(), Transition.JUDGED, now)
                 self._judge(record, seen, now, facts)
+
+    def _by(self, rule: str) -> str:
+        """What suppresses an alert, if that rule does."""
+        return f"{self._state.rules.states[rule].rule.kind}:{rule}"
 
     def _hold(self, record: Record, by: str) -> None:
         if record.suppressed_by:
@@ -171,7 +172,7 @@ class Explaining:
         explains = self._alerts.records[source]
         if record.incident or record.detached or not explains.incident:
             return
-        rule = record.suppressed_by.removeprefix(INHIBIT)
+        rule = record.suppressed_by.partition(":")[2]
         because = Inhibited(rule, {}, source, explains.name, explains.ci)
         alert = record.value()
         if self._state.incidents.follow(explains.incident, alert, because, now, facts):

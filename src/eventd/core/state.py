@@ -42,7 +42,8 @@ from eventd.core.suppress import Suppressions
 from eventd.core.timers import Timers
 
 SETTLE = "settle:"  # and a rule: what suppresses an alert that may clear by itself
-INHIBIT = "inhibit:"  # and a rule: what suppresses an alert that another explains, or may yet
+# and a rule: what suppresses an alert that another explains, or may yet
+EXPLAINED = ("inhibit:", "dependency:")
 CALENDAR = "calendar:"  # and a rule: what suppresses an alert that is known at given times
 SETTLE_TIMER = "settle"  # its key is the fingerprint of an alert that is waited with
 TimerKey = tuple[str, str]  # kind and id
@@ -200,6 +201,7 @@ class State:
         """Whoever asks the inventory asks this one from now on."""
         self.enrichment.load(inventory)
         self.suppressions.rename(self.enrichment.window)
+        self.explained.inventory = inventory
         self.incidents.inventory = inventory
         self.correlation.table.inventory = inventory
 

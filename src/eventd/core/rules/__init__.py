@@ -15,6 +15,7 @@ from eventd.core.rules import (
     absence,
     calendar,
     change,
+    dependency,
     group,
     inhibit,
     pair,
@@ -52,6 +53,7 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "pair": (pair.Spec, pair.State),
     "settle": (settle.Spec, settle.State),
     "inhibit": (inhibit.Spec, inhibit.State),
+    "dependency": (dependency.Spec, dependency.State),
     "calendar": (calendar.Spec, calendar.State),
     "change": (change.Spec, change.State),
 }

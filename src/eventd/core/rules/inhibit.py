@@ -7,6 +7,7 @@ nothing that does so too.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
@@ -40,9 +41,19 @@ class Role(Struct, frozen=True, gc=False, array_like=True):
     key: Key
     explains: bool
     explained: bool
+    hops: int = 0  # along dependencies between the two; 0: none, their keys are equal
+    strong: float = 0.0  # how strong the path has to be, at least
 
 
-class State(Forgetful):
+class Explaining(Forgetful, ABC):
+    """A rule that says which alerts explain which others."""
+
+    @abstractmethod
+    def role(self, alert: Alert) -> Role:
+        """Of an alert that one of its selectors matches."""
+
+
+class State(Explaining):
     """Says which side of the rule an alert is on; who stands there is remembered for all rules.
 
     It is asked before an alert is judged, and finds nothing.
@@ -57,7 +68,6 @@ class State(Forgetful):
         self._readers = tuple(map(reader_of, rule.spec.equal))
 
     def role(self, alert: Alert) -> Role:
-        """Of an alert that one of its selectors matches."""
         sides = self._of_rule.of(alert)
         key = tuple([read(alert) for read in self._readers])
         return Role(self.rule.name, key, SOURCE in sides, TARGET in sides)

@@ -30,7 +30,7 @@ class RuleSet:
         self.hears = False  # whether any rule is asked about what is no alert
         self.ends = False  # whether any rule is asked about alerts that clear
         self.explains = False  # whether any rule says that one alert explains another
-        self._explaining: SelectorIndex[inhibit.State] = SelectorIndex()
+        self._explaining: SelectorIndex[inhibit.Explaining] = SelectorIndex()
         self.calendars = False  # whether any rule says when what is known
         self._calendars: SelectorIndex[calendar.State] = SelectorIndex()
         self.zones: dict[str, Shifts] = {}
@@ -136,13 +136,13 @@ class RuleSet:
 
     def _file(self) -> None:
         on = [state for name, state in self.states.items() if name not in self.off]
-        explaining = [state for state in on if isinstance(state, inhibit.State)]
+        explaining = [state for state in on if isinstance(state, inhibit.Explaining)]
         self.explains = bool(explaining)
         self._explaining = SelectorIndex((state, state.rule.match) for state in explaining)
         calendars = [state for state in on if isinstance(state, calendar.State)]
         self.calendars = bool(calendars)
         self._calendars = SelectorIndex((state, state.rule.match) for state in calendars)
-        on = [state for state in on if not isinstance(state, inhibit.State | calendar.State)]
+        on = [state for state in on if not isinstance(state, inhibit.Explaining | calendar.State)]
         on.sort(key=lambda state: not state.holds)
         self.repeats = any(state.repeats for state in on)
         self.hears = any(state.hears for state in on)
