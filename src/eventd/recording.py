@@ -32,7 +32,7 @@ DEFAULT_SOURCES = {
 }
 
 
-class Line(Struct, frozen=True):
+class Line(Struct, frozen=True, gc=False):
     """One line read: what came, when; either a delivery or an input of eventd's own."""
 
     at: datetime
@@ -50,7 +50,7 @@ class _Source(Struct, omit_defaults=True):
     volatile: tuple[str, ...] = ()
 
 
-class _Head(Struct):
+class _Head(Struct, gc=False):
     """What tells a delivery from a native event: a third of the cost of the whole."""
 
     deliver_at: datetime | None = None

@@ -149,10 +149,11 @@ def _alike(
     kind, root = shape(ci), "" if upstream else stem(ci)
     key = f"{name}\x1f{root}"
     for number, seen in newest(table.named, name):
-        if number == apart:
+        many = seen.firing >= p.ALIKE_NAMES
+        if number == apart or not (many or root):
             continue
         cluster = table.clusters[number]
-        if seen.firing >= p.ALIKE_NAMES and cluster.shapes.get(kind, 0) >= p.ALIKE_SHAPES:
+        if many and cluster.shapes.get(kind, 0) >= p.ALIKE_SHAPES:
             score = p.ALIKE_STORM * exp(-abs(seen.distance(t)) / p.ALIKE_STORM_FADES)
             _take(found, number, score, Tie.ALIKE, name)
         if root and (last := cluster.stems.get(key)) is not None:

@@ -47,14 +47,14 @@ Short = Annotated[str, Meta(max_length=1_024)]
 Name = Annotated[str, Meta(min_length=1, max_length=1_024)]
 
 
-class _Window(Struct, forbid_unknown_fields=True):
+class _Window(Struct, gc=False, forbid_unknown_fields=True):
     starts_at: datetime
     ends_at: datetime
     cis: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
 
 
-class _Native(Struct, forbid_unknown_fields=True):
+class _Native(Struct, gc=False, forbid_unknown_fields=True):
     name: Name
     status: Status = Status.FIRING
     severity: Short = ""
