@@ -94,4 +94,9 @@ def _slot(at: datetime) -> int:
 
 
 def _share(bits: int) -> float:
-    return sum(weight for age, weight in enumerate(_WEIGHTS) if bits >> age & 1)
+    share = 0.0
+    while bits:
+        newest = bits & -bits
+        share += _WEIGHTS[newest.bit_length() - 1]
+        bits -= newest
+    return share
