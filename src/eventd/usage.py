@@ -14,7 +14,7 @@ from eventd.core.enrich import Enrichment, identity
 from eventd.core.inventory import Inventory
 from eventd.core.model import Alert, Event, LoadInventory, Status
 from eventd.core.rules.index import SelectorIndex
-from eventd.core.rules.rule import Grouping
+from eventd.core.rules.rule import Grouping, Rule
 from eventd.core.rules.selectors import READERS
 from eventd.core.sentences import inert
 from eventd.lint import AT_ONCE, Placed
@@ -169,9 +169,14 @@ def _never_ends(tally: _Tally) -> Iterator[str]:
     if rule.kind in {"pair", "absence"} and last > 0 and parts[0] and not parts[last]:
         evidence = f"{paths[0]} matches {parts[0]:,} events, {paths[last]} none"
         yield tally.placed.warn("never ends", evidence, f".{rule.kind}.{paths[last]}")
-    elif tally.fired >= ALERTS_FROM and not tally.cleared and rule.kind != "pair" and rule.by:
+    elif tally.fired >= ALERTS_FROM and not tally.cleared and rule.by and not _ends(rule):
         evidence = f"none of {tally.fired:,} alerts that it matches was cleared by its source"
         yield tally.placed.warn("may never end but by hand, or when alerts go stale", evidence)
+
+
+def _ends(rule: Rule) -> bool:
+    """Whether it says itself when its alerts are over."""
+    return rule.kind == "pair" or getattr(rule.spec, "ends", None) is not None
 
 
 def _without_end_of_keys(tally: _Tally) -> Iterator[str]:

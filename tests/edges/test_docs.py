@@ -72,7 +72,7 @@ def test_rules_and_configurations_in_the_pages_are_good(tmp_path: Path) -> None:
     assert rules >= 2
 
 
-def test_the_default_rules_claim_nothing_and_the_example_in_them_is_good() -> None:
+def test_the_default_file_claims_nothing_and_the_example_in_it_is_good() -> None:
     text = (default_rules() / "default.yaml").read_text()
     example = text.replace("#   ", "  ").replace("rules: []\n", "")
     commented = "rules:\n" + "".join(
@@ -81,7 +81,7 @@ def test_the_default_rules_claim_nothing_and_the_example_in_them_is_good() -> No
 
     (rule,) = (parse(one) for one in yaml.safe_load(commented)["rules"])
 
-    assert load_rules(default_rules()).rules == ()
+    assert load_rules(default_rules() / "default.yaml").rules == ()
     assert rule.name == "backups"
 
 

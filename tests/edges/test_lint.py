@@ -253,6 +253,8 @@ def test_alerts_that_no_source_clears_are_told(tmp_path: Path) -> None:
     )
     assert told_by(tmp_path, [*events, clear("a", ci="c3")], rule) == []
     assert told_by(tmp_path, events[:9], rule) == []
+    own = {"match": 'name="a"', "count": 3, "ends": {"below": 1, "within": "1m"}}
+    assert told_by(tmp_path, events, kind_rule("threshold", own)) == []
 
 
 def test_keys_that_do_not_come_to_an_end_are_told(tmp_path: Path) -> None:
