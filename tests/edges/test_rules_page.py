@@ -10,9 +10,17 @@ import yaml
 
 from eventd.cases import read_cases
 from eventd.core.rules import KINDS
+from eventd.lint import rules_of
 from eventd.ruletests import run
 
-PAGE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "rules.md").read_text()
+SEC = DOCS / "examples" / "sec.yaml"
+SEC_TYPES = (
+    "Single", "SingleWithScript", "SingleWithSuppress", "Pair", "PairWithWindow",
+    "SingleWithThreshold", "SingleWith2Thresholds", "EventGroup", "Suppress", "Calendar", "Jump",
+    "contexts",
+)  # fmt: skip
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 TESTED = [one for one in BLOCKS if "\ntests:\n" in one]
 
@@ -35,3 +43,20 @@ def test_every_kind_has_a_section_and_an_example() -> None:
 
     assert shown == set(KINDS)
     assert set(re.findall(r"^## (\w+)$", PAGE, re.MULTILINE)) >= set(KINDS)
+
+
+def test_each_rule_type_of_sec_has_a_rule_of_the_kind_that_is_linked_and_a_passing_test() -> None:
+    rows = re.findall(
+        r"^\| (\w+) \| [^|]+ \| ([^|]+) \| \[(\w+)\]\(examples/sec\.yaml\) \|", PAGE, re.MULTILINE
+    )
+    kinds = {one.rule.name: one.rule.kind for one in rules_of(SEC)}
+    passed = {case.name for case in read_cases(SEC) if run(case).good}
+
+    assert tuple(name for name, _, _ in rows) == SEC_TYPES
+    for name, linked, test in rows:
+        assert test == name
+        assert name in passed
+        if name in kinds:
+            assert f"[`{kinds[name]}`](#{kinds[name]})" in linked
+        else:
+            assert name == "Suppress"
