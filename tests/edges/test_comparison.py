@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
+from hypothesis import strategies as st
 from tests.builders import TICK, Feed, at, clear, event, group_rule, load, threshold_rule
 from tests.properties.feeds import RULES, feeds
 
+from eventd.backtest import Backtest
 from eventd.cli import main
 from eventd.cli.difference import text
 from eventd.comparison import Comparison, Difference, Sides
@@ -62,6 +65,38 @@ def test_the_same_rules_against_themselves_differ_in_nothing(feed: Feed) -> None
     assert found.differences == ()
     assert found.before == found.after
     assert found.alike == found.before.incidents
+
+
+def described(run: Backtest) -> Counter[tuple[object, ...]]:
+    """Each incident by all that people see of it but its number, and by the alerts it has."""
+    members = run.members()
+    return Counter(
+        (
+            one.title,
+            one.rule,
+            one.priority,
+            one.roots[:1] and one.roots[0].ci,
+            one.opened_at,
+            one.resolved_at,
+            frozenset((m.alert.fingerprint, m.alert.last_seen_at) for m in members[one.id]),
+        )
+        for one in run.incidents()
+        if not one.merged_into
+    )
+
+
+@given(feeds(), st.integers(0, len(RULES) - 1))
+def test_exactly_what_changed_is_listed(feed: Feed, left_out: int) -> None:
+    fewer = [one for n, one in enumerate(RULES) if n != left_out]
+    sides = Sides(lambda _: (), load(*RULES), load(*fewer), None, forced=True)
+
+    found = sides.play(Line(now, None, item) for now, item in feed)
+
+    before, after = described(sides._before.run), described(sides._after.run)
+    assert found.alike == (before & after).total()
+    listed = [one for difference in found.differences for one in difference.before]
+    assert len({one.id for one in listed}) == len(listed) == (before - after).total()
+    assert sum(len(one.after) for one in found.differences) == (after - before).total()
 
 
 def test_a_loosened_rule_lists_what_it_adds_and_nothing_else() -> None:
@@ -150,6 +185,18 @@ def test_commands_follow_the_alerts_of_their_incident(kind: type[Split | Detach]
     incidents = list(sides._after.run.incidents())
     assert (incidents[0].acknowledged_by, incidents[0].firing) == ("ann", 1)
     assert len(incidents) == 1 + (kind is Split)
+
+
+def test_incidents_are_merged_where_they_are_two_there_whatever_their_numbers() -> None:
+    odd: Feed = [(at(0), event("odd", ci="", service="", severity=Severity.INFO))]
+    more = load(group_rule("odd", 'name="odd"', by=["name"]), CI)
+    merge = Merge("INC-000002", "INC-000001", "ann")
+
+    sides = Sides(lambda _: (), load(CI), more, None, forced=False)
+    found = sides.play(Line(now, None, item) for now, item in [*odd, *commands(merge)])
+
+    assert found.dropped == ()
+    assert [one.merged_into for one in sides._after.run.incidents()] == ["", "", "INC-000002"]
 
 
 @pytest.mark.parametrize(
