@@ -66,11 +66,11 @@ class Want(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     at: Moment
     opened: Opened | None = None
     joined: Joined | None = None
-    suppressed: Suppressed | None = None
+    suppressed: Suppressed | str | None = None  # a text is what suppresses it
     resolved: str | None = None
     reopened: str | None = None
     missed: str | None = None  # a rule nearly holds: its name, or the whole sentence
-    noted: str | None = None  # an incident says what was changed before it: the same
+    noted: str | None = None  # a rule holds too, on an incident: its name, or the whole sentence
 
 
 class LineWindow(Struct, frozen=True, forbid_unknown_fields=True):
@@ -278,7 +278,10 @@ def _wants(case: Written) -> Iterator[Row]:
             known = ", ".join(name for name in Want.__struct_fields__ if name != "at")
             raise _Wrong(f"want[{number}]", f"expected one thing a line, got {found}", known)
         ((what, said),) = told.items()
-        yield Row(float(one.at), what, {"": said} if isinstance(said, str) else _said(said))
+        if isinstance(said, str):
+            yield Row(float(one.at), what, {"by" if what == "suppressed" else "": said})
+        else:
+            yield Row(float(one.at), what, _said(said))
 
 
 def _said(one: Struct) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from eventd.core.model import (
     AlertFired,
     AlertJoined,
     AlertSuppressed,
-    Changed,
     Fact,
     FindingNoted,
     IncidentOpened,
@@ -111,10 +110,11 @@ def _rows(facts: Sequence[Fact], starts_at: datetime) -> Iterator[Row]:
             case IncidentReopened():
                 said = {"": fact.incident, "rule": rules[fact.incident]}
                 yield Row(at, "reopened", said)
-            case FindingNoted(because=Changed() as because):
-                yield Row(at, "noted", {"": sentence(because), "rule": because.rule})
             case RuleMissed():
                 yield Row(at, "missed", {"": near_miss(fact), "rule": fact.rule})
+            case FindingNoted():
+                said = {"": sentence(fact.because), "rule": fact.because.rule}
+                yield Row(at, "noted", said)
             case RuleSwitchedOff():
                 yield Row(at, "switched_off", {"": f"{fact.rule}: {fact.error}"})
             case _:

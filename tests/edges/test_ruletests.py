@@ -112,6 +112,7 @@ def test_a_failure_says_which_rule_nearly_held(tmp_path: Path) -> None:
     ("feed", "want"),
     [
         ("{at: 1m, name: cpu}", "{at: 1m, suppressed: {by: 'settle:blips', name: cpu}}"),
+        ("{at: 1m, name: cpu}", "{at: 1m, suppressed: 'settle:blips'}"),
         ("{at: 0s, name: cpu}, {at: 1m, name: cpu, status: cleared}", ""),
         # what no rule opens, the correlation may: it is looked at where a case asks for it
         ("{at: 0m, name: DiskFull, ci: db1, severity: critical}", ""),
@@ -136,6 +137,25 @@ def test_a_feed_is_what_monitoring_can_say(tmp_path: Path, feed: str, want: str)
     done = outcome(tmp_path, case(want, feed=line(feed)))
 
     assert done.exit_code == 0, done.output
+
+
+def test_what_a_rule_notes_on_an_incident_can_be_wanted(tmp_path: Path) -> None:
+    first = (
+        "rules:\n  - {name: first, by: [service], within: 1m, group: {match: 'service!=\"\"'}}\n"
+    )
+    rules = RULES.replace("rules:\n", first, 1)
+    noted = "rule disk: disk, then app within 540 s for service shop"
+    want = "{at: 0m, opened: {rule: first}}, {at: 9m, noted: disk}"
+    (tmp_path / "rules.yaml").write_text(
+        rules
+        + case(want)
+        + case(want.replace("noted: disk", f"noted: '{noted}'"))
+        + case(want[:31])
+    )
+
+    results = [run(one) for one in read_cases(tmp_path)]
+
+    assert [one.good for one in results] == [True, True, True], list(results[1].difference())
 
 
 def test_a_case_can_have_an_inventory_a_start_and_an_end(tmp_path: Path) -> None:
