@@ -122,6 +122,15 @@ def test_a_session_of_looks_ends_when_a_look_finds_nothing() -> None:
     assert len(correlation.table.clusters) == 2
 
 
+def test_a_session_of_which_everything_is_silenced_is_not_raised() -> None:
+    correlation = alone()
+    telling = Session("cloud", 300.0, 1_200.0, parameters.SESSION_TELLS)
+    correlation.fired(Firing(alert("slow", "a"), 0.0, 0.0, session=telling))
+    correlation.withdrawn("slow a", 1.0)
+
+    assert correlation.due("1", at(parameters.STRONG_AFTER + 1)) == []
+
+
 def test_a_session_lasts_only_so_long() -> None:
     correlation = alone()
     first = Session("cloud", 300.0, 1_200.0, 1.0)

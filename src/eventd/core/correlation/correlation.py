@@ -569,7 +569,8 @@ class Correlation:
         """When the evidence is enough, as it stands; None: never."""
         if cluster.session:
             told = sum(cluster.surprises.values())
-            return cluster.born + p.STRONG_AFTER if told >= p.SESSION_TELLS else None
+            left = bool(cluster.members)  # not all were silenced meanwhile: what they told stays
+            return cluster.born + p.STRONG_AFTER if left and told >= p.SESSION_TELLS else None
         counts = cluster.evidence
         weight = cluster.weight()
         waits: list[float] = []
