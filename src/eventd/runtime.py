@@ -272,9 +272,9 @@ class Runtime:
         # a start puts off what fell due while nobody was there: it has to come first
         if due is not None and due <= now and not _is_start(items):
             facts = self.engine.step(Tick(), now)
-            if facts:
-                steps.append(self._record(now, None, (Tick(),), facts))
-                self._mark(facts, touched)
+            # also where nothing came of it: the start after this one must not put it off again
+            steps.append(self._record(now, None, (Tick(),), facts))
+            self._mark(facts, touched)
         for item in items:
             if quarantined is not None:
                 outcomes.append(Poisoned(_RESTARTS))

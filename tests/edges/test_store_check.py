@@ -251,7 +251,7 @@ async def test_a_forgotten_key_may_count_again(tmp_path: Path) -> None:
     assert wrong(tmp_path) == []
 
 
-async def test_an_incident_that_was_dropped_unseen_before_a_snapshot_is_no_difference(
+async def test_an_incident_that_was_dropped_unseen_has_a_row_before_the_snapshot(
     tmp_path: Path,
 ) -> None:
     async with alive(tmp_path) as life:
@@ -261,7 +261,7 @@ async def test_an_incident_that_was_dropped_unseen_before_a_snapshot_is_no_diffe
     async with alive(tmp_path) as life:
         await life.submit(at(3), Refused("zabbix", "decode", "bad"))
         life.clock.at = at(700)
-        await life.runtime.submit(())  # the tick that drops it has no facts, and no row
+        await life.runtime.submit(())  # the tick that drops it has no facts
 
-    assert [path.name[-2:] for path in snapshot_paths(tmp_path)] == ["04", "03"]
+    assert [path.name[-2:] for path in snapshot_paths(tmp_path)] == ["05", "03"]
     assert wrong(tmp_path) == []

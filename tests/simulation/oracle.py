@@ -16,7 +16,7 @@ from eventd.admission import KEY_HEADER
 from eventd.core.engine import Engine
 from eventd.core.heartbeats import SILENT
 from eventd.core.labels import delivery_key
-from eventd.core.model import Arrival, Event, Fact, IncidentState, Status, Tick
+from eventd.core.model import Arrival, Event, IncidentState, Status
 from eventd.core.rules.rule import OWN_SOURCE
 from eventd.core.snapshot import Restored
 from eventd.inbox import Inbox
@@ -213,14 +213,13 @@ class Oracle:
                 self._require(other == one.id, "I6", f"{other} and {one.id} are twins")
 
     def _replays(self, runtime: Runtime, reader: JournalReader) -> None:
-        now = runtime._now or START
-        live = at_rest(runtime.engine, now)
+        live = _state(runtime.engine)
         starts = [(name, reader.load(name)) for name in reader.snapshots()]
-        same = at_rest(self.shadow.engine, now) == live
+        same = _state(self.shadow.engine) == live
         self._require(same, "I3", "replay from the beginning is not the live state")
         for name, saved in starts:
             restored = Engine.restore(Restored(saved.frames))
-            self._replay(name, restored, saved.next_seq, reader, live, now)
+            self._replay(name, restored, saved.next_seq, reader, live)
 
     def _replay(
         self,
@@ -228,8 +227,7 @@ class Oracle:
         engine: Engine,
         seq: int,
         reader: JournalReader,
-        live: State,
-        now: datetime,
+        live: list[bytes],
     ) -> None:
         first = next(reader.tail(seq), None)
         reaches = first is None or first.seq == seq
@@ -238,8 +236,7 @@ class Oracle:
             facts = [fact for answer in answers for fact in answer]
             same = reader.digest(facts) == row.digest
             self._require(same, "I3", f"from {name}, row {row.seq} is decided otherwise")
-        then = at_rest(engine, now)
-        self._require(then == live, "I3", f"replay from {name} is not the live state")
+        self._require(_state(engine) == live, "I3", f"replay from {name} is not the live state")
 
     def finished(self, engine: Engine, wanted: Iterable[str]) -> None:
         """Everything was cleared, and time enough has passed."""
@@ -274,21 +271,8 @@ class Oracle:
             self.problem = f"{invariant}: {why}"
 
 
-State = tuple[tuple[Fact, ...], list[bytes]]
-
-
-def at_rest(engine: Engine, now: datetime) -> State:
-    """What is due and has not happened, and the state after it; the engine stays as it is.
-
-    A timer that goes off unseen (an incident closed long ago is dropped) leaves no row.
-    """
-    frames = list(engine.snapshot().frames())
-    due = engine.deadline()
-    if due is None or due > now:
-        return (), frames
-    copy = Engine.restore(Restored(frames))
-    facts = copy.step(Tick(), now)
-    return facts, list(copy.snapshot().frames())
+def _state(engine: Engine) -> list[bytes]:
+    return list(engine.snapshot().frames())
 
 
 def tokens(payload: bytes) -> list[str]:
