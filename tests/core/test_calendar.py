@@ -233,6 +233,16 @@ def test_a_day_is_one_of_its_days_or_not(starts: str, day: tuple[int, int, int],
     assert parse_cron(starts, "").on(datetime(*day, tzinfo=UTC).date()) is on
 
 
+def test_what_comes_once_in_a_leap_year_is_found_when_it_comes() -> None:
+    calendar = Calendar("0 0 29 2 *", 60.0, UTC_SHIFTS)
+    leap = datetime(2028, 2, 29, tzinfo=UTC)
+
+    days = [leap - timedelta(days=n) for n in (700, 40, 1)]
+    assert [calendar.covers(day) for day in days] == [False] * 3
+    assert calendar.covers(leap)
+    assert calendar.until(leap) == leap + timedelta(seconds=60)
+
+
 CLOCKS = st.sampled_from(
     (
         ("Europe/Berlin", datetime(2026, 3, 28, 12, tzinfo=UTC)),

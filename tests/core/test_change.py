@@ -22,6 +22,7 @@ from tests.builders import (
 
 from eventd.core import changes, incidents
 from eventd.core.model import (
+    AlertJoined,
     CapHit,
     Changed,
     Close,
@@ -108,6 +109,21 @@ def test_the_correlation_s_incidents_say_so_too() -> None:
     seen: Feed = [(at(0), deploy()), (at(10), event(severity=Severity.CRITICAL)), (at(900), TICK)]
 
     assert told(facts_of(seen, RULE)) == [(210, "INC-000001", 10)]
+
+
+def test_of_an_alert_in_several_episodes_the_present_one_counts() -> None:
+    critical = {"severity": Severity.CRITICAL}
+    seen: Feed = [
+        (at(0), event(**critical)),  # type: ignore[arg-type] # a severity
+        (at(20), clear(severity=Severity.CRITICAL)),
+        (at(25), deploy()),
+        (at(30), event(payload="again", **critical)),  # type: ignore[arg-type] # a severity
+    ]
+
+    facts = facts_of([*seen, (at(900), TICK)], RULE)
+
+    assert [one[2] for one in told(facts)] == [5]
+    assert {fact.episode for fact in facts if isinstance(fact, AlertJoined)} == {1, 2}
 
 
 def test_what_begins_to_fire_may_be_a_change() -> None:
