@@ -13,6 +13,7 @@ from eventd.complaints import Shape, complaint
 from eventd.core.model import LoadRules, Shifts
 from eventd.core.rules import (
     KINDS,
+    Alike,
     Filed,
     Head,
     Keyed,
@@ -43,7 +44,7 @@ def _shape(head: type[Head], kinds: list[str]) -> Shape:
 
 
 _SHAPES: dict[type[Head], Shape] = {Keyed: _shape(Keyed, list(KINDS))}
-for _head in (Filed, Timed, Waiting, Head):
+for _head in (Alike, Filed, Timed, Waiting, Head):
     _SHAPES[_head] = _shape(_head, [kind for kind in KINDS if head_of(kind) is _head])
 
 

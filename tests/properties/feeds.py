@@ -58,6 +58,7 @@ KINDS: tuple[tuple[str, object, str], ...] = (
     ("absence", {"match": 'name="net"', "after": 'name=~"disk|cpu"'}, "unanswered"),
     ("absence", {"match": 'name="disk"', "severity": "minor"}, "silence"),
     ("pair", {"opens": 'name="cpu"', "closes": 'name="odd"'}, "up-again"),
+    ("similar", {"match": "", "count": 2}, "alike"),
     ("change", {"match": 'status="change"'}, "changes"),
     ("all", [{**NETS, "of": "events", "count": 2}, {"match": "severity>=major"}], "all"),
 )

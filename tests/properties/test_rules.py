@@ -95,6 +95,10 @@ CASES = {
         kind_rule("pair", {"opens": 'name="a"', "closes": 'name=~"b|x"'}, within="1h"),
         ((0, 20, "a"), (20, 59, "b")),
     ),
+    "similar": Case(
+        kind_rule("similar", {"match": 'name="a"', "count": 3}, by=["service"]),
+        ((0, 59, "a"),) * 3,
+    ),
     "threshold": Case(
         kind_rule("threshold", {"match": 'name=~"a|b"', "count": 3}),
         ((0, 59, "a"), (0, 59, "a"), (0, 59, "b")),

@@ -11,6 +11,9 @@ from xxhash import xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
 
 from eventd.core.model import Severity
 
+_DIGITS = re.compile(r"[0-9]+")  # eventd's own patterns
+_LAST_NUMBER = re.compile(r"[0-9]+(?=[^0-9]*$)")
+
 # Label names that are no part of an alert's identity: severity is the source's changing opinion,
 # `replica` tells one of two identical Prometheus servers from the other.
 NOT_IDENTITY = frozenset({"severity", "replica"})
@@ -147,3 +150,16 @@ def payload_key(source: str, topic: str, payload: bytes) -> bytes:
 def event_key(delivery: bytes, index: int) -> bytes:
     """The key of one event of a delivery with a key of its own."""
     return delivery if index == 0 else xxh3_128_digest(delivery + index.to_bytes(4, "big"))
+
+
+@lru_cache(maxsize=65_536)
+def shape(ci: str) -> str:
+    """What names of its kind look like: digits are all alike."""
+    return _DIGITS.sub("#", ci)
+
+
+@lru_cache(maxsize=65_536)
+def stem(ci: str) -> str:
+    """The name without its last number; "" where it has none."""
+    without = _LAST_NUMBER.sub("#", ci, count=1)
+    return without if without != ci else ""

@@ -8,9 +8,10 @@ from math import exp, log
 from msgspec import Struct
 
 from eventd.core.correlation import parameters as p
-from eventd.core.correlation.cluster import Cluster, shape, stem
+from eventd.core.correlation.cluster import Cluster
 from eventd.core.correlation.table import Table, newest
 from eventd.core.inventory import HARD, Reach
+from eventd.core.labels import shape, stem
 from eventd.core.model import Tie
 
 

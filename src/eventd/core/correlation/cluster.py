@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
 from msgspec import Struct
 
 from eventd.core.correlation import parameters as p
 from eventd.core.model import Correlated, Severity
-
-_DIGITS = re.compile(r"[0-9]+")  # eventd's own patterns
-_LAST_NUMBER = re.compile(r"[0-9]+(?=[^0-9]*$)")
 
 
 class Member(Struct, gc=False, array_like=True):
@@ -153,16 +147,3 @@ def new(number: int, born: float) -> Cluster:
         surprises={},
         grave={},
     )
-
-
-@lru_cache(maxsize=65_536)
-def shape(ci: str) -> str:
-    """What names of its kind look like: digits are all alike."""
-    return _DIGITS.sub("#", ci)
-
-
-@lru_cache(maxsize=65_536)
-def stem(ci: str) -> str:
-    """The name without its last number; "" where it has none."""
-    without = _LAST_NUMBER.sub("#", ci, count=1)
-    return without if without != ci else ""

@@ -11,8 +11,9 @@ from typing import TypeVar
 import msgspec
 
 from eventd.core.correlation import parameters as p
-from eventd.core.correlation.cluster import Below, Cluster, Member, Pair, Span, new, shape, stem
+from eventd.core.correlation.cluster import Below, Cluster, Member, Pair, Span, new
 from eventd.core.inventory import Inventory
+from eventd.core.labels import shape, stem
 from eventd.core.model import Severity
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -21,6 +21,7 @@ from eventd.core.rules import (
     pair,
     sequence,
     settle,
+    similar,
     threshold,
     together,
 )
@@ -47,6 +48,7 @@ from eventd.errors import RuleError
 KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "group": (group.Spec, group.State),
     "threshold": (threshold.Spec, threshold.State),
+    "similar": (similar.Spec, similar.State),
     "sequence": (sequence.Spec, sequence.State),
     "all": (together.Spec, together.State),
     "absence": (absence.Spec, absence.State),
@@ -94,6 +96,13 @@ class Keyed(Filed, frozen=True, forbid_unknown_fields=True, kw_only=True):
     incident: IncidentSpec = IncidentSpec()
 
 
+class Alike(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rules have that know by themselves what belongs together."""
+
+    by: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
+    incident: IncidentSpec = IncidentSpec()
+
+
 def parse(data: object) -> Rule:
     """The rule that plain data (as YAML or JSON gives it) stands for.
 
@@ -114,8 +123,8 @@ def parse(data: object) -> Rule:
     during = head.during if isinstance(head, Timed) else None
     if during is not None:
         parse_cron(during.starts, "during.starts")
-    by = head.by if isinstance(head, Filed) else ()
-    incident = head.incident if isinstance(head, Keyed) else IncidentSpec()
+    by = head.by if isinstance(head, Filed | Alike) else ()
+    incident = head.incident if isinstance(head, Keyed | Alike) else IncidentSpec()
     if head.name == STORM:
         raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
     spec, parts = _own_part(kind, data[kind])
@@ -141,6 +150,8 @@ def parse(data: object) -> Rule:
 def head_of(kind: str) -> type[Head]:
     """What a rule of that kind has beside it."""
     spec = KINDS[kind][0]
+    if spec.by_itself:
+        return Alike
     if not spec.keyless:
         return Filed if spec.incidentless else Keyed
     if spec.timeless:

@@ -80,6 +80,7 @@ class Kind(Struct, frozen=True, forbid_unknown_fields=True):
     keyless: ClassVar[bool] = False  # it has neither a key nor an incident
     default_within: ClassVar[float | None] = None  # s; None: a rule has to say it
     incidentless: ClassVar[bool] = False  # it has no incident, but a key
+    by_itself: ClassVar[bool] = False  # it has a key of its own, to which labels may be added
     timeless: ClassVar[bool] = False  # it has no window either
 
     def written(self) -> tuple[tuple[str, Written], ...]:
