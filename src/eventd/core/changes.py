@@ -23,20 +23,17 @@ class Changes:
         self._full = full
         self._by: dict[Sort, dict[Values, list[Change]]] = {}
         self._groupings: dict[Sort, Grouping] = {}
-        self._order: dict[tuple[Sort, Values, int], Change] = {}
+        self.known: dict[tuple[Sort, Values, int], Change] = {}  # in order
         self._count = 0
-
-    def __len__(self) -> int:
-        return len(self._order)
 
     def add(self, by: Sort, values: Values, change: Change, now: datetime) -> None:
         """Remember it."""
-        while self._order:
-            key = next(iter(self._order))
-            full = len(self._order) >= MAX_CHANGES
-            if self._order[key].until > now and not full:
+        while self.known:
+            key = next(iter(self.known))
+            full = len(self.known) >= MAX_CHANGES
+            if self.known[key].until > now and not full:
                 break
-            if self._order[key].until > now:
+            if self.known[key].until > now:
                 self._full.append("rule_changes")
             self._drop(key)
         if by not in self._by:
@@ -45,7 +42,7 @@ class Changes:
                 return
             self._by[by], self._groupings[by] = {}, Grouping(by)
         self._count += 1
-        self._order[by, values, self._count] = change
+        self.known[by, values, self._count] = change
         self._by[by].setdefault(values, []).append(change)
 
     def of(self, alert: Alert) -> Iterator[tuple[dict[str, str], Change]]:
@@ -59,7 +56,7 @@ class Changes:
 
     def dump(self) -> list[object]:
         """In order."""
-        return [(by, values, change) for (by, values, _), change in self._order.items()]
+        return [(by, values, change) for (by, values, _), change in self.known.items()]
 
     def load(self, rows: Iterator[tuple[Sort, Values, Change]]) -> None:
         """Take up what `dump` gave."""
@@ -67,7 +64,7 @@ class Changes:
             self.add(by, values, change, change.at)
 
     def _drop(self, key: tuple[Sort, Values, int]) -> None:
-        change, (by, values, _) = self._order.pop(key), key
+        change, (by, values, _) = self.known.pop(key), key
         kept = self._by[by][values]
         kept.remove(change)
         if not kept:

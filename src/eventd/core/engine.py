@@ -92,6 +92,7 @@ class Engine:
         self.suppressions, self.timers = state.suppressions, state.timers
         self.storms, self.enrichment = state.storms, state.enrichment
         self._full = state.full
+        self._changes = state.changes.known
         self.incident_table = state.incidents
         self.correlation = state.correlation
         self.heartbeats, self.habits = state.heartbeats, state.habits
@@ -149,7 +150,8 @@ class Engine:
                     self._due(kind, key, at, facts)
                 except Exception as error:  # noqa: BLE001 - due again after a restart, and again
                     facts.append(TimerFailed(at, kind, key, repr(error)))
-                self._follow(facts, told, at)
+                if self.rules.explains or self._changes:
+                    self._follow(facts, told, at)
         told = len(facts)
         if isinstance(item, Event):
             if self.enrichment.active:
@@ -158,7 +160,8 @@ class Engine:
                 self._event(item, now, facts)
         else:
             self._other(item, now, facts)
-        self._follow(facts, told, now)
+        if self.rules.explains or self._changes:
+            self._follow(facts, told, now)
         if self._full:
             facts += [CapHit(now, table) for table in self._full]
             self._full.clear()
@@ -168,7 +171,7 @@ class Engine:
         """What was put into incidents since so many facts: what it explains, and what may it."""
         if self.rules.explains:
             self._explaining.follow(facts, told, now)
-        if not self._state.changes:
+        if not self._changes:
             return
         for fact in [one for one in facts[told:] if type(one) is AlertJoined]:
             record = self.table.records.get(fact.fingerprint)
