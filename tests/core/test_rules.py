@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.builders import alert, at, group_rule, rule, settle_rule, threshold_rule
+from tests.builders import alert, at, group_rule, kind_rule, rule, settle_rule, threshold_rule
 
-from eventd.core.model import Matcher
-from eventd.core.rules import KINDS, from_text, group, parse, state_of
+from eventd.core.model import Matcher, Status
+from eventd.core.rules import KINDS, from_text, group, parse, state_of, text_of
 from eventd.core.rules.rule import IncidentSpec, Kind, Limits, Rule, Span, parse_span
+from eventd.core.rules.ruleset import RuleSet
 from eventd.core.rules.threshold import Spec, State
 from eventd.core.rules.titles import MAX_TITLE, check_title, render
 from eventd.errors import RuleError
@@ -207,3 +208,24 @@ def test_kinds_that_wait_for_nothing_say_nothing_when_it_is_time() -> None:
 
 def test_what_is_no_operators_rule_looks_at_nothing() -> None:
     assert Kind().written() == ()
+
+
+@pytest.mark.parametrize(
+    ("match", "heard"),
+    [
+        ('name="x"', []),
+        ('name="x", status="change"', ["change"]),
+        ('status=~"info|change"', ["info", "change"]),
+        ('status!="firing", status!~"c.*"', ["info", "heartbeat"]),
+        ('status!="firing", status="firing"', []),
+    ],
+)
+def test_what_is_no_alert_is_asked_about_where_a_rule_names_its_status(
+    match: str, heard: list[str]
+) -> None:
+    rules = RuleSet()
+
+    steps = [{"match": match}, {"match": 'name="y"'}]
+    rules.load("v1", (text_of(kind_rule("sequence", steps)),), Limits(10))
+
+    assert sorted(rules.heard, key=list(Status).index) == [Status(one) for one in heard]

@@ -306,7 +306,7 @@ class Engine:
             back = self.heartbeats.beat(event, now.timestamp())
             if back is not None:
                 self._event(back, now, facts)
-        if self.rules.hears:
+        if event.status in self.rules.heard:
             alert = as_alert(event, now)
             seen = Seen(alert, Transition.NOTED, self._happened(event, now))
             self._asking.ask(self.rules.on_note(alert), None, seen, now, facts)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from eventd.core.model import Alert, Shifts
+from eventd.core.model import Alert, Matcher, Shifts, Status
 from eventd.core.rules import calendar, from_text, inhibit, state_of
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
 from eventd.core.rules.rule import UTC, Limits, Rule, RuleState
+from eventd.core.rules.selectors import pattern_of
 
 NO_ZONES: Mapping[str, Shifts] = {}
 MOVING = frozenset({"value", "summary"})  # what a repeat moves without being a change
@@ -27,7 +28,8 @@ class RuleSet:
         self.states: dict[str, RuleState] = {}
         self.off: dict[str, str] = {}
         self.repeats = False  # whether any rule is asked about repeats
-        self.hears = False  # whether any rule is asked about what is no alert
+        # which statuses of what is no alert any rule is asked about
+        self.heard: frozenset[Status] = frozenset()
         self.ends = False  # whether any rule is asked about alerts that clear
         self.explains = False  # whether any rule says that one alert explains another
         self._explaining: SelectorIndex[inhibit.Explaining] = SelectorIndex()
@@ -145,7 +147,8 @@ class RuleSet:
         on = [state for state in on if not isinstance(state, inhibit.Explaining | calendar.State)]
         on.sort(key=lambda state: not state.holds)
         self.repeats = any(state.repeats for state in on)
-        self.hears = any(state.hears for state in on)
+        heard = (_statuses(selector) for one in on if one.hears for selector in one.rule.match)
+        self.heard = frozenset().union(*heard)
         self.ends = any(state.ends for state in on)
         self._moving = any(
             matcher.label in MOVING
@@ -156,3 +159,16 @@ class RuleSet:
         )
         self.index = SelectorIndex((state, state.rule.match) for state in on)
         self._on_repeat.clear()
+
+
+def _statuses(selector: tuple[Matcher, ...]) -> frozenset[Status]:
+    """Those that it names; none where it names none, as it means alerts then."""
+    own = [matcher for matcher in selector if matcher.label == "status"]
+    return frozenset(one for one in Status if own and all(_names(m, one.value) for m in own))
+
+
+def _names(matcher: Matcher, status: str) -> bool:
+    if matcher.op in {"=", "!="}:
+        return (matcher.value == status) is (matcher.op == "=")
+    matches = pattern_of(matcher.value).fullmatch(status) is not None
+    return matches is (matcher.op == "=~")
