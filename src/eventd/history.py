@@ -85,11 +85,10 @@ def _saved(reader: JournalReader) -> dict[type[Begun], Input]:
             engine = Engine.restore(Restored(reader.load(name).frames))
         except StoreError:
             continue  # the daemon has made a newer one meanwhile
-        texts = tuple(state.rule.text for state in engine.rules.states.values())
-        inventory = engine.inventory
+        rules, inventory = engine.rules, engine.inventory
         return {
             Started: Started("replay", engine.settings),
-            LoadRules: LoadRules(engine.rules_version, texts),
+            LoadRules: LoadRules(rules.version, tuple(rules.texts()), rules.zones),
             LoadInventory: LoadInventory(inventory.version, inventory.services, inventory.cis),
         }
     return {}

@@ -41,6 +41,11 @@ class Placed(NamedTuple):
         """File and line."""
         return f"{self.document.file}:{self.document.line_of(self.path)}"
 
+    @property
+    def opens(self) -> bool:
+        """Whether it opens incidents."""
+        return not self.rule.spec.keyless and not self.rule.spec.incidentless
+
     def warn(self, message: str, evidence: str, inner: str = "") -> str:
         """One printable line."""
         return self.document.complain(f"{self.path}{inner}", message, evidence)
@@ -88,7 +93,7 @@ class _Earlier:
         self._always: list[int] = []
         anchored: list[tuple[int, list[tuple[Matcher, ...]]]] = []
         for n, one in enumerate(rules):
-            if one.rule.kind not in AT_ONCE:
+            if one.rule.kind not in AT_ONCE or one.rule.during is not None:
                 continue
             for selector in one.rule.parts[0]:
                 anchor = next((m for m in selector if _is_text(m)), None)
@@ -136,7 +141,7 @@ def _impossible(one: Placed) -> Iterator[str]:
 def _behind(one: Placed, earlier: Iterable[Placed]) -> Iterator[str]:
     """The first rule before it that claims all that it matches, when that fires."""
     rule = one.rule
-    if rule.spec.keyless or rule.kind == "absence":
+    if not one.opens or rule.kind == "absence":
         return
     for other in earlier:
         first = other.rule.parts[0]

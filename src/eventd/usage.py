@@ -126,7 +126,7 @@ class Usage:
         first = next((tally for tally, at_once in concerned.items() if at_once), None)
         behind = False
         for tally in concerned:
-            if behind and first is not None:
+            if behind and first is not None and tally.placed.opens:
                 name = first.rule.name
                 count, example = tally.behind.get(name, (0, _called(alert)))
                 tally.behind[name] = count + 1, example
@@ -169,7 +169,7 @@ def _never_ends(tally: _Tally) -> Iterator[str]:
     if rule.kind in {"pair", "absence"} and last > 0 and parts[0] and not parts[last]:
         evidence = f"{paths[0]} matches {parts[0]:,} events, {paths[last]} none"
         yield tally.placed.warn("never ends", evidence, f".{rule.kind}.{paths[last]}")
-    elif tally.fired >= ALERTS_FROM and not tally.cleared and rule.by and not _ends(rule):
+    elif tally.placed.opens and tally.fired >= ALERTS_FROM and not (tally.cleared or _ends(rule)):
         evidence = f"none of {tally.fired:,} alerts that it matches was cleared by its source"
         yield tally.placed.warn("may never end but by hand, or when alerts go stale", evidence)
 
