@@ -243,6 +243,22 @@ def test_what_comes_once_in_a_leap_year_is_found_when_it_comes() -> None:
     assert calendar.until(leap) == leap + timedelta(seconds=60)
 
 
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [
+        (datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),
+        (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_time_that_clocks_leave_out_or_show_twice(begins: datetime, ends: datetime) -> None:
+    calendar = Calendar("30 2 * * *", 1_800.0, shifts_of("Europe/Berlin", ""))
+    minutes = [begins.replace(hour=0, minute=0) + timedelta(minutes=n) for n in range(240)]
+
+    assert [one for one in minutes if calendar.covers(one)] == [
+        one for one in minutes if begins <= one < ends
+    ]
+
+
 CLOCKS = st.sampled_from(
     (
         ("Europe/Berlin", datetime(2026, 3, 28, 12, tzinfo=UTC)),

@@ -41,6 +41,7 @@ from eventd.core.model import (
     IncidentResolved,
     IncidentUpdated,
     Inhibited,
+    Merge,
     Resolve,
     Severity,
 )
@@ -353,6 +354,18 @@ def test_what_was_detached_does_not_come_back() -> None:
     assert opened(facts) == []
     facts = run(engine, [(at(20), site(payload="again"))])
     assert suppressed(facts) == []
+
+
+def test_what_was_detached_does_not_follow_its_source_either() -> None:
+    feed: Feed = [
+        (at(0), site()),
+        (at(1), host()),
+        (at(2), event("other", ci="x")),
+        (at(3), Detach("INC-000001", host().fingerprint, "ann")),
+        (at(4), Merge("INC-000001", "INC-000002", "ann")),
+    ]
+
+    assert engine_after(feed, BY_CI, RULE).alert(host().fingerprint).incident == ""
 
 
 def test_other_rules_are_asked_about_all_that_fires() -> None:
