@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import (
     TICK,
@@ -146,6 +146,7 @@ CASES = {
     "absence of all": Case(kind_rule("absence", {"match": 'name="b"'}), ((0, 0, "b"),), "b"),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+EXAMPLES = settings(max_examples=50)  # of each kind, of which there are many
 
 
 TREE = inventory(Ci("ci1", depends_on=("sw",)), Ci("sw", depends_on=("ci0",)))
@@ -202,6 +203,7 @@ def incidents(facts: list[Fact]) -> list[tuple[object, ...]]:
 
 
 @cases
+@EXAMPLES
 @given(st.data())
 def test_deliveries_shuffled_inside_the_allowed_lateness_give_the_same_incidents(
     case: Case, data: st.DataObject
@@ -217,6 +219,7 @@ def test_deliveries_shuffled_inside_the_allowed_lateness_give_the_same_incidents
 
 
 @cases
+@EXAMPLES
 @given(st.data())
 def test_a_restart_at_any_point_gives_the_same(case: Case, data: st.DataObject) -> None:
     feed = delivered((one.when, one) for one in data.draw(said_in(case)))
@@ -236,6 +239,7 @@ def test_a_restart_at_any_point_gives_the_same(case: Case, data: st.DataObject) 
 
 
 @cases
+@EXAMPLES
 @given(st.data())
 def test_extra_ticks_change_nothing(case: Case, data: st.DataObject) -> None:
     feed = delivered((one.when, one) for one in data.draw(said_in(case)))
