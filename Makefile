@@ -52,7 +52,7 @@ overload: setup-dev peers  ## a flood for MINUTES inside LIMIT MB, a quiet sourc
 simulate: setup-dev  ## the daemon on a simulated machine that fails: SEEDS seeds
 	$(PY) -m tests.simulation --seeds $(SEEDS)
 
-mutants: setup-dev  ## fourteen ways to break eventd, each to be caught by the simulation
+mutants: setup-dev  ## fifteen ways to break eventd, each to be caught by the simulation
 	$(PY) -m tests.simulation.mutants
 
 setup: .venv/installed  ## .venv with what the program needs

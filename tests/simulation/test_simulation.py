@@ -75,4 +75,4 @@ def test_another_seed_goes_another_way() -> None:
 def test_every_mutant_still_applies(patch: Path, tmp_path: Path) -> None:
     mutate(patch, tmp_path)
 
-    assert len(PATCHES) == 14
+    assert len(PATCHES) == 15
