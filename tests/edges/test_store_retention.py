@@ -72,7 +72,7 @@ async def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:
     rows = list(iter_journal(tmp_path))
     kept = [row.seq for row in rows if row.delivery is not None]
     assert len(rows) == 40
-    assert 4 <= len(kept) <= 30
+    assert 6 <= len(kept) <= 8  # as many as fit, less what a bite may take too much
     assert kept == list(range(40 - len(kept), 40))
 
 

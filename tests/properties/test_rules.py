@@ -146,7 +146,7 @@ CASES = {
     "absence of all": Case(kind_rule("absence", {"match": 'name="b"'}), ((0, 0, "b"),), "b"),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-EXAMPLES = settings(max_examples=50)  # of each kind, of which there are many
+EXAMPLES = settings(max_examples=30)  # of each kind, of which there are many
 
 
 TREE = inventory(Ci("ci1", depends_on=("sw",)), Ci("sw", depends_on=("ci0",)))

@@ -241,13 +241,16 @@ UPDATE journal SET digest = ? WHERE seq = ?
 
 -- name: trim_deliveries
 -- Retention: raw deliveries of the oldest rows, a bite of them, as far as they are older.
+-- A bite ends with the one that makes it a mebibyte, since a payload may have eight.
 DELETE FROM delivery WHERE seq IN (
     SELECT seq FROM (
-        SELECT d.seq AS seq, COALESCE(j.now, 0) AS now
+        SELECT d.seq AS seq, COALESCE(j.now, 0) AS now,
+            SUM(COALESCE(LENGTH(d.payload), 0)) OVER (ORDER BY d.seq)
+                - COALESCE(LENGTH(d.payload), 0) AS bytes
         FROM delivery AS d LEFT JOIN journal AS j ON j.seq = d.seq
         WHERE d.seq < (SELECT MIN(seq) FROM delivery) + 512
         ORDER BY d.seq LIMIT 64
-    ) WHERE now < ?
+    ) WHERE now < ? AND bytes < 1048576
 )
 
 -- name: trim_journal
