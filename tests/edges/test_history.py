@@ -106,7 +106,7 @@ async def test_an_empty_journal_has_nothing_and_a_missing_one_is_an_error(tmp_pa
 
     assert nothing.output.startswith("0 events: ")
     assert missing.exit_code == 2
-    assert "cannot be opened" in missing.output
+    assert "there is none; name the state directory of a daemon" in missing.output
 
 
 async def test_a_position_is_found_by_its_time(tmp_path: Path) -> None:

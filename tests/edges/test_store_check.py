@@ -184,7 +184,7 @@ async def test_damaged_snapshots_are_named(tmp_path: Path) -> None:
 
 
 async def test_a_store_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="unable to open"):
+    with pytest.raises(StoreError, match="there is none; name the state directory"):
         verdicts(tmp_path, replayed)
 
 

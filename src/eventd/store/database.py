@@ -125,6 +125,8 @@ def open_writer(directory: Path) -> sqlite3.Connection:
 def open_reader(directory: Path) -> sqlite3.Connection:
     """A read-only connection that works beside a live daemon. Raises StoreError."""
     path = directory / DATABASE
+    if not path.exists():
+        raise StoreError(f"{path}: there is none; name the state directory of a daemon")
     try:
         db = sqlite3.connect(
             f"file:{quote(str(path.absolute()))}?mode=ro",
