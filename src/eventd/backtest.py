@@ -36,6 +36,7 @@ from eventd.core.model import (
 )
 from eventd.core.sentences import alone
 from eventd.core.snapshot import Restored
+from eventd.core.suppress import sort_of
 from eventd.recording import Line
 
 PAUSE = timedelta(seconds=DROP_AFTER / 2)
@@ -64,14 +65,14 @@ class Outcome(Struct, frozen=True):
     title: str
 
 
-# By what suppresses it.
+# By the sort of what suppresses it.
 STANDINGS = {
-    "SIL-": "silenced",
-    "MNT-": "maintenance",
-    "sett": "waited for",
-    "inhi": "explained",
-    "depe": "explained",
-    "cale": "known",
+    "silence": "silenced",
+    "maintenance": "maintenance",
+    "settle": "waited for",
+    "inhibit": "explained",
+    "dependency": "explained",
+    "calendar": "known",
 }
 
 
@@ -89,7 +90,7 @@ class Episode(Struct, gc=False):
         if self.joined is not None:
             return ""
         if self.suppressed_by:
-            return STANDINGS[self.suppressed_by[:4]]
+            return STANDINGS[sort_of(self.suppressed_by)]
         return self.alone.why.value if self.alone is not None else "undecided"
 
     @property

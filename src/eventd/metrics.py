@@ -49,6 +49,7 @@ from eventd.core.model import (
     RuleSwitchedOff,
     TimerFailed,
 )
+from eventd.core.suppress import sort_of
 
 MAX_RULES = 1_000  # label values; beyond that "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -293,7 +294,7 @@ class Meter:
             case IncidentOpened() | FindingNoted():
                 self._add(self._findings, 1, self._rule(fact.because.rule))
             case AlertSuppressed():
-                self._add(self._suppressed, 1, _SUPPRESSORS[fact.by[:4]])
+                self._add(self._suppressed, 1, sort_of(fact.by))
             case AlertAlone():
                 self._add(self._alone, 1, fact.why.value)
             case AlertFlapping(on=True):
@@ -333,14 +334,6 @@ class Meter:
         gauge.set_function(read)
 
 
-_SUPPRESSORS = {
-    "SIL-": "silence",
-    "MNT-": "maintenance",
-    "sett": "settle",
-    "inhi": "inhibit",
-    "cale": "calendar",
-    "depe": "dependency",
-}
 _PLAIN = frozenset({AlertRepeated, EventDuplicate})  # alone in a row, they count one event
 _LOOKED_AT = frozenset(
     {
