@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from datetime import UTC, datetime
 
 import pytest
@@ -193,6 +194,59 @@ async def test_a_connection_that_takes_half_an_acknowledgement_is_given_up() -> 
     assert not library.want_write()
 
 
+@pytest.mark.loops
+async def test_a_connection_that_is_reset_with_more_to_read_is_given_up_at_once() -> None:
+    desk, library, ours, theirs = _connected()
+    session = _session(desk, library)
+    with ours:
+        theirs.sendall(b"".join(_publish(mid) for mid in range(200)) * 100)  # three reads
+        _reset(theirs)
+        session.attach(ours)
+        async with asyncio.timeout(1):
+            with pytest.raises(MqttError, match="reset"):
+                await session.watch()
+
+    assert len(desk.inbox) > 0
+
+
+@pytest.mark.loops
+async def test_an_acknowledgement_that_meets_a_reset_connection_gives_it_up() -> None:
+    desk, library, ours, theirs = _connected()
+    session = _session(desk, library)
+    with ours:
+        session.attach(ours)
+        theirs.sendall(_publish(1))
+        [item] = await desk.take(1)
+        asyncio.get_running_loop().remove_reader(ours.fileno())  # as while the inbox is crowded
+        _reset(theirs)
+        item.done(COMMITTED)
+        async with asyncio.timeout(1):
+            with pytest.raises(MqttError, match="cut off"):
+                await session.watch()
+
+
+@pytest.mark.loops
+async def test_a_wish_to_write_to_a_socket_that_failed_or_closed_is_no_error() -> None:
+    loop, wrong = asyncio.get_running_loop(), list[dict[str, object]]()
+    loop.set_exception_handler(lambda _loop, context: wrong.append(context))
+    _, library, ours, theirs = _connected()
+    session = _session(Desk(), library)
+    failed = asyncio.Event()
+    loop.add_reader(ours.fileno(), failed.set)
+    _reset(theirs)
+    await failed.wait()
+
+    loop.call_soon(session.want_write, ours)
+    await asyncio.sleep(0.01)
+    loop.remove_writer(ours.fileno())
+    loop.remove_reader(ours.fileno())
+    ours.close()
+    loop.call_soon(session.want_write, ours)
+    await asyncio.sleep(0.01)
+
+    assert not wrong
+
+
 async def test_a_connection_that_comes_too_late_is_not_read() -> None:
     desk, library, ours, theirs = _tight(room=0)
     session = _session(desk, library)
@@ -232,6 +286,22 @@ def _tight(room: int) -> tuple[Desk, Client, Tight, socket.socket]:
     library = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     library.manual_ack_set(on=True)
     return Desk(), library, ours, theirs
+
+
+def _connected() -> tuple[Desk, Client, socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+    ours.setblocking(False)
+    library = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    library.manual_ack_set(on=True)
+    return Desk(), library, ours, theirs
+
+
+def _reset(sock: socket.socket) -> None:
+    """Close it so that the other end is told of an error, not of an end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def _session(desk: Desk, library: Client) -> Session:

@@ -324,7 +324,7 @@ def _library_of(client: Client) -> paho.Client:
 
 
 def _hand_over(library: paho.Client, session: Session) -> None:
-    """Let the session read and take the messages; called before connecting."""
+    """Let the session watch the socket and take the messages; called before connecting."""
     library.on_message = session.on_message
     opened = library.on_socket_open
     loop = asyncio.get_running_loop()
@@ -337,7 +337,14 @@ def _hand_over(library: paho.Client, session: Session) -> None:
         if isinstance(sock, socket.socket):
             loop.call_soon_threadsafe(session.attach, sock)
 
+    def on_socket_register_write(
+        _client: paho.Client, _userdata: object, sock: paho.SocketLike
+    ) -> None:
+        if isinstance(sock, socket.socket):
+            loop.call_soon_threadsafe(session.want_write, sock)
+
     library.on_socket_open = on_socket_open
+    library.on_socket_register_write = on_socket_register_write
 
 
 def _heed_cancellation() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -171,6 +172,15 @@ class Session:
                 self._give_way(data)
         except Malformed as e:
             self._fail(str(e))
+        self._heed_error(sock)
+
+    def _heed_error(self, sock: socket.socket) -> None:
+        """Give up a connection that is reset, also where there is more of it to read.
+
+        uvloop calls once for an error, and never again for that socket.
+        """
+        if sock.fileno() >= 0 and (code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            self._fail(f"cut off: {os.strerror(code)}")
 
     def _cut(self, sock: socket.socket, peeked: bytes) -> None:
         """Take the whole messages at the front, and no byte more from the socket."""
@@ -218,6 +228,8 @@ class Session:
         self._library.loop_read()
         while not self._paused_if_crowded() and isinstance(sock, ssl.SSLSocket) and sock.pending():
             self._library.loop_read()
+        if sock is not None:
+            self._heed_error(sock)
 
     def _take(self, publish: Publish, received_at: datetime) -> None:
         if self._holding:
@@ -234,6 +246,15 @@ class Session:
             return
         if publish.qos:
             self._owed += 1
+
+    def want_write(self, sock: socket.socket) -> None:
+        """Let the library write as soon as the socket takes it."""
+        if sock.fileno() < 0:
+            return  # closed in the same turn; its number may be another's by now
+        try:
+            self._loop.add_writer(sock.fileno(), self._library.loop_write)
+        except RuntimeError:  # uvloop watches no socket on which there was an error
+            self._library.loop_write()  # it meets the same error, and tells everyone
 
     # -- acknowledging --------------------------------------------------------------------
 
@@ -268,8 +289,9 @@ class Session:
             whole, torn = divmod(sock.send(pubacks), _PUBACK.size)
         except BlockingIOError:
             return 0
-        except OSError:
-            return len(pubacks)  # reading will tell
+        except OSError as error:
+            self._fail(f"cut off: {error.strerror}")
+            return len(pubacks)
         if torn:
             self._fail("an acknowledgement was torn: the broker does not read")
             return len(pubacks)
