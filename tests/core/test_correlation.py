@@ -623,6 +623,7 @@ def test_hubs_that_have_cooled_make_room(monkeypatch: pytest.MonkeyPatch) -> Non
     later(engine, (5_000, down("pay")))
 
     assert set(engine.correlation.table.hubs) == {"db-b", "san-a"}
+    assert revived(engine).correlation.table.hubs == engine.correlation.table.hubs
 
 
 def test_what_warms_a_hub_counts_though_it_is_delivered_late() -> None:
