@@ -19,6 +19,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from eventd import __version__, metrics
+from eventd.allocator import settle_allocator
 from eventd.clock import SystemClock, monotonic
 from eventd.config import Config, Environment, Mqtt, policy_of
 from eventd.core.correlation import parameters
@@ -74,6 +75,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 def run(config: Config, environment: Environment) -> None:
     """Serve until SIGTERM or SIGINT. After a poisonous input everything starts anew from disk."""
+    settle_allocator()
     meter = metrics.Meter()  # outlives a restart in place: what was quarantined is to be seen
     while True:
         try:
