@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import (
     T0,
@@ -273,6 +273,7 @@ CLOCKS = st.sampled_from(
 )
 
 
+@settings(max_examples=40)  # each of which looks at some thousand minutes
 @given(
     CLOCKS,
     st.sampled_from(("*", "0", "30", "*/20", "7-9")),

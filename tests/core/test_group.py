@@ -40,8 +40,8 @@ from eventd.core.model import (
     IncidentUpdated,
     Severity,
 )
-from eventd.core.rules import sliding
-from eventd.core.rules.group import MAX_REASONS, State
+from eventd.core.rules import group, sliding
+from eventd.core.rules.group import State
 from eventd.core.rules.rule import Finding, Limits, Seen, Transition
 
 BECAUSE = Grouped("by-service", {"service": "shop"})
@@ -155,7 +155,10 @@ def test_a_reopened_incident_is_judged_anew() -> None:
     ]
 
 
-def test_alerts_of_a_group_share_its_reason_within_a_bound() -> None:
+def test_alerts_of_a_group_share_its_reason_within_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group, "MAX_REASONS", 8)
     state = State(rule(group_rule()), Limits(1))
 
     def reason(service: str = "shop") -> Because:
@@ -165,7 +168,7 @@ def test_alerts_of_a_group_share_its_reason_within_a_bound() -> None:
 
     first = reason()
     assert reason() is first
-    for n in range(MAX_REASONS):
+    for n in range(8):
         reason(f"s{n}")
     assert reason() == first
     assert reason() is not first

@@ -6,7 +6,8 @@ import pytest
 from tests.builders import alert
 
 from eventd.core.model import Matcher, Severity
-from eventd.core.rules.index import MAX_KNOWN, SelectorIndex
+from eventd.core.rules import index as index_module
+from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.selectors import check, compile_matcher, parse_selector
 from eventd.errors import RuleError
 
@@ -139,10 +140,13 @@ def test_an_alert_without_a_value_is_neither_above_nor_below(text: str) -> None:
     assert not compile_matcher(matcher)(alert(value=None))
 
 
-def test_what_patterns_said_of_a_value_is_remembered_within_a_bound() -> None:
+def test_what_patterns_said_of_a_value_is_remembered_within_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(index_module, "MAX_KNOWN", 8)
     index = SelectorIndex([("hosts", [parse_selector('ci=~"host-.*"')])])
 
-    found = [index.matching(alert(ci=f"host-{n}")) for n in range(MAX_KNOWN + 1)]
+    found = [index.matching(alert(ci=f"host-{n}")) for n in range(9)]
 
-    assert found == [["hosts"]] * (MAX_KNOWN + 1)
+    assert found == [["hosts"]] * 9
     assert index.matching(alert(ci="other")) == []

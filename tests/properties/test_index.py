@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import T0
 
 from eventd.core.model import Alert, Matcher, Severity, Status
-from eventd.core.rules.index import MAX_KNOWN, SelectorIndex
+from eventd.core.rules import index as index_module
+from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.selectors import READERS, compile_matcher
 
 Selector = tuple[Matcher, ...]
@@ -106,13 +108,14 @@ def test_only_selectors_that_no_look_up_answers_are_asked_every_time() -> None:
     assert index.scanned == len(always)
 
 
-def test_answers_are_forgotten_at_the_cap_and_stay_right() -> None:
+def test_answers_are_forgotten_at_the_cap_and_stay_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "MAX_KNOWN", 16)
     index = SelectorIndex([("host", [(Matcher("host", "=~", "h.*1"),)])])
 
-    for n in range(MAX_KNOWN + 10):
+    for n in range(100):
         alert = seen_on(f"h{n}")
         assert index.matching(alert) == (["host"] if f"{n}".endswith("1") else [])
-    assert len(index._answers) <= MAX_KNOWN
+    assert len(index._answers) <= 16
 
 
 def seen_on(host: str) -> Alert:
