@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.bank import bank, down, later
 from tests.builders import (
     TICK,
     Feed,
@@ -22,12 +23,17 @@ from tests.builders import (
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
+    AlertCleared,
     AlertJoined,
     AlertSuppressed,
     Ci,
+    ClearReason,
+    EndReason,
     IncidentOpened,
+    IncidentResolved,
     IncidentState,
     Input,
+    Merge,
     Resolve,
     Severity,
 )
@@ -135,3 +141,64 @@ def test_what_waited_reopens_no_incident_of_a_rule_that_is_resolved(by_hand: boo
 
     assert [one.incident.rule for one in told if isinstance(one, IncidentOpened)] == ["correlation"]
     assert engine.incident("INC-000001").state is IncidentState.RESOLVED
+
+
+BY_NAME = group_rule("by-name", 'name="down"', by=["name"])
+THREE = [(0.0, down("shop")), (1.0, down("pay")), (2.0, down("hr"))]
+TWO_CLEAR = [(60.0, clear("down", ci="shop")), (61.0, clear("down", ci="pay"))]
+
+
+def test_a_rules_incident_is_over_when_hardly_anything_of_it_fires() -> None:
+    engine = bank(*THREE, *TWO_CLEAR, until=300, rules=[BY_NAME])
+    assert incidents(engine) == [("by-name", 1)]
+
+    told = later(engine, until=400)
+
+    assert only(IncidentResolved, told).reason is EndReason.SUBSIDED
+    assert only(AlertCleared, told).reason is ClearReason.LOST
+
+
+def test_what_the_correlation_found_around_it_ends_no_incident_of_a_rule() -> None:
+    rule = group_rule("shop", 'ci="shop"', by=["ci"])
+    around = [(n, down(ci, f"check-{n}")) for n, ci in enumerate(("web", "web", "portal"), 1)]
+    over = [(60 + n, clear(f"check-{n}", ci=e.ci)) for n, e in around]
+
+    engine = bank((0, down("shop")), *around, *over, until=2_000, rules=[rule])
+
+    assert incidents(engine) == [("shop", 1)]
+    assert [one.alerts for one in engine.incidents()] == [4]
+
+
+def test_what_the_correlation_does_not_follow_keeps_a_rules_incident_open() -> None:
+    unknown = [(3 + n, down(f"cloud-{n}")) for n in range(3)]
+
+    engine = bank(*THREE, *unknown, *TWO_CLEAR, until=2_000, rules=[BY_NAME])
+
+    assert incidents(engine) == [("by-name", 4)]
+
+
+def test_an_incident_that_a_person_put_together_ends_with_its_last_alert() -> None:
+    engine = bank(*THREE, (30, down("fax", "else")), *TWO_CLEAR, until=240, rules=[BY_NAME])
+    known = [one.id for one in engine.incidents()]
+
+    run(engine, [(at(241), Merge(known[1], known[0], "ann")), (at(2_000), TICK)])
+
+    assert ("by-name", 2) in incidents(engine)
+
+
+def test_a_rules_incident_that_resolves_by_itself_is_over_once() -> None:
+    engine = bank(*THREE, *TWO_CLEAR, rules=[BY_NAME])
+
+    told = later(engine, (70, clear("down", ci="hr")), until=2_000)
+
+    assert len([fact for fact in told if isinstance(fact, IncidentResolved)]) == 1
+
+
+def test_of_no_label_all_that_a_rule_matches_is_one() -> None:
+    feed: Feed = [(at(0), event("a", ci="x")), (at(1), event("b", ci="y")), (at(2), event("c"))]
+
+    engine = engine_after(feed, group_rule("one", 'name=~"a|b"', by=[]))
+
+    assert incidents(engine) == [("one", 2)]
+    (incident,) = engine.incidents()
+    assert incident.because == "rule one: all that it matches belongs together"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import astuple, replace
 
 from eventd.core.correlation.correlation import Correlation
-from eventd.core.correlation.parameters import OVER_AFTER
+from eventd.core.correlation.parameters import OVER_AFTER, OVER_SHARE
 from eventd.core.correlation.verdicts import (
     Alone,
     Detach,
@@ -72,16 +72,22 @@ class Placement:
         return lost
 
     def _over(self, over: Over, now: datetime, facts: list[Fact]) -> list[str]:
-        """Resolve the incident, unless something in it was repeated of late."""
+        """Resolve the incident, unless something in it was repeated of late.
+
+        A rule's may have alerts that the correlation does not follow.
+        """
+        members = self._incidents.members(over.incident)
         firing = [
             record
-            for fingerprint, episode in self._incidents.members(over.incident)
+            for fingerprint, episode in members
             if (record := self._alerts.records.get(fingerprint)) is not None
             and record.status is Status.FIRING
             and is_in(record, episode, over.incident)
         ]
         since = now - timedelta(seconds=OVER_AFTER)
-        if any(record.last_seen_at > since for record in firing):
+        many = len(firing) > OVER_SHARE * len(members)
+        steered = self._incidents.records[over.incident].steered
+        if (many and not steered) or any(record.last_seen_at > since for record in firing):
             self._correlation.goes_on(over.cluster, now.timestamp())
             return []
         facts += self._incidents.over(over.incident, now)

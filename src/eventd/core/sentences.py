@@ -92,7 +92,7 @@ def _held(because: OfRule, group: str) -> str:
     """What holds for the group."""
     match because:
         case Grouped():
-            return f"same {group}"
+            return f"same {group}" if because.group else f"{group} belongs together"
         case Counted():
             return f"{because.count} within {because.within:g} s for {group}"
         case Sequenced():
@@ -115,7 +115,8 @@ def _held(because: OfRule, group: str) -> str:
 
 
 def _named(group: dict[str, str]) -> str:
-    return ", ".join(f"{label} {value}" for label, value in group.items())
+    named = ", ".join(f"{label} {value}" for label, value in group.items())
+    return named or "all that it matches"
 
 
 def tied(because: Correlated) -> str:

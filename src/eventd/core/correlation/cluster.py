@@ -95,7 +95,7 @@ class Cluster(Struct, gc=False, array_like=True):
     all_cis: dict[str, None] = {}
     last: float = 0.0  # onset
     incident: str = ""
-    ruled: bool = False  # the incident is a rule's: it resolves as that rule says
+    ruled: bool = False  # the incident is a rule's, or a person's
     raised_at: float | None = None
     resolved_at: float | None = None
     raise_at: float | None = None
@@ -111,6 +111,7 @@ class Cluster(Struct, gc=False, array_like=True):
     steady: int = 0
     prompt: int = 0
     grave: dict[str, int] = {}  # name → members that fire, are not noisy, and major or worse
+    held: bool = False  # a person has decided what belongs to it
 
     @property
     def raised(self) -> bool:

@@ -295,9 +295,14 @@ class Correlation:
             cluster = self._review(cluster, now, said)
         if _is_due(cluster.over_at, now):
             cluster.over_at = None
-            cluster.resolved_at = now
-            cluster.forget_at = now + p.FORGET_AFTER
-            said.append(Over(cluster.id, cluster.incident))
+            if cluster.ruled and not self._subsided(cluster):
+                cluster.over_at = now + p.OVER_AFTER
+            else:
+                for part in self._of(cluster.incident):
+                    part.resolved_at, part.over_at = now, None
+                    part.forget_at = now + p.FORGET_AFTER
+                    self._arm(part)
+                said.append(Over(cluster.id, cluster.incident))
         if _is_due(cluster.forget_at, now):
             self._forget(cluster, said)
             return said
@@ -314,10 +319,10 @@ class Correlation:
 
     def goes_on(self, number: int, now: float) -> None:
         """The engine's answer to Over where it is not: what still fires was repeated of late."""
-        cluster = self.table.clusters[number]
-        cluster.resolved_at = cluster.forget_at = None
-        cluster.over_at = now + p.OVER_AFTER
-        self._arm(cluster)
+        for part in self._of(self.table.clusters[number].incident):
+            part.resolved_at = part.forget_at = None
+            part.over_at = now + p.OVER_AFTER
+            self._arm(part)
 
     def closed(self, incident: str) -> None:
         """An incident is closed, which is final: what fires from now on begins anew."""
@@ -328,10 +333,11 @@ class Correlation:
         """An operator, or the rule it is of, resolved it: only what fires anew reopens it."""
         for cluster in self._of(incident):
             cluster.resolved_at = now
+            cluster.over_at = None
             if not cluster.ruled:
                 cluster.forget_at = now + p.FORGET_AFTER
-                cluster.over_at = cluster.review_at = None
-                self._arm(cluster)
+                cluster.review_at = None
+            self._arm(cluster)
 
     def overruled(
         self, incident: str, into: str, now: float, alerts: Iterable[str] | None = None
@@ -344,7 +350,7 @@ class Correlation:
         moved = of_it if alerts is None else self._taken_out(of_it, alerts, now)
         for cluster in moved:
             self.table.give(cluster, into)
-            cluster.ruled = True
+            cluster.ruled = cluster.held = True
             cluster.raised_at = cluster.raised_at or now
             cluster.raise_at = cluster.review_at = cluster.over_at = None
             cluster.resolved_at = cluster.forget_at = None
@@ -538,12 +544,12 @@ class Correlation:
             said.append(Join(big.id, first.incident, placed))
         self._timers.cancel((TIMER, str(small.id)))
         incident = first.incident
-        identity = (first.ruled, first.raised_at, first.review_at, first.reviews)
+        identity = (first.ruled, first.held, first.raised_at, first.review_at, first.reviews)
         born = min(one.born, other.born)
         raise_at = min((t for t in (one.raise_at, other.raise_at) if t is not None), default=None)
         self.table.pour(small, big)
         self.table.give(big, incident)
-        big.ruled, big.raised_at, big.review_at, big.reviews = identity
+        big.ruled, big.held, big.raised_at, big.review_at, big.reviews = identity
         big.born = born
         big.raise_at = None if big.raised else raise_at
         big.over_at = big.forget_at = big.resolved_at = None
@@ -708,13 +714,21 @@ class Correlation:
 
     def _wane(self, cluster: Cluster, now: float) -> None:
         """Start or stop the wait after which it is over."""
-        if not cluster.raised or cluster.ruled or cluster.resolved_at is not None:
+        if not cluster.raised or cluster.held or cluster.resolved_at is not None:
             return
-        over = cluster.firing <= p.OVER_SHARE * len(cluster.members)
-        if not over or cluster.steady:
+        if not _has_subsided(cluster.firing, len(cluster.members)) or cluster.steady:
             cluster.over_at = None
         elif cluster.over_at is None:
             cluster.over_at = now + p.OVER_AFTER
+
+    def _subsided(self, cluster: Cluster) -> bool:
+        """Whether the incident has, a rule's: what it claimed too, by itself, in all clusters."""
+        members = [one for part in self._of(cluster.incident) for one in part.members.values()]
+        claimed = [one for one in members if one.claimed]
+        steady = any(one.steady for one in members)
+        return not steady and all(
+            _has_subsided(sum(one.firing for one in some), len(some)) for some in (members, claimed)
+        )
 
     def _forget(self, cluster: Cluster, said: list[Verdict]) -> None:
         if not cluster.raised:
@@ -763,6 +777,10 @@ class Correlation:
             self._timers.cancel(key)
         else:
             self._timers.set(key, datetime.fromtimestamp(due, UTC))
+
+
+def _has_subsided(firing: int, members: int) -> bool:
+    return firing <= p.OVER_SHARE * members
 
 
 def _is_due(at: float | None, now: float) -> bool:

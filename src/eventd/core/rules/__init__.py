@@ -87,7 +87,7 @@ class Timed(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Filed(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What rules have that tell one from the other by labels."""
 
-    by: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
+    by: Annotated[tuple[str, ...], Meta(max_length=8)]  # of none: all that it matches is one
 
 
 class Keyed(Filed, frozen=True, forbid_unknown_fields=True, kw_only=True):
