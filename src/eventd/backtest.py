@@ -33,10 +33,10 @@ from eventd.core.model import (
     Started,
     Status,
     Tick,
+    sort_of,
 )
 from eventd.core.sentences import alone
 from eventd.core.snapshot import Restored
-from eventd.core.suppress import sort_of
 from eventd.recording import Line
 
 PAUSE = timedelta(seconds=DROP_AFTER / 2)

@@ -48,8 +48,8 @@ from eventd.core.model import (
     RulesLoaded,
     RuleSwitchedOff,
     TimerFailed,
+    sort_of,
 )
-from eventd.core.suppress import sort_of
 
 MAX_RULES = 1_000  # label values; beyond that "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

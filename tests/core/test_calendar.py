@@ -37,11 +37,13 @@ from eventd.core.model import (
     AlertUnsuppressed,
     Fact,
     IncidentOpened,
+    RuleMissed,
     Severity,
     Status,
 )
 from eventd.core.rules import parse
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar, parse_cron
+from eventd.core.sentences import near_miss
 from eventd.errors import RuleError
 from eventd.zones import shifts_of
 
@@ -315,3 +317,24 @@ def _shown(minutes: tuple[int, ...], zone: ZoneInfo, start: datetime, until: int
             seen.add(shown)
         before, now = max(before, shown), now + timedelta(minutes=1)
     return found
+
+
+def test_what_begins_a_little_before_or_after_its_time_is_a_near_miss() -> None:
+    def missed(second: float, rule: dict[str, object] = KNOWN) -> list[str]:
+        facts = facts_of([(at(second), event())], rule, group_rule())
+        return [near_miss(fact) for fact in facts if isinstance(fact, RuleMissed)]
+
+    # from 600 s to 1,200 s: a quarter of that is near
+    assert missed(540) == ["rule known missed it: it came 60 s before its time"]
+    assert missed(1_290) == ["rule known missed it: it came 90 s after its time was over"]
+    assert missed(1_200) == ["rule known missed it: it came under 1 s after its time was over"]
+    assert missed(450) == missed(1_350) == missed(900) == []
+    gaps = calendar_rule("", "*/10 * * * *", "8m", "UTC")
+    assert missed(590, gaps)[0].endswith("10 s before its time")
+    assert missed(500, gaps)[0].endswith("20 s after its time was over")
+
+
+def test_what_joins_none_has_missed_no_calendar() -> None:
+    facts = facts_of([(at(540), event(severity=Severity.INFO))], KNOWN)
+
+    assert [fact for fact in facts if isinstance(fact, RuleMissed)] == []

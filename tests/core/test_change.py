@@ -29,11 +29,12 @@ from eventd.core.model import (
     Event,
     Fact,
     FindingNoted,
+    RuleMissed,
     Severity,
     Status,
 )
 from eventd.core.rules import parse
-from eventd.core.sentences import happened, sentence
+from eventd.core.sentences import happened, near_miss, sentence
 from eventd.errors import RuleError
 
 RULE: dict[str, object] = {
@@ -196,3 +197,83 @@ def test_a_mistake_is_answered_with_its_path() -> None:
         parse({**RULE, "incident": {}})
 
     assert str(raised.value) == ": object contains unknown field `incident`"
+
+
+def missed(facts: list[Fact]) -> list[tuple[float, str]]:
+    """When which near misses were told."""
+    return [
+        ((fact.at - T0).total_seconds(), near_miss(fact))
+        for fact in facts
+        if isinstance(fact, RuleMissed)
+    ]
+
+
+def test_a_change_that_was_a_little_too_long_before_is_a_near_miss() -> None:
+    def after(*seconds: float) -> list[tuple[float, str]]:
+        seen = [(at(n), event(f"a{n}")) for n in seconds]
+        return missed(facts_of([(at(0), deploy(summary="4.2")), *seen], group_rule(), RULE))
+
+    text = "rule deploys missed service shop: deploy on web1 (4.2) was 17 min before"
+    assert after(1_020) == [(1_020, f"{text}; the rule looks 10 min back")]
+    assert after(1_199.9, 1_199.95) == [(1_199.9, after(1_199.9)[0][1])]
+    assert after(599.9, 700) == after(1_200) == []
+
+
+def test_of_several_the_last_one_was_nearest() -> None:
+    seen: Feed = [
+        (at(0), deploy(summary="1")),
+        (at(60), deploy(summary="2")),
+        (at(661), event()),
+        (at(662), event("cpu", service="bank")),
+    ]
+
+    ((second, text),) = missed(facts_of(seen, group_rule(), RULE))
+
+    assert (second, text[:58]) == (
+        661,
+        "rule deploys missed service shop: deploy on web1 (2) was 1",
+    )
+
+
+def test_near_misses_leave_room_on_an_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incidents, "MAX_NOTED", 0)
+
+    assert missed(facts_of([(at(0), deploy()), (at(700), event())], group_rule(), RULE)) == []
+
+
+def test_a_change_that_is_told_late_is_told_of_alerts_that_came_before_it() -> None:
+    late = deploy(occurred_at=at(5), id="1")
+    seen: Feed = [
+        (at(3), event("before")),
+        (at(8), event()),
+        (at(9), event("other", service="bank")),
+        (at(10), event("over", service="tax")),
+        (at(11), clear("over", service="tax")),
+        (at(12), event("over", service="tax")),
+        (at(20), late),
+    ]
+    engine = engine_after(seen[:-1], group_rule(), RULE)
+    broken = revived(engine)
+
+    assert told(run(engine, seen[-1:])) == [(20, "INC-000001", 3.0)]
+    assert told(run(broken, seen[-1:])) == [(20, "INC-000001", 3.0)]
+    assert frames(broken) == frames(engine)
+
+
+def test_what_is_forgotten_or_too_long_ago_is_no_alert_that_came_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changes, "MAX_JOINED", 1)
+    seen: Feed = [(at(8), event()), (at(9), event("x", service="bank"))]
+
+    assert told(facts_of([*seen, (at(20), deploy(occurred_at=at(5)))], group_rule(), RULE)) == []
+    assert told(facts_of([*seen, (at(90), deploy(occurred_at=at(5)))], group_rule(), RULE)) == []
+
+
+def test_a_later_change_leaves_what_may_still_be_a_near_miss() -> None:
+    other = event("deploy", status=Status.CHANGE, ci="web2", service="bank")
+    seen: Feed = [(at(0), deploy()), (at(650), other), (at(1_020), event())]
+
+    assert len(missed(facts_of(seen, group_rule(), RULE))) == 1
+    seen = [(at(0), deploy()), (at(1_200), other)]
+    assert len(engine_after(seen, RULE)._state.changes.known) == 1

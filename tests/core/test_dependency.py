@@ -16,6 +16,7 @@ from tests.builders import (
     group_rule,
     inventory,
     last,
+    only,
     revived,
     run,
 )
@@ -27,11 +28,13 @@ from eventd.core.model import (
     Ci,
     Dependency,
     Event,
+    RuleMissed,
     Severity,
 )
 from eventd.core.rules import parse
 from eventd.core.rules.dependency import State
 from eventd.core.rules.rule import Limits
+from eventd.core.sentences import near_miss
 from eventd.errors import RuleError
 
 TREE = inventory(
@@ -163,3 +166,15 @@ def test_a_mistake_is_answered_with_its_path(wrong: dict[str, object], message: 
         parse({"name": "x", "dependency": {"source": "", **wrong}})
 
     assert str(raised.value) == message
+
+
+def test_what_is_down_a_little_too_late_missed_what_is_below_it() -> None:
+    seen: Feed = [(at(0), TREE), (at(0), slow("db")), (at(13), down("sw1"))]
+
+    missed = only(RuleMissed, facts_of(seen, BY_CI, RULE))
+
+    assert missed.fingerprint == slow("db").fingerprint
+    assert near_miss(missed) == (
+        "rule below missed it: down on sw1 would explain it, but came 13 s after it; "
+        "the rule waits 5 s"
+    )

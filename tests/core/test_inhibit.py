@@ -26,7 +26,7 @@ from tests.builders import (
     threshold_rule,
 )
 
-from eventd.core import explained
+from eventd.core import explained, explaining
 from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertJoined,
@@ -43,12 +43,13 @@ from eventd.core.model import (
     Inhibited,
     Merge,
     Resolve,
+    RuleMissed,
     Severity,
 )
 from eventd.core.rules import parse
 from eventd.core.rules.inhibit import State
 from eventd.core.rules.rule import Limits, Seen, Transition
-from eventd.core.sentences import sentence
+from eventd.core.sentences import near_miss, sentence
 from eventd.errors import RuleError
 
 BY = "inhibit:explained"
@@ -471,3 +472,43 @@ def test_a_mistake_is_answered_with_its_path(wrong: dict[str, object], message: 
         parse({**RULE, **wrong})
 
     assert str(raised.value) == message
+
+
+def missed(facts: list[Fact]) -> list[tuple[float, str]]:
+    """When which near misses were told."""
+    return [
+        ((fact.at - T0).total_seconds(), near_miss(fact))
+        for fact in facts
+        if isinstance(fact, RuleMissed)
+    ]
+
+
+def test_a_source_that_comes_a_little_too_late_is_a_near_miss() -> None:
+    def late(second: float) -> list[tuple[float, str]]:
+        return missed(facts_of([(at(0), host()), (at(second), site())], BY_CI, RULE))
+
+    text = "rule explained missed it: site on edge would explain it, but came 13 s after it"
+    assert late(13) == [(13, f"{text}; the rule waits 5 s")]
+    assert len(late(64.9)) == 1
+    assert late(4) == late(65) == []
+
+
+def test_only_the_rule_that_would_have_explained_it_missed_it() -> None:
+    other = inhibit_rule('name="site"', 'name="cpu"', within="1h", name="longer")
+    near = facts_of([(at(0), host()), (at(100), site())], BY_CI, RULE, other)
+    both = inhibit_rule('name=~"site|host.*"', 'name=~"site|host.*"', ("service",))
+    circle = facts_of([(at(0), host()), (at(13), site())], BY_CI, both)
+
+    assert missed(near) == missed(circle) == []
+
+
+def test_many_that_a_source_missed_are_told_up_to_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "MAX_TOLD", 2)
+    hosts: Feed = [(at(n), host(n)) for n in range(4)]
+
+    facts = facts_of([*hosts, (at(20), site())], BY_CI, RULE)
+
+    assert [fact.fingerprint for fact in facts if isinstance(fact, RuleMissed)] == [
+        host(0).fingerprint,
+        host(1).fingerprint,
+    ]

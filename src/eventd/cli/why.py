@@ -20,6 +20,8 @@ _WAITED_FOR = {
     "firing": "not enough speaks for one yet",
     "cleared": "it cleared, and is waited for some minutes whether it comes back",
 }
+_UNKNOWN = "  no rule matches it"
+MAX_RULES = 10  # named of those that match an alert
 MAX_ALERTS = 100  # on one CI
 MAX_INCIDENTS = 1_000  # whose roots are looked at
 
@@ -79,9 +81,23 @@ def _alert(alert: dict[str, Any]) -> None:
     if alert["summary"]:
         click.echo(f"  {inert(alert['summary'])}")
     for reason in alert["reasons"]:
-        click.echo(f"  {reason['at'][:19]}  {reason['text']}")
+        click.echo(f"  {reason['at'][:19]}  {inert(reason['text'])}")
+    _standing(alert)
+    if alert["rules"] is not None:
+        rules = ", ".join(alert["rules"][:MAX_RULES])
+        more = len(alert["rules"]) - MAX_RULES
+        others = f" and {more} more" if more > 0 else ""
+        click.echo(inert(f"  rules that match it: {rules}{others}" if rules else _UNKNOWN))
+
+
+def _standing(alert: dict[str, Any]) -> None:
+    """Where it is now, as far as the reasons do not say it."""
+    kinds = [reason["kind"] for reason in alert["reasons"] if reason["kind"] != "missed"]
     if alert["suppressed_by"]:
         source = f", as {alert['explained_by']} explains it" if alert["explained_by"] else ""
-        click.echo(f"  suppressed by {alert['suppressed_by']}{inert(source)}")
-    elif not alert["reasons"]:
+        cover = f": {alert['covered_by']}" if alert["covered_by"] else ""
+        click.echo(f"  suppressed by {alert['suppressed_by']}{inert(source or cover)}")
+    elif alert["cleared_at"] and kinds[-1:] == ["suppressed"]:
+        click.echo("  in no incident: it cleared while it was suppressed")
+    elif not {"joined", "detached", "alone"} & {*kinds}:
         click.echo(f"  in no incident: {_WAITED_FOR[alert['status']]}")

@@ -27,6 +27,7 @@ from eventd.core.model import (
     Sequenced,
     Status,
 )
+from eventd.core.noting import Noting
 from eventd.core.rules.rule import (
     Answer,
     End,
@@ -61,12 +62,13 @@ class Asking:
         state: State,
         correlating: Correlating,
         explaining: Explaining,
+        noting: Noting,
         take_in: TakeIn,
         end: EndAlert,
     ) -> None:
         """The engine's own; `take_in` is for events that rules say, `end` for alerts they end."""
         self._take_in, self._end = take_in, end
-        self._explaining = explaining
+        self._explaining, self._noting = explaining, noting
         self._own: dict[str, Finding] = {}  # what rules hold for an alert of theirs, on its way
         self._state = state
         self._alerts, self._incidents = state.table, state.incidents
@@ -207,7 +209,7 @@ class Asking:
             case Over():
                 self._over(state, answer, now, facts)
             case Noted():
-                self._state.changes.add(answer.by, answer.values, answer.change, now)
+                self._noting.note(answer, now, facts)
             case Missed():
                 self._missed(state.rule.name, answer, now, facts)
             case Finding():

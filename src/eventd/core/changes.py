@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from eventd.core.model import Alert, Change
 from eventd.core.rules.rule import Grouping
 
 MAX_CHANGES = 10_000  # remembered; at the cap the oldest goes
+MAX_JOINED = 256  # alerts whose change may be told late
 MAX_SORTS = 16  # sets of labels by which changes are kept; the rules' first ones
 
 Sort = tuple[str, ...]  # labels
@@ -16,7 +18,7 @@ Values = tuple[str, ...]
 
 
 class Changes:
-    """Changes whose time is not over, the one told first at first."""
+    """Changes that may explain something, or nearly do, the one told first at first."""
 
     def __init__(self, full: list[str]) -> None:
         """None; `full` is told when one makes room."""
@@ -25,15 +27,19 @@ class Changes:
         self._groupings: dict[Sort, Grouping] = {}
         self.known: dict[tuple[Sort, Values, int], Change] = {}  # in order
         self._count = 0
+        # who joined an incident last: fingerprint and episode
+        self.joined: deque[tuple[str, int]] = deque(maxlen=MAX_JOINED)
 
     def add(self, by: Sort, values: Values, change: Change, now: datetime) -> None:
-        """Remember it."""
+        """Remember it, as long as it may explain something, and once more so long."""
         while self.known:
             key = next(iter(self.known))
             full = len(self.known) >= MAX_CHANGES
-            if self.known[key].until > now and not full:
+            first = self.known[key]
+            over = first.until + (first.until - first.at) <= now
+            if not over and not full:
                 break
-            if self.known[key].until > now:
+            if first.until > now:
                 self._full.append("rule_changes")
             self._drop(key)
         if by not in self._by:
@@ -53,6 +59,19 @@ class Changes:
             for change in known.get(values, ()) if values is not None else ():
                 if change.at <= alert.started_at < change.until:
                     yield grouping.named(values or ()), change
+
+    def before(self, alert: Alert) -> Iterator[tuple[dict[str, str], Change]]:
+        """Of each sort the last change that was too long before, but not twice as long."""
+        for by, known in self._by.items():
+            grouping = self._groupings[by]
+            values = grouping.of(alert)
+            began, latest = alert.started_at, None
+            for change in known.get(values, ()) if values is not None else ():
+                near = change.until <= began < change.until + (change.until - change.at)
+                if near and (latest is None or change.at > latest.at):
+                    latest = change
+            if latest is not None:
+                yield grouping.named(values or ()), latest
 
     def dump(self) -> list[object]:
         """In order."""

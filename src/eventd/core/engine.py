@@ -22,12 +22,10 @@ from eventd.core.model import (
     AlertCleared,
     AlertFired,
     AlertForgotten,
-    AlertJoined,
     AlertRepeated,
     AlertUnmatched,
     AlertUnsuppressed,
     CapHit,
-    Changed,
     ClearReason,
     Command,
     CommandRejected,
@@ -61,6 +59,7 @@ from eventd.core.model import (
     Window,
     seconds,
 )
+from eventd.core.noting import Noting
 from eventd.core.overruling import Overruling
 from eventd.core.rules.rule import STORM, Seen, Transition, happened_at
 from eventd.core.rules.selectors import check
@@ -92,13 +91,20 @@ class Engine:
         self.suppressions, self.timers = state.suppressions, state.timers
         self.storms, self.enrichment = state.storms, state.enrichment
         self._full = state.full
-        self._changes = state.changes.known
+        self._noting = Noting(state)
         self.incident_table = state.incidents
         self.correlation = state.correlation
         self.heartbeats, self.habits = state.heartbeats, state.habits
         self.correlating = Correlating(state)
         self._explaining = Explaining(state, self._unexplained)
-        self._asking = Asking(state, self.correlating, self._explaining, self._event, self._cleared)
+        self._asking = Asking(
+            state,
+            self.correlating,
+            self._explaining,
+            self._noting,
+            self._event,
+            self._cleared,
+        )
         self._overruling = Overruling(state.table, state.incidents, state.correlation)
 
     @classmethod
@@ -150,7 +156,7 @@ class Engine:
                     self._due(kind, key, at, facts)
                 except Exception as error:  # noqa: BLE001 - due again after a restart, and again
                     facts.append(TimerFailed(at, kind, key, repr(error)))
-                if self.rules.explains or self._changes:
+                if self.rules.explains or self._noting.listens:
                     self._follow(facts, told, at)
         told = len(facts)
         if isinstance(item, Event):
@@ -160,7 +166,7 @@ class Engine:
                 self._event(item, now, facts)
         else:
             self._other(item, now, facts)
-        if self.rules.explains or self._changes:
+        if self.rules.explains or self._noting.listens:
             self._follow(facts, told, now)
         if self._full:
             facts += [CapHit(now, table) for table in self._full]
@@ -171,19 +177,8 @@ class Engine:
         """What was put into incidents since so many facts: what it explains, and what may it."""
         if self.rules.explains:
             self._explaining.follow(facts, told, now)
-        if not self._changes:
-            return
-        for fact in [one for one in facts[told:] if type(one) is AlertJoined]:
-            record = self.table.records.get(fact.fingerprint)
-            if record is None or record.episode != fact.episode:
-                continue
-            for group, change in self._state.changes.of(record.value()):
-                before = (record.started_at - change.at).total_seconds()
-                because = Changed(
-                    change.rule, group, change.name, change.ci, change.summary, before
-                )
-                key = f"{change.rule}\x1f{change.fingerprint}\x1f{change.at.isoformat()}"
-                facts += self.incident_table.note_change(fact.incident, because, key, now)
+        if self._noting.listens:
+            self._noting.follow(facts, told, now)
 
     def deadline(self) -> datetime | None:
         """When it wants a Tick if nothing comes before."""

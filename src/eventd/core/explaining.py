@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import islice
+
+from msgspec.structs import replace
 
 from eventd.core.dedup import Record
 from eventd.core.model import (
@@ -13,11 +16,16 @@ from eventd.core.model import (
     AlertUnsuppressed,
     Fact,
     Inhibited,
+    Miss,
+    RuleMissed,
     Status,
 )
 from eventd.core.rules.rule import Seen, Transition
+from eventd.core.sentences import called
 from eventd.core.state import EXPLAINED, SETTLE_TIMER, State
 
+NEAR = 60.0  # s; a source that comes so long after it was waited for was nearly in time
+MAX_TOLD = 100  # alerts that a source has missed, so many are told of it
 Judge = Callable[[Record, Seen, datetime, list[Fact]], None]
 
 
@@ -41,8 +49,9 @@ class Explaining:
         found = self._table.source_of(fingerprint)
         if found is not None:
             self._table.explain(fingerprint, found[1])
-        self._spread(fingerprint, now, facts)
+        missed = self._spread(fingerprint, now, facts)
         self._table.unexplain(fingerprint)  # it is not suppressed yet
+        self._miss(missed, alert, now, facts)
 
     def changed(self, record: Record, alert: Alert, now: datetime, facts: list[Fact]) -> None:
         """A firing alert is another to rules than it was."""
@@ -129,14 +138,37 @@ class Explaining:
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _spread(self, fingerprint: str, now: datetime, facts: list[Fact]) -> None:
-        """Suppress what belongs to no incident yet, and what has waited for it."""
+    def _spread(self, fingerprint: str, now: datetime, facts: list[Fact]) -> list[Record]:
+        """Suppress what belongs to no incident yet, and what has waited for it. The others."""
+        others: list[Record] = []
         for target in self._table.explainable(fingerprint):
             record = self._alerts.records[target]
-            if record.incident or record.detached or self._table.by(target):
+            if record.detached or self._table.by(target):
                 continue
-            if not record.suppressed_by or record.suppressed_by.startswith(EXPLAINED):
+            if record.incident:
+                others.append(record)
+            elif not record.suppressed_by or record.suppressed_by.startswith(EXPLAINED):
                 self.suppress(record, now, facts)
+        return others
+
+    def _miss(self, others: list[Record], source: Alert, now: datetime, facts: list[Fact]) -> None:
+        """Tell it of those that would have been explained, had they been waited with longer."""
+        if not others:
+            return
+        rules = [one.rule for one in self._table.roles(source.fingerprint) if one.explains]
+        waits = {name: self._state.rules.states[name].rule.within for name in rules}
+        longest = max(waits.values()) + NEAR
+        waited = ((one, (now - one.started_at).total_seconds()) for one in others)
+        for record, late in islice((one for one in waited if one[1] < longest), MAX_TOLD):
+            fingerprint = record.fingerprint
+            found = self._table.source_of(fingerprint)
+            if found is None or found[1] != source.fingerprint:
+                continue
+            within = waits[found[0].rule]
+            if late < within + NEAR:
+                who, what = (fingerprint, record.episode), called(source.name, source.ci)
+                told = RuleMissed(now, *who, found[0].rule, {}, what, 0, 0, within, late)
+                facts.append(replace(told, how=Miss.SOURCE))
 
     def _look_again(self, fingerprints: list[str], now: datetime, facts: list[Fact]) -> None:
         """Let go what nothing explains any more, and nobody waits with."""

@@ -53,6 +53,7 @@ _BREADTH = {
     2: f"{SEVERAL} or more CIs affected",
     3: f"fewer than {SEVERAL} CIs affected",
 }
+JOINT = "\x1f"  # between the parts of what tells changes apart
 MAX_NOTED = 64  # findings noted on one incident
 # How long a closed incident can still be asked for in memory; the store keeps it longer.
 DROP_AFTER = 600.0  # s
@@ -247,7 +248,10 @@ class IncidentTable:
         return facts
 
     def note_change(self, incident: str, because: Changed, key: str, now: datetime) -> list[Fact]:
-        """What may have caused it: written down once, `key` tells changes apart."""
+        """What may have caused it: written down once.
+
+        `key` tells changes apart: the rule, JOINT, and whatever else.
+        """
         record = self.records.get(incident)
         if record is None or record.state is IncidentState.CLOSED or key in record.noted:
             return []
@@ -256,6 +260,16 @@ class IncidentTable:
         record.noted.append(key)
         record.updated_at = now
         return [FindingNoted(now, incident, because)]
+
+    def nearly_noted(self, incident: str, rule: str) -> bool:
+        """Whether it is the first near miss of that rule there, which has noted no change."""
+        record, start = self.records.get(incident), f"{rule}{JOINT}"
+        if record is None or any(one.startswith(start) for one in record.noted):
+            return False
+        if len(record.noted) >= MAX_NOTED:
+            return False
+        record.noted.append(f"{start}missed")
+        return True
 
     def remark(self, incident: str, because: Because, now: datetime) -> list[Fact]:
         """Write down how what opened the incident goes on."""

@@ -727,6 +727,17 @@ class AlertForgotten(Struct, frozen=True, gc=False, array_like=True, tag="forgot
     fingerprint: str
 
 
+# What suppresses an alert is a silence, a maintenance window, or a rule of one of these kinds.
+SORTS = ("silence", "maintenance", "settle", "inhibit", "dependency", "calendar")
+
+
+def sort_of(by: str) -> str:
+    """Of what suppresses an alert: one of SORTS."""
+    if by.startswith("SIL-"):
+        return "silence"
+    return "maintenance" if by.startswith("MNT-") else by.partition(":")[0]
+
+
 class AlertSuppressed(Struct, frozen=True, gc=False, array_like=True, tag="suppressed"):
     """Known, but opens nothing: `by` is the silence's or maintenance window's id, or a rule."""
 
@@ -826,8 +837,18 @@ class IncidentRanked(Struct, frozen=True, gc=False, array_like=True, tag="ranked
     roots: tuple[RootCandidate, ...]
 
 
+class Miss(Enum):
+    """How a rule missed an alert."""
+
+    PARTS = "parts"  # its window ended with all but one of what it counts
+    SOURCE = "source"  # what explains the alert came when it was waited for no more
+    EARLY = "early"  # the alert came before the time at which it would have been known
+    OVER = "over"  # or after it
+    CHANGE = "change"  # the change was longer before than the rule looks
+
+
 class RuleMissed(Struct, frozen=True, gc=False, array_like=True, tag="rule_missed"):
-    """A rule nearly held: a window ended with `count` of `at_least`, of which one is the alert."""
+    """A rule nearly held for the alert, with `count` of `at_least` where it counts."""
 
     at: datetime
     fingerprint: str
@@ -838,7 +859,10 @@ class RuleMissed(Struct, frozen=True, gc=False, array_like=True, tag="rule_misse
     count: int
     at_least: int
     within: float  # s
-    late: float = 0.0  # s; after the first, what was missing came; 0: it never did
+    # s; parts: after the first, what was missing came, 0: it never did; source: after the alert;
+    # early, over: from the time; change: before the alert
+    late: float = 0.0
+    how: Miss = Miss.PARTS
 
 
 class FindingNoted(Struct, frozen=True, gc=False, array_like=True, tag="finding_noted"):
@@ -1037,7 +1061,8 @@ Fact = (
 )
 
 
-Reason = AlertJoined | AlertDetached | AlertAlone | RuleMissed  # why an alert is where it is
+# why an alert is where it is
+Reason = AlertJoined | AlertDetached | AlertAlone | AlertSuppressed | AlertUnsuppressed | RuleMissed
 
 
 def seconds(value: float) -> timedelta:

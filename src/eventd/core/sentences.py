@@ -9,6 +9,8 @@ from eventd.core.model import (
     AlertDetached,
     AlertFlapping,
     AlertJoined,
+    AlertSuppressed,
+    AlertUnsuppressed,
     Because,
     Changed,
     Correlated,
@@ -29,15 +31,18 @@ from eventd.core.model import (
     IncidentSplit,
     IncidentUpdated,
     Inhibited,
+    Miss,
     OfRule,
     Ordered,
     Paired,
+    Reason,
     RootCandidate,
     RuleMissed,
     Sequenced,
     Stormed,
     Tie,
     Why,
+    sort_of,
 )
 
 MINUTES, HOURS = 120.0, 7200.0  # s from which a span is told in them
@@ -61,6 +66,24 @@ _ALONE = {
     Why.COMMON: "its source never clears, and what it says is common",
     Why.DOUBTED: "it was held back, and when that ended nothing said that it still fired",
     Why.BLIP: "it cleared before there was enough for an incident",
+}
+_EXPLAINS = "rule {rule} waits whether something explains it"
+_SUPPRESSED = {
+    "silence": "{by} silences it",
+    "maintenance": "{by} covers it",
+    "settle": "rule {rule} waits whether it clears",
+    "inhibit": _EXPLAINS,
+    "dependency": _EXPLAINS,
+    "calendar": "rule {rule} has it as known at this time",
+}
+_UNEXPLAINED = "nothing explains it that rule {rule} knows"
+_FREED = {
+    "silence": "{by} is over",
+    "maintenance": "{by} is over",
+    "settle": "it has not cleared, and rule {rule} waits no longer",
+    "inhibit": _UNEXPLAINED,
+    "dependency": _UNEXPLAINED,
+    "calendar": "rule {rule} has it as known no longer",
 }
 _ENDS = {
     EndReason.CLEARED: "its alerts cleared and stayed clear",
@@ -107,11 +130,15 @@ def _held(because: OfRule, group: str) -> str:
         case Paired():
             return f"nothing has ended it for {group}"
         case Changed():
-            said = f" ({because.summary})" if because.summary else ""
-            where = f" on {because.ci}" if because.ci else ""
-            return f"{because.name}{where}{said} was {span(because.before)} before, for {group}"
+            what = called(because.name, because.ci, because.summary)
+            return f"{what} was {span(because.before)} before, for {group}"
         case Inhibited():
-            return f"{because.name}{f' on {because.ci}' if because.ci else ''} explains it"
+            return f"{called(because.name, because.ci)} explains it"
+
+
+def called(name: str, ci: str, summary: str = "") -> str:
+    """An alert or a change, by what people call it."""
+    return f"{name}{f' on {ci}' if ci else ''}{_said(summary)}"
 
 
 def _named(group: dict[str, str]) -> str:
@@ -269,10 +296,8 @@ def _detached(fact: AlertDetached, alert: str) -> str:
     return f"{alert} left{where}{why}"
 
 
-def alert_said(
-    fact: AlertJoined | AlertDetached | AlertAlone | AlertFlapping | RuleMissed,
-) -> str:
-    """What a fact says of an alert."""
+def alert_said(fact: Reason | AlertFlapping, source: str = "") -> str:
+    """What a fact says of an alert; `source`: what people call the one that explains it."""
     match fact:
         case AlertJoined(because=Correlated() as because):
             other = runner_up(because) or miss(because)[1]
@@ -283,10 +308,22 @@ def alert_said(
             return f"no more in {fact.incident}: {_detached(fact, 'it')}"
         case AlertAlone():
             return f"alone: {alone(fact)}"
+        case AlertSuppressed():
+            return f"suppressed: {_suppressed(fact, source)}"
+        case AlertUnsuppressed():
+            text = _FREED[sort_of(fact.by)]
+            return f"suppressed no more: {text.format(by=fact.by, rule=fact.by.partition(':')[2])}"
         case RuleMissed():
             return near_miss(fact)
         case AlertFlapping():
             return "changes state too often to be believed" if fact.on else "is steady again"
+
+
+def _suppressed(fact: AlertSuppressed, source: str) -> str:
+    rule = fact.by.partition(":")[2]
+    if fact.source:
+        return f"rule {rule}: {source or fact.source} explains it"
+    return _SUPPRESSED[sort_of(fact.by)].format(by=fact.by, rule=rule)
 
 
 def inert(text: str) -> str:
@@ -326,9 +363,26 @@ def _other(because: Correlated) -> str:
 
 def near_miss(fact: RuleMissed) -> str:
     """By how much a rule missed."""
+    if fact.how is not Miss.PARTS:
+        return f"rule {fact.rule} missed {_named(fact.group) or 'it'}: {_nearly(fact)}"
     seen = f"{fact.count} of {fact.at_least} within {fact.within:g} s"
     came = f"came {fact.late:g} s after the first" if fact.late else "did not come"
     return f"rule {fact.rule} missed {_named(fact.group)}: {seen}; {fact.missing} {came}"
+
+
+def _nearly(fact: RuleMissed) -> str:
+    late = span(fact.late)
+    match fact.how:
+        case Miss.SOURCE:
+            waits = f"the rule waits {fact.within:g} s"
+            return f"{fact.missing} would explain it, but came {late} after it; {waits}"
+        case Miss.EARLY:
+            return f"it came {late} before its time"
+        case Miss.OVER:
+            return f"it came {late} after its time was over"
+        case _:
+            looks = f"the rule looks {span(fact.within)} back"
+            return f"{fact.missing} was {late} before; {looks}"
 
 
 def _times(count: int, part: str) -> str:

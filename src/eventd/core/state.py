@@ -117,6 +117,7 @@ class State:
                 "incidents": [_copied(record) for record in self.incidents.records.values()],
                 "suppressions": self.suppressions.dump(),
                 "rule_changes": self.changes.dump(),
+                "joined_last": list(self.changes.joined),
                 "explained": self.explained.dump(),
                 "storms": self.storms.dump(),
                 "heartbeats": self.heartbeats.dump(),
@@ -182,6 +183,7 @@ class State:
             data.read("suppressions", tuple[str, Silence | None, Maintenance | None])
         )
         state.changes.load(data.read("rule_changes", tuple[Sort, Values, Change]))
+        state.changes.joined.extend(data.read("joined_last", tuple[str, int]))
         state.explained.load(data.read("explained", tuple[str, tuple[Role, ...], str]))
         state.storms.load(data.read("storms", tuple[str, list[int], Storm | None]))
         state.heartbeats.load(data.read("heartbeats", tuple[str, Pulse | None, Beat | None]))

@@ -11,13 +11,6 @@ from eventd.core.model import Alert, Maintenance, Settings, Silence, Window, sec
 from eventd.core.rules.index import SelectorIndex
 
 
-def sort_of(by: str) -> str:
-    """Of what suppresses an alert: `silence`, `maintenance`, or the kind of the rule."""
-    if by.startswith("SIL-"):
-        return "silence"
-    return "maintenance" if by.startswith("MNT-") else by.partition(":")[0]
-
-
 class Suppressions:
     """Silences and maintenance windows in force or to come.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from eventd.core.concerned import KINDS, incidents_of
 from eventd.core.model import (
+    SORTS,
     AccessDenied,
     AlertAlone,
     AlertDetached,
@@ -30,10 +31,13 @@ from eventd.core.model import (
     InventoryLoaded,
     MaintenanceAnnounced,
     MaintenanceEnded,
+    Miss,
+    Reason,
     RuleMissed,
     RulesLoaded,
     SilenceAdded,
     SilenceEnded,
+    sort_of,
 )
 from eventd.runtime import Step
 from eventd.store.queries import SqlRow
@@ -90,12 +94,33 @@ _ACTS = frozenset(
 )
 _TAKEN_UP = _PROJECTED | _ACTS
 
+_NAMES = (
+    "",
+    *(f" {sort}{end}" for sort in SORTS for end in ("", " over")),
+    *(f" missed {how.value}" for how in Miss),
+)
 NOWHERE = ""  # the ledger's incident for alerts that are in none
 
 
-def missed(fingerprint: str) -> str:
-    """What the latest near miss of the alert is filed under."""
-    return f"{fingerprint} missed"
+def filed_under(fact: Reason) -> str:
+    """What the latest reason of its sort is filed under, of those in the ledger of none.
+
+    One of `names_of`.
+    """
+    match fact:
+        case AlertSuppressed():
+            return f"{fact.fingerprint} {sort_of(fact.by)}"
+        case AlertUnsuppressed():
+            return f"{fact.fingerprint} {sort_of(fact.by)} over"
+        case RuleMissed():
+            return f"{fact.fingerprint} missed {fact.how.value}"
+        case AlertJoined() | AlertDetached() | AlertAlone():
+            return fact.fingerprint
+
+
+def names_of(fingerprint: str) -> tuple[str, ...]:
+    """All that reasons of the alert may be filed under."""
+    return tuple([f"{fingerprint}{name}" for name in _NAMES])
 
 
 class Projection:
@@ -108,7 +133,7 @@ class Projection:
         """No rows."""
         self.timeline: list[tuple[str, int, int, str, str, bytes]] = []
         self.ledger: defaultdict[str, list[tuple[int, Fact]]] = defaultdict(list)
-        self.alone: dict[str, None] = {}  # fingerprints, and `missed` ones
+        self.alone: dict[str, None] = {}  # what reasons in the ledger of none are filed under
         self.silences: list[SqlRow] = []
         self.ended_silences: list[SqlRow] = []
         self.maintenance: list[SqlRow] = []
@@ -133,13 +158,10 @@ class Projection:
                 if not fact.into:  # else the entry that says what became of them is enough
                     self._happened(seq, fact.incident, fact, fact.actor)
                     self._stands_alone(seq, fact)
-            case AlertSuppressed() | AlertUnsuppressed() | AlertUnmatched() | AlertFlapping():
+            case AlertUnmatched() | AlertFlapping():
                 self.ledger[NOWHERE].append((seq, fact))
-            case AlertAlone():
+            case AlertAlone() | AlertSuppressed() | AlertUnsuppressed() | RuleMissed():
                 self._stands_alone(seq, fact)
-            case RuleMissed():
-                self.ledger[NOWHERE].append((seq, fact))
-                self.alone[missed(fact.fingerprint)] = None
             case IncidentOpened():
                 self._happened(seq, fact.incident.id, fact, "")
             case IncidentUpdated() | FindingNoted() | IncidentRanked():
@@ -177,9 +199,9 @@ class Projection:
             case MaintenanceEnded():
                 self.ended_maintenance.append((micros(fact.at), seq, fact.maintenance))
 
-    def _stands_alone(self, seq: int, fact: AlertAlone | AlertDetached) -> None:
+    def _stands_alone(self, seq: int, fact: Reason) -> None:
         self.ledger[NOWHERE].append((seq, fact))
-        self.alone[fact.fingerprint] = None
+        self.alone[filed_under(fact)] = None
 
     def _happened(self, seq: int, incident: str, fact: TimelineFact, actor: str) -> None:
         kind = KINDS[type(fact)]

@@ -57,13 +57,14 @@ SELECT body FROM ledger WHERE id IN (
 ) ORDER BY id
 
 -- name: put_alone
--- The ledger row that says last why an alert stands alone.
+-- The ledger row that says last why an alert stands alone, is suppressed, or was missed by a rule.
 INSERT INTO alone (fingerprint, id) VALUES (?, ?)
 ON CONFLICT (fingerprint) DO UPDATE SET id = excluded.id
 
 -- name: alone
--- That ledger row, and the one of its latest near miss; none where they are kept no more.
-SELECT l.body FROM alone AS a JOIN ledger AS l ON l.id = a.id WHERE a.fingerprint IN (?, ?)
+-- Those of its latest reasons of each sort; none where they are kept no more.
+SELECT l.body FROM alone AS a JOIN ledger AS l ON l.id = a.id
+WHERE a.fingerprint IN (SELECT value FROM json_each(?))
 GROUP BY l.id
 
 -- name: put_alert

@@ -13,7 +13,6 @@ from typing import Self, TypeVar
 
 from eventd.core.model import (
     Alert,
-    AlertAlone,
     AlertDetached,
     AlertJoined,
     Fact,
@@ -25,7 +24,7 @@ from eventd.core.model import (
 )
 from eventd.errors import Stopping
 from eventd.store.database import open_reader
-from eventd.store.projection import missed
+from eventd.store.projection import names_of
 from eventd.store.queries import QUERIES
 from eventd.store.rows import (
     decode_alert,
@@ -100,18 +99,22 @@ class Reader:
         return list(islice(found.values(), MAX_REASONS))
 
     async def reasons(self, alert: Alert) -> list[Reason]:
-        """Why its present or last episode is where it is, in order."""
-        names = alert.fingerprint, missed(alert.fingerprint)
-        rows = await self._run(lambda db: db.execute(QUERIES["alone"], names).fetchall())
-        facts = await self._ledger_of(alert.incident) if alert.incident else []
-        facts += [fact for (body,) in rows for _, fact in decode_entries(body)]
+        """Why its present or last episode is where it is, in order.
+
+        Of what put it into no incident the latest of each sort, at least.
+        """
+        names = json_array(names_of(alert.fingerprint))
+        rows = await self._run(lambda db: db.execute(QUERIES["alone"], (names,)).fetchall())
+        facts = [fact for (body,) in rows for _, fact in decode_entries(body)]
+        facts += await self._ledger_of(alert.incident) if alert.incident else []
         found = [
             fact
             for fact in facts
-            if isinstance(fact, AlertJoined | AlertDetached | AlertAlone | RuleMissed)
+            if isinstance(fact, Reason)
             and (fact.fingerprint, fact.episode) == (alert.fingerprint, alert.episode)
         ]
-        return sorted(found, key=lambda fact: fact.at)
+        # at one moment it is suppressed first, then joins what explains it; what missed it is last
+        return sorted(found, key=lambda fact: (fact.at, isinstance(fact, RuleMissed)))
 
     async def _ledger_of(self, incident: str) -> list[Fact]:
         rows = await self._run(

@@ -14,7 +14,7 @@ from eventd.core.model import Alert, Delivery, Incident, LoadRules
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import transaction
 from eventd.store.payloads import RecentPayloads
-from eventd.store.projection import Projection, missed, project
+from eventd.store.projection import Projection, names_of, project
 from eventd.store.queries import QUERIES, SqlRow, insert
 from eventd.store.rows import (
     alert_row,
@@ -168,7 +168,7 @@ class Tables:
         if forgotten:
             gone = json_array(forgotten)
             self.db.execute(QUERIES["forget_alerts"], (gone,))
-            gone = json_array([name for one in forgotten for name in (one, missed(one))])
+            gone = json_array([name for one in forgotten for name in names_of(one)])
             self.db.execute(QUERIES["forget_alone"], (gone,))
         rows = [alert_row(alert) for alert in alerts]
         rows.sort(key=itemgetter(0))

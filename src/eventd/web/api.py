@@ -28,6 +28,7 @@ from eventd.core.model import (
     Alert,
     AlertDetached,
     AlertJoined,
+    AlertSuppressed,
     CommandRejected,
     Delivery,
     Fact,
@@ -226,9 +227,21 @@ class Api:
         if found is None:
             return _missing(f"no alert {request.match_info['fingerprint']}")
         reasons = await self._reader.reasons(found)
-        flapping = found.fingerprint in self._runtime.engine.correlating.flapping
-        source = self._runtime.engine.explained_by(found.fingerprint)
-        return _json(200, views.alert_detail(found, reasons, source, flapping=flapping))
+        explained = [one.source for one in reasons if isinstance(one, AlertSuppressed)]
+        sources = await self._reader.known(filter(None, explained))
+        standing = self._standing(found)
+        return _json(200, views.alert_detail(found, reasons, sources, standing))
+
+    def _standing(self, alert: Alert) -> views.Standing:
+        """What the engine has of it now."""
+        engine = self._runtime.engine
+        covers = engine.suppressions
+        return views.Standing(
+            alert.fingerprint in engine.correlating.flapping,
+            engine.explained_by(alert.fingerprint),
+            covers.silences.get(alert.suppressed_by) or covers.windows.get(alert.suppressed_by),
+            tuple(engine.rules.looking_at(alert)) if engine.rules.states else None,
+        )
 
     async def silences(self, request: web.Request) -> web.Response:
         """GET /silences."""

@@ -15,6 +15,8 @@ from eventd.core.model import (
     AlertAlone,
     AlertDetached,
     AlertJoined,
+    AlertSuppressed,
+    AlertUnsuppressed,
     Because,
     Correlated,
     Fact,
@@ -96,13 +98,15 @@ class WhyView(Struct, frozen=True):
     """Where an alert came to belong, or why to none."""
 
     at: datetime
-    kind: str  # "joined", "detached", "alone" or "missed" (a rule, nearly)
+    # "joined", "detached", "alone", "suppressed", "unsuppressed" or "missed" (a rule, nearly)
+    kind: str
     incident: str | None
     text: str
     because: ReasonView | None = None  # joined: what put it there; alone: what it was nearest to
     alone: str | None = None  # "info", "noisy", "common", "doubted" or "blip"
     short_by: float | None = None  # alone: how much stronger that would have had to be
     actor: str | None = None
+    by: str | None = None  # suppressed and unsuppressed: what does, or did
 
 
 class AlertDetail(AlertView, frozen=True):
@@ -110,6 +114,8 @@ class AlertDetail(AlertView, frozen=True):
 
     flapping: bool
     explained_by: str | None  # the alert that suppresses it: its name, CI and fingerprint
+    covered_by: str | None  # of the silence or maintenance that does: who, until when, why
+    rules: tuple[str, ...] | None  # that match it as it stands; None: there are no rules
     reasons: tuple[WhyView, ...]
 
 
@@ -365,9 +371,13 @@ def reason_view(because: Because) -> ReasonView:
     )
 
 
-def why_view(fact: Reason) -> WhyView:
-    """What a fact says of where an alert belongs."""
-    text = alert_said(fact)
+def why_view(fact: Reason, sources: Mapping[str, Alert]) -> WhyView:
+    """What a fact says of where an alert belongs.
+
+    `sources` are those remembered that may explain it, by fingerprint.
+    """
+    source = sources.get(fact.source) if isinstance(fact, AlertSuppressed) else None
+    text = alert_said(fact, _named(source) if source is not None else "")
     match fact:
         case AlertJoined():
             because = reason_view(fact.because)
@@ -382,23 +392,47 @@ def why_view(fact: Reason) -> WhyView:
             return WhyView(fact.at, "alone", None, text, near, why, short or None)
         case RuleMissed():
             return WhyView(fact.at, "missed", None, text)
+        case AlertSuppressed():
+            return WhyView(fact.at, "suppressed", None, text, by=fact.by)
+        case AlertUnsuppressed():
+            return WhyView(fact.at, "unsuppressed", None, text, by=fact.by)
+
+
+class Standing(Struct, frozen=True):
+    """What is known of an alert at the moment, beside what it is."""
+
+    flapping: bool
+    source: Alert | None  # explains it
+    cover: Silence | Maintenance | None  # suppresses it
+    rules: tuple[str, ...] | None  # match it; None: there are none at all
 
 
 def alert_detail(
-    alert: Alert, reasons: Iterable[Reason], source: Alert | None, *, flapping: bool
+    alert: Alert, reasons: Iterable[Reason], sources: Mapping[str, Alert], standing: Standing
 ) -> AlertDetail:
-    """An alert with why it is where it is; `source` explains it."""
+    """An alert with why it is where it is; `sources` as for `why_view`."""
+    source, cover = standing.source, standing.cover
     return AlertDetail(
         **structs.asdict(alert_view(alert)),
-        flapping=flapping,
-        explained_by=_called(source) if source is not None else None,
-        reasons=tuple(map(why_view, reasons)),
+        flapping=standing.flapping,
+        explained_by=f"{_named(source)} ({source.fingerprint})" if source is not None else None,
+        covered_by=_said_of(cover) if cover is not None else None,
+        rules=standing.rules,
+        reasons=tuple(why_view(one, sources) for one in reasons),
     )
 
 
-def _called(alert: Alert) -> str:
-    where = f" on {alert.ci}" if alert.ci else ""
-    return f"{alert.name}{where} ({alert.fingerprint})"
+def _named(alert: Alert) -> str:
+    return f"{alert.name} on {alert.ci}" if alert.ci else alert.name
+
+
+def _said_of(cover: Silence | Maintenance) -> str:
+    """Who says that it is known, until when, and why."""
+    if isinstance(cover, Silence):
+        who, until, why = cover.actor, cover.ends_at, cover.comment
+    else:
+        who, until, why = cover.source, cover.window.ends_at, cover.name
+    return f"{who}, until {until:%Y-%m-%dT%H:%M:%SZ}{f' ({why})' if why else ''}"
 
 
 def member_view(joined: AlertJoined, alert: Alert | None) -> MemberView:

@@ -5,6 +5,7 @@ Pure: what a zone's clocks do is a table that comes with the rules, so that a re
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from calendar import monthrange
@@ -166,6 +167,21 @@ class Calendar:
     def until(self, at: datetime) -> datetime:
         """When the span that it is in ends, as far as those that have begun say."""
         return datetime.fromtimestamp(self._look(at.timestamp())[1], UTC)
+
+    def around(self, at: datetime, within: float) -> tuple[float, float] | None:
+        """How long ago a span ended, and in how long one begins, in s; None where it is in one.
+
+        Infinite where that is not less than `within` s, which is less than a span lasts.
+        """
+        t = at.timestamp()
+        _, begins, inside = self._find(t)
+        if inside:
+            return None
+        looked, ended = t - within, -math.inf
+        while looked < t:
+            _, until, inside = self._find(looked)
+            looked, ended = until, until if inside else ended
+        return t - ended, begins - t if begins - t < within else math.inf
 
     def _look(self, t: float) -> tuple[float, float, bool]:
         since, until, _ = self._known

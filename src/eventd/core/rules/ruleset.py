@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from eventd.core.model import Alert, Matcher, Shifts, Status
-from eventd.core.rules import calendar, from_text, inhibit, state_of
+from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
+from eventd.core.rules import calendar, change, from_text, inhibit, state_of
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
 from eventd.core.rules.rule import UTC, Limits, Rule, RuleState
@@ -35,6 +35,7 @@ class RuleSet:
         self._explaining: SelectorIndex[inhibit.Explaining] = SelectorIndex()
         self.calendars = False  # whether any rule says when what is known
         self._calendars: SelectorIndex[calendar.State] = SelectorIndex()
+        self.notes = False  # whether any rule says what was changed
         self.zones: dict[str, Shifts] = {}
         self._moving = False  # whether one of them matches on what a repeat moves
         self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order
@@ -94,6 +95,13 @@ class RuleSet:
         """Whether any rule may say that an alert is known."""
         return self.explains or self.calendars
 
+    def looking_at(self, alert: Alert) -> list[str]:
+        """Names of the rules that match the alert, in order."""
+        found = {state.rule.name for state in self.index.matching(alert)}
+        found |= {state.rule.name for state in self._explaining.matching(alert)}
+        found |= {state.rule.name for state in self._calendars.matching(alert)}
+        return [name for name in self.states if name in found]
+
     def roles(self, alert: Alert) -> tuple[inhibit.Role, ...]:
         """What the alert is to the rules that say what explains what."""
         if not self.explains:
@@ -108,6 +116,14 @@ class RuleSet:
             until = state.until(now)
             if until is not None:
                 return state.rule.name, until
+        return None
+
+    def nearly_covered(self, alert: Alert) -> tuple[str, Miss, float] | None:
+        """The calendar that missed the alert as it began, how, and by how many s."""
+        for state in self._calendars.matching(alert):
+            missed = state.missed(alert.started_at)
+            if missed is not None:
+                return state.rule.name, *missed
         return None
 
     def _calendar(self, rule: Rule) -> Calendar | None:
@@ -144,6 +160,7 @@ class RuleSet:
         calendars = [state for state in on if isinstance(state, calendar.State)]
         self.calendars = bool(calendars)
         self._calendars = SelectorIndex((state, state.rule.match) for state in calendars)
+        self.notes = any(isinstance(state, change.State) for state in on)
         on = [state for state in on if not isinstance(state, inhibit.Explaining | calendar.State)]
         on.sort(key=lambda state: not state.holds)
         self.repeats = any(state.repeats for state in on)
