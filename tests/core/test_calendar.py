@@ -32,6 +32,7 @@ from tests.builders import (
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
+    AlertCleared,
     AlertJoined,
     AlertSuppressed,
     AlertUnsuppressed,
@@ -338,3 +339,29 @@ def test_what_joins_none_has_missed_no_calendar() -> None:
     facts = facts_of([(at(540), event(severity=Severity.INFO))], KNOWN)
 
     assert [fact for fact in facts if isinstance(fact, RuleMissed)] == []
+
+
+def test_what_ends_something_is_heard_at_any_time() -> None:
+    pair = {**kind_rule("pair", {"opens": 'name="a"', "closes": 'name="b"'}), "during": DURING}
+    feed: Feed = [
+        (at(599), event("a", ci="early")),
+        (at(600), event("a")),
+        (at(1_300), event("b")),
+    ]
+
+    facts = facts_of(feed, pair)
+
+    over = [fact.fingerprint for fact in facts if isinstance(fact, AlertCleared)]
+    assert over == [event("a").fingerprint, event("b").fingerprint]
+
+
+def test_an_absence_ends_with_what_comes_at_any_time() -> None:
+    beat = event("beat", status=Status.INFO, severity=Severity.INFO, ci="")
+    rule = {**kind_rule("absence", {"match": 'name="beat", status="info"'}), "during": DURING}
+    rule["within"] = "5m"
+    feed: Feed = [(at(590), beat), (at(1_300), beat), (at(9_000), TICK)]
+
+    facts = facts_of(feed, rule)
+
+    assert opened(facts) == [950]
+    assert only(AlertCleared, facts).at == at(1_300)

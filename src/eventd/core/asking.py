@@ -96,7 +96,7 @@ class Asking:
             return
         fresh = seen.transition in _FRESH
         for state in states:
-            if state.rule.during is not None:
+            if state.rule.during is not None and not state.always:
                 during = state.limits.during
                 if during is not None and not during.covers(seen.at):
                     continue

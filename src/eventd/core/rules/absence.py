@@ -57,7 +57,7 @@ class State:
     Beyond `max_groups` keys a new one is not remembered: those that wait are worth more.
     """
 
-    repeats = True
+    repeats = always = True
     ends = holds = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:

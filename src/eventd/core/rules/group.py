@@ -42,7 +42,7 @@ MAX_REASONS = 4_096  # made before and kept, so that a group's alerts share one
 class State:
     """Of sessions it remembers nothing that counts: the incident table knows them."""
 
-    repeats = hears = ends = holds = False
+    repeats = hears = ends = holds = always = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """`limits` are for sliding windows."""

@@ -54,7 +54,7 @@ class State:
     """
 
     repeats = holds = False
-    ends = True
+    ends = always = True
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """Nothing is open."""
@@ -70,7 +70,7 @@ class State:
         self._ended: OrderedDict[Key, datetime] = OrderedDict()
 
     def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
-        """Open at once; end what opened before, or at the same time."""
+        """Open at once, in its times; end what opened before, or at the same time, always."""
         key, alert = self._grouping.of(seen.alert), seen.alert
         if seen.transition is Transition.CLEARED:
             self._let_go(alert.fingerprint)
@@ -79,7 +79,8 @@ class State:
             return ()
         parts = self._of_rule.of(alert)
         answers: list[Answer] = []
-        if OPENS in parts and alert.episode:
+        during = self.limits.during
+        if OPENS in parts and alert.episode and (during is None or during.covers(seen.at)):
             because = Paired(self.rule.name, self._grouping.named(key))
             answers.append(Finding(self.rule, because.group, (alert.fingerprint,), because))
             self._remember(key, seen)

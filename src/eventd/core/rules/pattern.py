@@ -81,7 +81,7 @@ class Pattern(ABC):
     more that happened before.
     """
 
-    waits = ends = holds = False
+    waits = ends = holds = always = False
 
     def __init__(self, rule: Rule, limits: Limits, parts: Sequence[Part]) -> None:
         """`parts` are those that have to be seen; the rule may have more."""

@@ -234,6 +234,7 @@ class RuleState(Protocol):
     hears: bool  # whether it is asked about what is no alert
     ends: bool  # whether it is asked about alerts that clear
     holds: bool  # whether it says what opens nothing: asked before those that open something
+    always: bool  # whether it is asked outside its times too, and looks at them itself
     limits: Limits
     dropped: dict[str, int]  # what was let go for want of room: table → how many; they grow
 
@@ -264,7 +265,7 @@ class RuleState(Protocol):
 class Forgetful:
     """The state of a rule that remembers nothing and waits for nothing."""
 
-    repeats = hears = ends = holds = False
+    repeats = hears = ends = holds = always = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """`limits` are for kinds that remember."""

@@ -100,7 +100,7 @@ class State:
     and at most `max_groups` are: beyond that the one longest quiet is dropped.
     """
 
-    hears = ends = holds = False
+    hears = ends = holds = always = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """Empty windows."""
