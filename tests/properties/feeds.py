@@ -59,6 +59,7 @@ KINDS: tuple[tuple[str, object, str], ...] = (
     ("absence", {"match": 'name="disk"', "severity": "minor"}, "silence"),
     ("pair", {"opens": 'name="cpu"', "closes": 'name="odd"'}, "up-again"),
     ("similar", {"match": "", "count": 2}, "alike"),
+    ("topology", {"match": "", "redundant": True, "silent": 0.5}, "tied"),
     ("change", {"match": 'status="change"'}, "changes"),
     ("all", [{**NETS, "of": "events", "count": 2}, {"match": "severity>=major"}], "all"),
 )

@@ -99,6 +99,14 @@ CASES = {
         kind_rule("similar", {"match": 'name="a"', "count": 3}, by=["service"]),
         ((0, 59, "a"),) * 3,
     ),
+    "topology": Case(
+        kind_rule("topology", {"match": 'name=~"a|b"', "count": 3, "silent": 0.5}),
+        ((0, 40, "a"), (0, 40, "a"), (0, 40, "b")),
+    ),
+    "topology over a quiet thing": Case(
+        kind_rule("topology", {"match": 'name=~"a|b"', "hops": 1, "silent": 0.1}),
+        ((0, 59, "b"), (0, 59, "a"), (0, 59, "a")),
+    ),
     "threshold": Case(
         kind_rule("threshold", {"match": 'name=~"a|b"', "count": 3}),
         ((0, 59, "a"), (0, 59, "a"), (0, 59, "b")),
@@ -149,7 +157,13 @@ cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 EXAMPLES = settings(max_examples=30)  # of each kind, of which there are many
 
 
-TREE = inventory(Ci("ci1", depends_on=("sw",)), Ci("sw", depends_on=("ci0",)))
+# `n` of what else is said goes on from 100
+TREE = inventory(
+    Ci("ci1", depends_on=("sw",)),
+    Ci("ci2", depends_on=("sw",)),
+    Ci("sw", depends_on=("ci0",)),
+    *(Ci(f"ci{n}", depends_on=(f"ci{n // 2 - 50}", f"ci{n - 2}")) for n in range(100, 112)),
+)
 
 
 def loaded(case: Case) -> Engine:

@@ -13,14 +13,17 @@ from eventd.core.explaining import Explaining
 from eventd.core.model import (
     Absent,
     Alert,
+    AlertDetached,
     AlertSuppressed,
     CapHit,
     ClearReason,
+    Connected,
     Counted,
     Event,
     Fact,
     Gathered,
     IncidentClosed,
+    IncidentState,
     LoadRules,
     RuleMissed,
     RuleSwitchedOff,
@@ -51,6 +54,7 @@ _JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has n
 TakeIn = Callable[[Event, datetime, list[Fact]], None]
 EndAlert = Callable[[Record, datetime, ClearReason, list[Fact]], None]
 _NOTHING: dict[str, int] = {}
+OF_SEVERAL = Counted | Sequenced | Gathered | Connected | Absent  # reasons of several alerts
 _FRESH = (Transition.FIRED, Transition.WAITED, Transition.SETTLED)
 
 
@@ -263,6 +267,7 @@ class Asking:
         if (
             record is None
             or alert is None
+            or finding.own
             or finding.alerts != (record.fingerprint,)
             or record.incident
             or record.suppressed_by
@@ -309,22 +314,22 @@ class Asking:
         own = self._incidents.of_group(finding.rule.name, finding.group)
         known = map(self._alerts.records.get, finding.alerts)
         for record in [one for one in known if one is not None and _can_be_taken(one)]:
-            if not record.incident:
+            if not record.incident or self._was_raised(record, finding):
                 loose.append(record)
             elif record.incident != own:
                 elsewhere[record.incident] = None
         because = finding.because
-        several = isinstance(because, Counted | Sequenced | Gathered | Absent)
-        if elsewhere and isinstance(because, Counted | Sequenced | Gathered | Absent):
+        several = isinstance(because, OF_SEVERAL)
+        if elsewhere and isinstance(because, OF_SEVERAL):
             finding = replace(finding, because=replace(because, elsewhere=tuple(elsewhere)))
         for record in loose:
             one = alert
             if one is None or record.fingerprint != one.fingerprint:
                 one = record.value()
                 # it may have fired before what covers it now began
-                if self.suppress(record, one, now, facts):
+                if not record.incident and self.suppress(record, one, now, facts):
                     continue
-            self._join(finding, record, one, now, facts, fresh=fresh)
+            self._join_anew(finding, record, one, now, facts, fresh=fresh)
         taken = [record for record in loose if record.incident]
         if taken:  # and what the correlation raised of the others before the rule held
             claims = dict.fromkeys([*(r.fingerprint for r in taken), *finding.alerts])
@@ -334,6 +339,35 @@ class Asking:
             on = asked.incident if asked is not None else ""
             on = on if on in elsewhere else next(reversed(elsewhere))
             facts += self._incidents.note(on, finding, now)
+
+    def _was_raised(self, record: Record, finding: Finding) -> bool:
+        """Whether the correlation has raised the alert meanwhile, of a rule that waits as it does.
+
+        Rules come first, and such a one would hardly ever be before it.
+        """
+        incident = self._incidents.records.get(record.incident)
+        raised = incident is not None and incident.steered and incident.state is IncidentState.OPEN
+        return raised and isinstance(finding.because, Connected)
+
+    def _join_anew(
+        self,
+        finding: Finding,
+        record: Record,
+        alert: Alert,
+        now: datetime,
+        facts: list[Fact],
+        *,
+        fresh: bool,
+    ) -> None:
+        """Put the alert into the finding's incident, out of the one that it is in."""
+        left, because = record.incident, finding.own.get(record.fingerprint)
+        if because is not None:
+            finding = replace(finding, because=because)
+        self._join(finding, record, alert, now, facts, fresh=fresh)
+        if left:
+            own, episode = record.fingerprint, record.episode
+            self._incidents.release(left, own, fires=True, now=now)
+            facts.append(AlertDetached(now, left, own, episode, True, record.incident))
 
     def _missed(self, rule: str, missed: Missed, now: datetime, facts: list[Fact]) -> None:
         """Tell it of each alert concerned, as long as that is in the same episode."""

@@ -22,6 +22,7 @@ MAX_HOPS = 5
 WEAKEST = 0.12
 # Hops below a thing within which what depends on it is weighed: its own neighbourhood.
 HOPS_BELOW = 3
+JUST = 1e-9  # strengths are products
 # Things one may depend on, directly or not: the first found, so the nearest, count.
 MAX_ANCESTORS = 1_000
 # Ancestors remembered in all, 200 bytes each; at the cap all are forgotten and looked for anew.
@@ -36,6 +37,11 @@ class Reach(Struct, frozen=True, gc=False):
     strength: float  # product of its edges' strengths, in (0, 1)
     hops: int
     via: tuple[str, ...]  # what lies between, in order from the one asked about
+
+
+def least_strength(hops: int, *, redundant: bool) -> float:
+    """Of a path of so many hops: of hard dependencies only, unless `redundant`."""
+    return WEAKEST if redundant else HARD**hops - JUST
 
 
 class Inventory:

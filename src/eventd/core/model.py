@@ -530,6 +530,18 @@ class Gathered(Struct, frozen=True, gc=False, array_like=True, tag="gathered"):
     elsewhere: tuple[str, ...] = ()
 
 
+class Connected(Struct, frozen=True, gc=False, array_like=True, tag="connected"):
+    """A `topology` rule holds: so many CIs, tied by dependencies, alert within `within` seconds."""
+
+    rule: str
+    group: dict[str, str]
+    count: int
+    within: float
+    via: str = ""  # the CI that ties the alert's to the others; "": it was the first
+    hops: int = 0  # up to that CI; negative: down to it
+    elsewhere: tuple[str, ...] = ()
+
+
 class Absent(Struct, frozen=True, gc=False, array_like=True, tag="absent"):
     """An `absence` rule holds: what should have come within `within` seconds did not."""
 
@@ -623,7 +635,9 @@ class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
     group: dict[str, str] = {}
 
 
-OfRule = Grouped | Counted | Sequenced | Gathered | Absent | Paired | Inhibited | Changed
+OfRule = (
+    Grouped | Counted | Sequenced | Gathered | Connected | Absent | Paired | Inhibited | Changed
+)
 Because = OfRule | Stormed | Correlated | Ordered
 
 

@@ -13,6 +13,7 @@ from eventd.core.model import (
     AlertUnsuppressed,
     Because,
     Changed,
+    Connected,
     Correlated,
     Counted,
     EndReason,
@@ -108,7 +109,8 @@ def sentence(because: Because) -> str:
         case Ordered():
             return f"{because.actor} put it there{_said(because.text)}"
         case _:
-            return f"rule {because.rule}: {_held(because, _named(because.group))}"
+            group = _named(because.group) or "all that it matches"
+            return f"rule {because.rule}: {_held(because, group)}"
 
 
 def _held(because: OfRule, group: str) -> str:
@@ -124,16 +126,23 @@ def _held(because: OfRule, group: str) -> str:
         case Gathered():
             parts = ", ".join(_times(count, part) for part, count in because.parts)
             return f"{parts} within {because.within:g} s for {group}"
+        case Connected():
+            cis = _many(because.count, "CI")
+            return f"{_link(because)}{cis} tied within {because.within:g} s for {group}"
         case Absent():
             after = f" after {because.after}" if because.after else ""
             return f"no {because.missing} within {because.within:g} s{after} for {group}"
         case Paired():
             return f"nothing has ended it for {group}"
-        case Changed():
-            what = called(because.name, because.ci, because.summary)
-            return f"{what} was {span(because.before)} before, for {group}"
-        case Inhibited():
-            return f"{called(because.name, because.ci)} explains it"
+        case Changed() | Inhibited():
+            return _explains(because, group)
+
+
+def _explains(because: Changed | Inhibited, group: str) -> str:
+    if isinstance(because, Inhibited):
+        return f"{called(because.name, because.ci)} explains it"
+    what = called(because.name, because.ci, because.summary)
+    return f"{what} was {span(because.before)} before, for {group}"
 
 
 def called(name: str, ci: str, summary: str = "") -> str:
@@ -141,9 +150,20 @@ def called(name: str, ci: str, summary: str = "") -> str:
     return f"{name}{f' on {ci}' if ci else ''}{_said(summary)}"
 
 
+def _link(because: Connected) -> str:
+    """What ties the alert's CI to the others; "" where it was the first."""
+    if not because.via:
+        return ""
+    if not because.hops:
+        return f"{because.via} alerted already; "
+    hops = _many(abs(because.hops), "hop")
+    if because.hops > 0:
+        return f"depends on {because.via} over {hops}; "
+    return f"{because.via} depends on it over {hops}; "
+
+
 def _named(group: dict[str, str]) -> str:
-    named = ", ".join(f"{label} {value}" for label, value in group.items())
-    return named or "all that it matches"
+    return ", ".join(f"{label} {value}" for label, value in group.items())
 
 
 def tied(because: Correlated) -> str:
@@ -367,7 +387,7 @@ def near_miss(fact: RuleMissed) -> str:
         return f"rule {fact.rule} missed {_named(fact.group) or 'it'}: {_nearly(fact)}"
     seen = f"{fact.count} of {fact.at_least} within {fact.within:g} s"
     came = f"came {fact.late:g} s after the first" if fact.late else "did not come"
-    return f"rule {fact.rule} missed {_named(fact.group)}: {seen}; {fact.missing} {came}"
+    return f"rule {fact.rule} missed {_named(fact.group) or 'it'}: {seen}; {fact.missing} {came}"
 
 
 def _nearly(fact: RuleMissed) -> str:

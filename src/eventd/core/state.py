@@ -206,6 +206,7 @@ class State:
         self.explained.inventory = inventory
         self.incidents.inventory = inventory
         self.correlation.table.inventory = inventory
+        self.rules.limit(limits_of(self))
 
     def remember(self, record: Record) -> None:
         """Take up an alert, its texts stored once."""
@@ -275,6 +276,7 @@ def limits_of(state: State) -> Limits:
         seconds(settings.late_within),
         state.started_at,
         seconds(settings.start_grace),
+        inventory=state.enrichment.inventory,
     )
 
 

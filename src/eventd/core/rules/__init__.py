@@ -24,6 +24,7 @@ from eventd.core.rules import (
     similar,
     threshold,
     together,
+    topology,
 )
 from eventd.core.rules.recurrence import parse_cron
 from eventd.core.rules.rule import (
@@ -49,6 +50,7 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "group": (group.Spec, group.State),
     "threshold": (threshold.Spec, threshold.State),
     "similar": (similar.Spec, similar.State),
+    "topology": (topology.Spec, topology.State),
     "sequence": (sequence.Spec, sequence.State),
     "all": (together.Spec, together.State),
     "absence": (absence.Spec, absence.State),

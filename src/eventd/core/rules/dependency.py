@@ -9,12 +9,10 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from eventd.core.inventory import HARD, WEAKEST
+from eventd.core.inventory import least_strength
 from eventd.core.model import Alert
 from eventd.core.rules.inhibit import SOURCE, TARGET, Explaining, Role
 from eventd.core.rules.rule import Kind, Limits, Parts, Rule, Written
-
-JUST = 1e-9  # strengths are products
 
 
 class Spec(Kind, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,7 +40,7 @@ class State(Explaining):
         super().__init__(rule, limits)
         self._of_rule = Parts(rule.parts)
         hops = self._hops = rule.spec.hops
-        self._strong = WEAKEST if rule.spec.redundant else HARD**hops - JUST
+        self._strong = least_strength(hops, redundant=rule.spec.redundant)
 
     def role(self, alert: Alert) -> Role:
         sides = self._of_rule.of(alert)

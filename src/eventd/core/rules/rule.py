@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from eventd.core.inventory import Inventory
 from eventd.core.model import Alert, Because, Change, Event, Matcher, Status
 from eventd.core.rules.recurrence import Calendar
 from eventd.core.rules.selectors import Test, compile_matcher, reader_of
@@ -158,6 +159,7 @@ class Finding(Struct, frozen=True, gc=False):
     because: Because
     names: dict[str, str] = {}  # what the rule calls some of them → fingerprint
     named: dict[str, Alert] = {}  # the same as they stand, as far as they are remembered
+    own: dict[str, Because] = {}  # why some of them are in it, where that is not the same for all
 
 
 class Missed(Struct, frozen=True, gc=False):
@@ -224,6 +226,7 @@ class Limits(NamedTuple):
     started: datetime | None = None  # when the daemon did; None: it never has
     start_grace: timedelta = timedelta()  # after it, in which nobody is missed
     during: Calendar | None = None  # when the rule holds; None: always
+    inventory: Inventory = Inventory()  # what there is; it never changes, a reload makes another
 
 
 class RuleState(Protocol):
