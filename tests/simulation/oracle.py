@@ -19,7 +19,7 @@ from eventd.core.labels import delivery_key
 from eventd.core.model import Arrival, Event, IncidentState, Status
 from eventd.core.rules.rule import OWN_SOURCE
 from eventd.core.snapshot import Restored
-from eventd.inbox import Inbox
+from eventd.inbox import OVERHEAD, Inbox
 from eventd.replay import Recovered, replayed
 from eventd.runtime import Runtime
 from eventd.store.journal import JournalReader, Row
@@ -33,7 +33,7 @@ from tests.simulation.shadow import Shadow
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 POISON = "poison"  # what the core raises on: an event's name, a comment, a rule set's version
 REGROUPS = ("/merge", "/split", "/detach")
-OWN = 2_000  # bytes that eventd's own inputs may take besides
+OWN = 4 * OVERHEAD  # bytes that eventd's own inputs may take besides: a reload, a probe, the audit
 
 
 class Broken(AssertionError):
