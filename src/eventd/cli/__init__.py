@@ -10,7 +10,7 @@ from eventd import __version__
 
 COMMANDS = (
     "run", "check", "test", "export", "replay", "demo", "send", "incidents", "alerts",
-    "silence", "why", "inventory",
+    "silence", "why", "inventory", "score",
 )  # fmt: skip
 
 

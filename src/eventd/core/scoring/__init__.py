@@ -1,0 +1,1 @@
+"""Online anomaly scoring: how strange a measurement is, judged by what came before it alone."""

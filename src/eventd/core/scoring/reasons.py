@@ -1,0 +1,46 @@
+"""What a scorer's parts saw, for people: one sentence each."""
+
+from __future__ import annotations
+
+from eventd.core.scoring.scorer import Reason
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+RAREST = 9.0  # decades: rarer is not told apart
+WHOLE = range(100_000, 1_000_000_000)  # numbers that are written without fraction or exponent
+
+
+def sentence(reason: Reason) -> str:
+    """Such as "310; usual for Monday 09:00 is 40 to 60 (once in 2,000 values)"."""
+    seen = _number(reason.observed)
+    usual = f"{_number(reason.low)} to {_number(reason.high)}"
+    often = f"once in {_rounded(10.0 ** min(reason.surprise, RAREST)):,} values"
+    match reason.part:
+        case "hour of the week":
+            day, hour = divmod(reason.hour, 24)
+            text = f"{seen}; usual for {_DAYS[day]} {hour:02}:00 is {usual}"
+        case "hour of the day":
+            text = f"{seen}; usual for {reason.hour % 24:02}:00 is {usual}"
+        case "record" if reason.observed > reason.high:
+            text = f"{seen}; the highest seen was {_number(reason.high)}"
+        case "record":
+            text = f"{seen}; the lowest seen was {_number(reason.low)}"
+        case "stuck":
+            times = _number(reason.observed)
+            text = f"the same {times} times in a row; usual is up to {_number(reason.high)}"
+        case "activity":
+            text = f"changes by {seen} at a time; usual is up to {_number(reason.high)}"
+        case "slope":
+            text = f"changes by {seen} an hour, steadily; usual is {usual}"
+        case "median":
+            text = f"median of the last 5 is {seen}; usual after those before is {usual}"
+        case scale:
+            text = f"{scale} values is {seen}; usual beside the slower one is {usual}"
+    return f"{text} ({often})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if WHOLE.start <= abs(value) < WHOLE.stop else f"{value:.4g}"
+
+
+def _rounded(value: float) -> int:
+    return int(float(f"{value:.2g}"))

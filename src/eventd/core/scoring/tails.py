@@ -1,0 +1,65 @@
+"""How rarely a quantity is as large as now, by what it was: its upper tail, in four numbers.
+
+Above `edge`, which about a fiftieth of what was seen exceeds, a tail is taken to fall as a power,
+whose exponent is Hill's estimate (Annals of Statistics 3, 1975): the mean of log(size / edge). That
+asks for no unit and no shape of the bulk, and for heavy tails, which measurements have, it does not
+cry at every record. Below the edge nothing is surprising.
+"""
+
+from __future__ import annotations
+
+from array import array
+from math import exp, log, log10
+
+FIELDS = 4  # seen, edge, sum of log(size / edge) of those above, how many were above
+SHARE = 0.02  # of what was seen is above the edge: 2 in 100 are enough to learn a tail from
+STEP = 0.02  # by which the edge follows, relative: e-fold within 50 exceedances
+WARM = 100  # seen before it says anything: two above the edge
+MEMORY = 2000  # seen at once: what is older fades, a week at a value every five minutes
+PRIOR = 20.0  # exceedances that the usual exponent weighs
+USUAL = 0.35  # the usual mean of log(size / edge): between Gauss (0.15) and Cauchy (1)
+FARTHEST = 30.0  # log(size / edge) counted at most, also where the edge is 0
+LEARNED = 5.0  # and learned at most: one value decides nothing
+_UP, _DOWN = exp(STEP * (1.0 - SHARE)), exp(-STEP * SHARE)
+_DECADE = log(10.0)
+
+
+def surprise(
+    tails: array[float], at: int, size: float, least: float, *, learn: bool = True
+) -> float:
+    """-log10 of how often the tail at `at` is as large as `size`, >= 0; then learns it.
+
+    `size` >= 0; what is not above `least` counts as nothing. 0 until it is warm.
+    """
+    seen = tails[at]
+    edge = tails[at + 1]
+    if seen < WARM:
+        if learn:
+            tails[at] = seen + 1.0
+            tails[at + 1] = edge + (2.0 * size - edge) / (seen + 1.0)  # twice the mean, to begin
+        return 0.0
+    found = 0.0
+    edge = max(edge, least)
+    if size > edge:
+        far = min(log(size / edge), FARTHEST)
+        total = tails[at + 2]
+        above = tails[at + 3]
+        usual = (total + PRIOR * USUAL) / (above + PRIOR)
+        found = far / usual / _DECADE - log10(min(1.0, (above + 1.0) / (seen + 1.0)))
+        if not learn:
+            return found
+        tails[at + 2] = total + min(far, LEARNED)
+        tails[at + 3] = above + 1.0
+        tails[at + 1] = edge * _UP
+    elif learn:
+        tails[at + 1] = edge * _DOWN
+    else:
+        return 0.0
+    seen += 1.0
+    if seen > MEMORY:
+        keep = 1.0 - 1.0 / MEMORY
+        seen *= keep
+        tails[at + 2] *= keep
+        tails[at + 3] *= keep
+    tails[at] = seen
+    return found
