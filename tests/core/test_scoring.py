@@ -273,3 +273,17 @@ def test_a_reason_names_baseline_and_observed() -> None:
 
     assert sentence(usual) == "310; usual for Monday 09:00 is 40 to 60 (once in 100 values)"
     assert sentence(record) == "310; the highest seen was 88 (once in 200 values)"
+
+
+def test_an_hour_of_the_week_is_called_by_its_name() -> None:
+    scorer = ValueScorer()
+    week = 7 * 24 * 12  # values
+    for n in range(4 * week):
+        busy = n % week // 12 == 9  # Monday, 09:00
+        scorer.score_then_learn(SINCE + EVERY * n, (500.0 if busy else 100.0) + n * 7 % 11)
+
+    score = scorer.score_then_learn(SINCE + 4 * week * EVERY + 9 * 3_600.0, 2_000.0)
+
+    assert score is not None
+    assert score.low > 300.0  # not the hundred of all other hours
+    assert {one.hour for one in score.because if one.hour >= 0} == {9}
