@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from msgspec import Meta, Struct, structs
 
 from eventd.complaints import Shape, complaint
 from eventd.core.model import Ci, Delivery, Event, LoadInventory, LoadRules, Service
-from eventd.core.rules.rule import parse_span
+from eventd.core.rules.rule import Span, parse_span
 from eventd.document import Document, read
 from eventd.errors import ConfigError, DecodeError
 from eventd.files import MAX_RULES_FILE, load_rules, rule_files
@@ -23,6 +24,8 @@ from eventd.sources.decode import decode
 STARTS = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday; what 0m is where a case does not say
 AFTER = timedelta(days=2)  # in which nothing more comes: long enough for whatever is waited for
 MOMENT_HINT = "since the case began, such as 0s, 90s or 9m"
+MAX_TIMES = 10_000  # that a line may be said
+OF_FEED = ("at", "every", "times", "values")  # keys of a line that no event has
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
@@ -83,7 +86,10 @@ class LineWindow(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Line(Struct, frozen=True, forbid_unknown_fields=True):
-    """One event of a feed: a native event with a time; its own times are moments of the case."""
+    """One event of a feed: a native event with a time; its own times are moments of the case.
+
+    With `every` it is said again and again: once for each of `values`, or `times`, in turn.
+    """
 
     at: Moment
     name: str
@@ -100,6 +106,9 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
     source: str = ""
     expires_at: Moment | None = None
     window: LineWindow | None = None
+    every: Span | None = None
+    times: Annotated[int, Meta(ge=1, le=MAX_TIMES)] | None = None
+    values: Annotated[tuple[float, ...], Meta(max_length=MAX_TIMES)] = ()
 
 
 class Known(Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,10 +181,12 @@ def _hook(kind: type, value: object) -> object:
         if isinstance(value, str) and value.strip().rstrip("smhd") == "0":
             return Moment(0.0)
         return Moment(parse_span(value))
+    if kind is Span:
+        return parse_span(value)
     raise TypeError(kind)
 
 
-_SHAPE = Shape(Written, _hook, {Moment: MOMENT_HINT})
+_SHAPE = Shape(Written, _hook, {Moment: MOMENT_HINT, Span: "such as 30s or 5m"})
 
 
 def _cases_of(document: Document, rules: LoadRules, problems: list[str]) -> Iterator[Case]:
@@ -225,37 +236,59 @@ def _at(case: Written, moment: float) -> datetime:
 
 
 def _feed(case: Written) -> Iterator[tuple[datetime, Event]]:
-    """The lines as a decoder reads them; each is a delivery of its own."""
+    """The lines as a decoder reads them, in order of time; each is a delivery of its own."""
     before = -math.inf
+    fed: list[tuple[datetime, Event]] = []
     for number, line in enumerate(case.feed):
         path = f"feed[{number}]"
         if line.at < before:
             raise _Wrong(f"{path}.at", "is before the line above it", "put the lines in order")
         before = line.at
-        at = _at(case, line.at)
-        said = msgspec.json.encode(_native(case, line, number))
-        delivery = Delivery(
-            transport="http",
-            received_at=at,
-            payload=said,
-            path="/v1/events",
-            source="events",
-            decoder="native",
-        )
-        try:
-            decoded = decode(delivery, trusted=True)
-        except DecodeError as error:
-            inner = f"{path}.{error.field}" if error.field else path
-            raise _Wrong(inner, f"got {error.value}", f"expected {error.expected}") from None
-        if decoded.rejected:
-            raise _Wrong(path, decoded.rejected[0][1], "a line is a native event, and `at`")
-        yield at, decoded.events[0]
+        if line.every is None and (line.values or line.times):
+            raise _Wrong(path, "is said more than once", "write every: 1m beside it")
+        fed += [
+            (_at(case, one.at), _event(case, one, f"line {number + 1}{again}", path))
+            for again, one in _again(line)
+        ]
+    yield from sorted(fed, key=itemgetter(0))
 
 
-def _native(case: Written, line: Line, number: int) -> dict[str, object]:
+def _again(line: Line) -> Iterator[tuple[str, Line]]:
+    """Each time that it is said, and what tells it from the first."""
+    times = line.times or max(1, len(line.values))
+    for n in range(times):
+        at = Moment(line.at + n * (line.every or 0.0))
+        value = line.values[n % len(line.values)] if line.values else line.value
+        yield (f".{n + 1}" if n else ""), structs.replace(line, at=at, value=value)
+
+
+def _event(case: Written, line: Line, called: str, path: str) -> Event:
+    """Raises _Wrong."""
+    at = _at(case, line.at)
+    said = msgspec.json.encode(_native(case, line, called))
+    delivery = Delivery(
+        transport="http",
+        received_at=at,
+        payload=said,
+        path="/v1/events",
+        source="events",
+        decoder="native",
+    )
+    try:
+        decoded = decode(delivery, trusted=True)
+    except DecodeError as error:
+        inner = f"{path}.{error.field}" if error.field else path
+        raise _Wrong(inner, f"got {error.value}", f"expected {error.expected}") from None
+    if decoded.rejected:
+        raise _Wrong(path, decoded.rejected[0][1], "a line is a native event, and `at`")
+    return decoded.events[0]
+
+
+def _native(case: Written, line: Line, called: str) -> dict[str, object]:
     """The native event that a line stands for."""
-    said = {key: value for key, value in structs.asdict(line).items() if value and key != "at"}
-    said.setdefault("id", f"line {number + 1}")
+    told = structs.asdict(line).items()
+    said = {key: value for key, value in told if value and key not in OF_FEED}
+    said.setdefault("id", called)
     if line.value is not None:
         said["value"] = line.value
     if line.status == "firing":

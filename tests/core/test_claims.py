@@ -202,3 +202,20 @@ def test_of_no_label_all_that_a_rule_matches_is_one() -> None:
     assert incidents(engine) == [("one", 2)]
     (incident,) = engine.incidents()
     assert incident.because == "rule one: all that it matches belongs together"
+
+
+def test_what_is_resolved_already_is_over_once_whoever_else_fires_beside_it() -> None:
+    by_ci = group_rule("by-ci", by=["ci"], reopen_within="1h")
+    engine = bank((0, down("db-a")), rules=[by_ci])
+    run(engine, [(at(30), Resolve("INC-000001", "ann"))])
+
+    told = later(
+        engine,
+        (40, down("shop")),
+        (100, clear("down", ci="db-a")),
+        (101, clear("down", ci="shop")),
+        until=2_000,
+    )
+
+    resolved = [one.incident for one in told if isinstance(one, IncidentResolved)]
+    assert resolved == ["INC-000002"]

@@ -139,6 +139,17 @@ def test_a_feed_is_what_monitoring_can_say(tmp_path: Path, feed: str, want: str)
     assert done.exit_code == 0, done.output
 
 
+def test_a_line_can_be_said_again_and_again_with_values_in_turn(tmp_path: Path) -> None:
+    said = "{at: 0m, name: y, every: 30s, times: 3, values: [5, 0]}, {at: 45s, name: z, value: 7}"
+    (tmp_path / "rules.yaml").write_text(RULES + case("", feed=line(said)))
+
+    (found,) = read_cases(tmp_path)
+
+    told = [((at - found.starts_at).seconds, one.name, one.value) for at, one in found.feed]
+    assert told == [(0, "y", 5.0), (30, "y", 0.0), (45, "z", 7.0), (60, "y", 5.0)]
+    assert len({one.key for _, one in found.feed}) == len(told)
+
+
 def test_what_a_rule_notes_on_an_incident_can_be_wanted(tmp_path: Path) -> None:
     first = (
         "rules:\n  - {name: first, by: [service], within: 1m, group: {match: 'service!=\"\"'}}\n"
@@ -194,6 +205,9 @@ WRONG = [
     ("{at: 5m, name: y}", "{at: 5m}", ".want[0]: expected one thing a line, got none (opened, jo"),
     ("{at: 5m, name: y}", "{at: 5m, opened: {priority: P9}}", ".want[0].opened.priority: expected"),
     ("{at: 5m, name: y, status: bad}", "", ".feed[0].status: got "),
+    ("{at: 5m, name: y, values: [1, 2]}", "", ".feed[0]: is said more than once (write every: 1m"),
+    ("{at: 5m, name: y, every: 0s}", "", ".feed[0].every: expected a duration from 1ms"),
+    ("{at: 5m, name: y, every: 1m, times: 0}", "", ".feed[0].times: expected"),
 ]  # fmt: skip
 
 

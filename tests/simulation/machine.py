@@ -62,11 +62,12 @@ BUSY = {
     "ends": {"below": 2, "within": "2m"},
 }
 HOURLY = {"starts": "*/10 * * * *", "lasts": "4m", "zone": "Europe/Berlin"}
-KINDS = (
+KINDS: tuple[dict[str, object], ...] = (
     dependency_rule('name="plain-1"', target='name=~"plain-[03]"', within="3s"),
     kind_rule("similar", {"match": 'name="plain-3"', "count": 2}, "alike"),
     kind_rule("topology", {"match": 'name="plain-4"', "silent": 0.4}, "tied", by=()),
     kind_rule("change", {"match": 'status="change"'}, "changes", within="10m"),
+    {"name": "odd", "anomaly": {"match": 'status="info"', "budget": "9 per day"}},
     calendar_rule('name="plain-4"', "*/10 * * * *", "4m", name="hourly"),
     {**kind_rule("all", PAIRS, "sometimes", within="5m"), "during": HOURLY},
     settle_rule('name="plain-2"', "5s"),

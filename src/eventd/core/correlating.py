@@ -21,6 +21,7 @@ from eventd.core.model import (
     seconds,
 )
 from eventd.core.placement import Placement
+from eventd.core.rules.anomaly import UNUSUAL
 from eventd.core.rules.rule import OWN_SOURCE
 from eventd.core.state import State
 
@@ -173,13 +174,15 @@ class Correlating:
         if source is not None and not claimed and source.polled:
             gap, most = source.session()
             session = Session(stream, gap, most, self._habits.surprise(stream, alert.ci))
+        strange = alert.source == OWN_SOURCE and alert.name.endswith(UNUSUAL)
         firing = Firing(
             alert,
             alert.started_at.timestamp() if began is None else began.onset,
             at,
             claimed,
             steady=record.fingerprint in self.flapping,
-            prompt=rare or alert.name.endswith(SILENT),
+            prompt=strange or rare or alert.name.endswith(SILENT),
+            strange=strange,
             doubted=doubted,
             burst=burst,
             goes_on=began is not None and began.goes_on,

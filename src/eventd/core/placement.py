@@ -31,6 +31,7 @@ from eventd.core.model import (
     Fact,
     IncidentMerged,
     IncidentSplit,
+    IncidentState,
     Status,
 )
 
@@ -74,8 +75,12 @@ class Placement:
     def _over(self, over: Over, now: datetime, facts: list[Fact]) -> list[str]:
         """Resolve the incident, unless something in it was repeated of late.
 
-        A rule's may have alerts that the correlation does not follow.
+        A rule's may have alerts that the correlation does not follow, and be resolved already: what
+        a rule claims while it is does not always reopen it.
         """
+        incident = self._incidents.records[over.incident]
+        if incident.state is not IncidentState.OPEN:
+            return []
         members = self._incidents.members(over.incident)
         firing = [
             record
@@ -86,8 +91,7 @@ class Placement:
         ]
         since = now - timedelta(seconds=OVER_AFTER)
         many = len(firing) > OVER_SHARE * len(members)
-        steered = self._incidents.records[over.incident].steered
-        if (many and not steered) or any(record.last_seen_at > since for record in firing):
+        if (many and not incident.steered) or any(record.last_seen_at > since for record in firing):
             self._correlation.goes_on(over.cluster, now.timestamp())
             return []
         facts += self._incidents.over(over.incident, now)

@@ -93,6 +93,8 @@ class Correlation:
 
     def _is_noisy(self, firing: Firing) -> bool:
         """Whether the alert opens nothing by itself and is evidence of nothing."""
+        if firing.strange and not firing.claimed:
+            return True  # what it opens, it opens alone
         if firing.claimed or firing.steady or firing.prompt:
             return False
         if firing.burst:
@@ -111,7 +113,11 @@ class Correlation:
         at_hand = None if noisy else self._at_hand(ci, firing.onset)
         if at_hand is not None:
             return at_hand
-        return self._found(ci, firing.alert.name, firing.onset, firing.now)
+        found = self._found(ci, firing.alert.name, firing.onset, firing.now)
+        if not firing.strange:
+            return found
+        since, clusters = firing.onset - p.STRANGE_WITHIN, self.table.clusters
+        return {number: link for number, link in found.items() if clusters[number].last > since}
 
     def _choose(
         self, firing: Firing, found: Links, *, noisy: bool
@@ -119,7 +125,7 @@ class Correlation:
         """The cluster it belongs to, None where it is the first of its own; and why."""
         best, second = _best(found)
         noise = self.noise.of(firing.alert.name).noise if noisy else 0.0
-        needed = p.JOIN + p.NOISY_MARGIN * noise
+        needed = p.STRANGE if firing.strange else p.JOIN + p.NOISY_MARGIN * noise
         if (home := self._bound(firing.alert.fingerprint)) is not None:
             other = second if best[0] == home.id else best
             link = Link(1.0, Tie.SAME, firing.ci)
@@ -249,7 +255,8 @@ class Correlation:
             self.noise.blip(member.name)
         elif lasted >= p.BLIP and cluster.raised and len(cluster.cis) > p.WIDE:
             self.noise.real(member.name)
-        if member.noisy and lasted < p.BLIP and not member.steady and not cluster.bursts:
+        leaves = member.noisy and not (member.steady or member.prompt or cluster.bursts)
+        if leaves and lasted < p.BLIP:
             self._leave(cluster, member, said)
         self._left(cluster, now)
         return said

@@ -25,6 +25,7 @@ class Firing(Struct, frozen=True, gc=False):
     claimed: str = ""  # the incident a rule put it into
     steady: bool = False  # it flaps: neither its clears nor its past count
     prompt: bool = False  # it was waited for already
+    strange: bool = False  # a measurement is: it tells of itself alone
     doubted: bool = False  # whether it still fires is not known
     burst: bool = False  # its source never clears
     goes_on: bool = False  # its CI said something else a moment ago

@@ -15,6 +15,8 @@ MERGE_YOUNG = 600.0  # s since its first alert in which a cluster can still be m
 MERGE_HOPS = 2  # between the alert and what ties it to either
 SESSION = 0.90  # the same session of a polled source
 SESSION_TELLS = 1.7  # how much the CIs of a session must tell together
+STRANGE = 0.50  # least affinity that joins a strange measurement, which draws nothing in itself
+STRANGE_WITHIN = 600.0  # s; to what has alerted since
 NOISY_MARGIN = 0.55  # x its noise: what a noisy alert needs beyond JOIN
 
 SAME = 0.95  # the same CI alerts again

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from eventd.core.rules import (
     absence,
+    anomaly,
     calendar,
     change,
     dependency,
@@ -60,6 +61,7 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "dependency": (dependency.Spec, dependency.State),
     "calendar": (calendar.Spec, calendar.State),
     "change": (change.Spec, change.State),
+    "anomaly": (anomaly.Spec, anomaly.State),
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 
@@ -105,6 +107,13 @@ class Alike(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
     incident: IncidentSpec = IncidentSpec()
 
 
+class Streamed(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rules have that listen to streams."""
+
+    by: Annotated[tuple[str, ...], Meta(max_length=8)] = ("ci", "name")
+    during: Times | None = None
+
+
 def parse(data: object) -> Rule:
     """The rule that plain data (as YAML or JSON gives it) stands for.
 
@@ -122,10 +131,10 @@ def parse(data: object) -> Rule:
     rest = {key: value for key, value in data.items() if key != kind}
     head = convert(rest, head_of(kind), "")
     within = head.within if isinstance(head, Timed | Waiting) else None
-    during = head.during if isinstance(head, Timed) else None
+    during = head.during if isinstance(head, Timed | Streamed) else None
     if during is not None:
         parse_cron(during.starts, "during.starts")
-    by = head.by if isinstance(head, Filed | Alike) else ()
+    by = head.by if isinstance(head, Filed | Alike | Streamed) else ()
     incident = head.incident if isinstance(head, Keyed | Alike) else IncidentSpec()
     if head.name == STORM:
         raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
@@ -152,6 +161,8 @@ def parse(data: object) -> Rule:
 def head_of(kind: str) -> type[Head]:
     """What a rule of that kind has beside it."""
     spec = KINDS[kind][0]
+    if spec.streams:
+        return Streamed
     if spec.by_itself:
         return Alike
     if not spec.keyless:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from itertools import repeat
 from operator import call
-from typing import Annotated, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -49,6 +49,7 @@ STORM = "storm"  # eventd's own rule, of core/storms.py: no operator's is called
 
 Level = Annotated[int, Meta(ge=1, le=3)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Grade = Literal["info", "warning", "minor", "major", "critical"]  # of alerts that rules fire
 
 
 class IncidentSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +84,7 @@ class Kind(Struct, frozen=True, forbid_unknown_fields=True):
     incidentless: ClassVar[bool] = False  # it has no incident, but a key
     by_itself: ClassVar[bool] = False  # it has a key of its own, to which labels may be added
     timeless: ClassVar[bool] = False  # it has no window either
+    streams: ClassVar[bool] = False  # its key tells streams apart, for which it fires alerts
 
     def written(self) -> tuple[tuple[str, Written], ...]:
         """Path and selectors of each of its parts, in the order the kind numbers them."""

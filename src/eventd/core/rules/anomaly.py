@@ -1,0 +1,214 @@
+"""`anomaly`: a measurement is unlike all that its stream was.
+
+Nobody says so, hence the rule does: it fires an alert of its own, which clears when the stream has
+been calm for a while. How strange is strange enough follows from a budget of alerts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from eventd.core.labels import delivery_key, fingerprint_of, severity_of
+from eventd.core.model import Alert, Event, Severity, Status
+from eventd.core.rules.rule import (
+    OWN_SOURCE,
+    Answer,
+    Grade,
+    Grouping,
+    Limits,
+    Matching,
+    Parts,
+    Raise,
+    Rule,
+    Seen,
+    Wake,
+)
+from eventd.core.scoring.reasons import sentence
+from eventd.core.scoring.scorer import HALF, Score
+from eventd.core.scoring.scorer import State as Learned
+from eventd.core.scoring.values import ValueScorer
+from eventd.errors import RuleError
+
+UNUSUAL = " unusual"  # what the name of its alert ends with
+STEP = 1.0  # decades of surprise that an alert asks more of the next one
+BEGINS = 2  # steps above the least at first, when habits are not known yet
+CALM = 0.5  # of what is needed: below, a value is calm
+CALM_VALUES = 10  # in a row: then the alert is over
+QUIET = timedelta(hours=1)  # without a value: then, too
+FORGIVES = 7 * 86_400.0  # s in which half of what a stream cried is forgotten
+MOST_ALERTS = 10_000  # of a budget
+_UNITS = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
+Key = tuple[str, ...]
+
+
+class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose values are looked at, and how many alerts of them are wanted."""
+
+    streams: ClassVar[bool] = True
+
+    budget: Annotated[str, Meta(max_length=64)] = "2 per week"
+    severity: Grade = "minor"
+
+    def check(self) -> None:
+        rate_of(self.budget)
+
+
+def rate_of(budget: str) -> float:
+    """Alerts a second. Raises RuleError."""
+    count, _, unit = budget.partition(" per ")
+    if not count.isdecimal() or not 1 <= int(count) <= MOST_ALERTS or unit not in _UNITS:
+        hint = "such as '2 per week': day, week or month"
+        raise RuleError("budget", f"expected so many alerts in some time, got {budget!r}", hint)
+    return int(count) / _UNITS[unit]
+
+
+class Stream(Struct, gc=False):
+    """The values of one key."""
+
+    scorer: ValueScorer
+    cried: float = 0.0  # alerts, half of them forgotten each week
+    at: float = 0.0  # s since 1970; of the last value
+    fires: bool = False
+    calm: int = 0  # values in a row, while it fires
+
+
+class Row(Struct, frozen=True, array_like=True):
+    """A stream in a snapshot."""
+
+    key: Key
+    learned: Learned
+    cried: float
+    at: float
+    fires: bool
+    calm: int
+
+
+class State:
+    """A scorer for each key, and how much surprise an alert takes.
+
+    What is needed sinks as the budget is given and rises by STEP with each alert, but never below
+    HALF: so over any time no more alerts come than the budget and (needed - HALF) / STEP further
+    ones. A stream that cried asks for more than the others until that is forgotten.
+    """
+
+    repeats = always = ends = holds = False
+
+    def __init__(self, rule: Rule, limits: Limits) -> None:
+        """Nothing seen yet."""
+        if not isinstance(rule.spec, Spec):
+            raise TypeError(rule.kind)
+        self.rule, self._spec, self.limits = rule, rule.spec, limits
+        self._rate = rate_of(rule.spec.budget)
+        self.hears = Parts(rule.parts).hears
+        self._grouping = Grouping(rule.by)
+        self.dropped: dict[str, int] = {}
+        self._streams: OrderedDict[Key, Stream] = OrderedDict()  # the longest unheard first
+        self._needed, self._given_at = HALF + BEGINS * STEP, 0.0
+
+    def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
+        """A value: score it, then learn it."""
+        key, value = self._grouping.of(seen.alert), seen.alert.value
+        if key is None or value is None or seen.alert.source == OWN_SOURCE:
+            return ()
+        at = seen.at.timestamp()
+        stream = self._stream(key)
+        score = stream.scorer.score_then_learn(at, value)
+        self._give(now.timestamp())
+        stream.cried *= 0.5 ** (max(0.0, at - stream.at) / FORGIVES)
+        stream.at = at
+        if score is None:
+            return ()
+        surprise = score.raw_score * HALF / (1.0 - score.raw_score)
+        needed = self._needed + STEP * stream.cried
+        if stream.fires:
+            stream.calm = stream.calm + 1 if surprise < CALM * needed else 0
+            return (self._over(key, stream, now),) if stream.calm >= CALM_VALUES else ()
+        if surprise < needed:
+            return ()
+        stream.fires, stream.calm = True, 0
+        stream.cried += 1.0
+        self._needed += STEP
+        fires = Raise(self._event(key, Status.FIRING, now, seen.alert, score))
+        return (fires, Wake(self._grouping.key(key), now + QUIET))
+
+    def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
+        """Whether a stream whose alert fires has gone quiet."""
+        values = self._grouping.values(key)
+        stream = self._streams.get(values)
+        if stream is None or not stream.fires:
+            return ()
+        until = datetime.fromtimestamp(stream.at, now.tzinfo) + QUIET
+        return (Wake(key, until),) if until > now else (self._over(values, stream, now),)
+
+    def dump(self) -> list[object]:
+        """What is needed, then the streams."""
+        rows: list[object] = [(self._needed, self._given_at)]
+        for key, one in self._streams.items():
+            rows.append(Row(key, one.scorer.dump(), one.cried, one.at, one.fires, one.calm))
+        return rows
+
+    def load(self, data: list[object]) -> None:
+        """Take up what `dump` gave."""
+        self._needed, self._given_at = msgspec.convert(data[0], tuple[float, float])
+        for row in msgspec.convert(data[1:], list[Row]):
+            scorer = ValueScorer.load(row.learned)
+            self._streams[row.key] = Stream(scorer, row.cried, row.at, row.fires, row.calm)
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _stream(self, key: Key) -> Stream:
+        stream = self._streams.get(key)
+        if stream is not None:
+            self._streams.move_to_end(key)
+            return stream
+        if len(self._streams) >= self.limits.max_groups:
+            self._streams.popitem(last=False)
+            self.dropped["groups"] = self.dropped.get("groups", 0) + 1
+        stream = self._streams[key] = Stream(ValueScorer())
+        return stream
+
+    def _give(self, now: float) -> None:
+        """The budget of the time that passed."""
+        if self._given_at:
+            passed = max(0.0, now - self._given_at)
+            self._needed = max(HALF, self._needed - STEP * self._rate * passed)
+        self._given_at = max(self._given_at, now)
+
+    def _over(self, key: Key, stream: Stream, now: datetime) -> Raise:
+        stream.fires = False
+        return Raise(self._event(key, Status.CLEARED, now))
+
+    def _event(
+        self,
+        key: Key,
+        status: Status,
+        now: datetime,
+        measured: Alert | None = None,
+        score: Score | None = None,
+    ) -> Event:
+        rule, group = self.rule, self._grouping.named(key)
+        labels = {label: value for label, value in group.items() if label not in _PLACES}
+        ci, service = group.get("ci", ""), group.get("service", "")
+        return Event(
+            source=OWN_SOURCE,
+            fingerprint=fingerprint_of(OWN_SOURCE, rule.name, ci, service, labels),
+            key=delivery_key(rule.name, self._grouping.key(key), status.value, now.isoformat()),
+            strong=False,
+            status=status,
+            severity=severity_of(self._spec.severity) or Severity.MINOR,
+            name=f"{group.get('name', rule.name)}{UNUSUAL}",
+            ci=ci,
+            service=service or (measured.service if measured is not None else ""),
+            summary="; ".join(map(sentence, score.because)) if score is not None else "",
+            value=measured.value if measured is not None else None,
+            labels={"rule": rule.name, **{k: v for k, v in labels.items() if k != "name"}},
+            volatile=(),
+        )
+
+
+_PLACES = ("ci", "service")

@@ -1,0 +1,219 @@
+"""`anomaly`: measurements that are unlike all that their stream was."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.bank import BANK, down, later, members, opened
+from tests.builders import T0, Feed, at, engine_with, event, frames, load, revived, rule, run
+
+from eventd.core.asking import as_alert
+from eventd.core.engine import Engine
+from eventd.core.model import (
+    AlertCleared,
+    AlertFired,
+    Event,
+    Fact,
+    IncidentResolved,
+    Severity,
+    Status,
+)
+from eventd.core.rules import parse
+from eventd.core.rules.anomaly import BEGINS, CALM_VALUES, QUIET, STEP, State
+from eventd.core.rules.rule import Limits, Raise, Seen, Transition
+from eventd.core.scoring.scorer import HALF
+from eventd.errors import RuleError
+
+USUAL = (301.0, 295.0, 310.0, 288.0, 304.0, 299.0, 312.0, 293.0, 297.0)
+LOW = (101.0, 95.0, 110.0, 98.0, 104.0)
+MINUTES = 300  # of what is usual, before anything happens
+STARTS = MINUTES * 60.0
+ANOMALY: dict[str, object] = {"name": "odd", "anomaly": {"match": 'status="info"'}}
+UNBOUNDED = {**ANOMALY, "anomaly": {"match": "", "budget": "10000 per day"}}
+
+
+def orders(value: float, ci: str = "shop", name: str = "orders") -> Event:
+    """A measurement."""
+    return event(name, ci=ci, status=Status.INFO, severity=Severity.INFO, value=value)
+
+
+def measured(
+    values: tuple[float, ...], times: int, start: float = 0.0, ci: str = "shop"
+) -> list[tuple[float, Event]]:
+    """One a minute, these in turn."""
+    return [(start + 60.0 * n, orders(values[n % len(values)], ci)) for n in range(times)]
+
+
+def bank(*told: tuple[float, Event], **anomaly: object) -> Engine:
+    """The bank after hours of what is usual, and then that."""
+    engine = engine_with({**ANOMALY, "anomaly": {"match": 'status="info"', **anomaly}})
+    engine.step(BANK, T0)
+    run(engine, [(at(when), item) for when, item in (*measured(USUAL, MINUTES), *told)])
+    return engine
+
+
+def own(facts: list[Fact]) -> list[AlertFired]:
+    """Alerts of the rule's."""
+    return [one for one in facts if isinstance(one, AlertFired) and one.alert.source == "eventd"]
+
+
+def feed_of(told: list[tuple[float, Event]]) -> Feed:
+    return [(at(when), item) for when, item in told]
+
+
+def test_a_drop_is_an_alert_that_says_what_is_usual_and_an_incident_by_itself() -> None:
+    engine = bank()
+
+    facts = run(engine, feed_of(measured(LOW, 60, STARTS)))
+
+    (fired,) = own(facts)
+    assert (fired.at, fired.alert.name, fired.alert.ci) == (at(STARTS), "orders unusual", "shop")
+    assert (fired.alert.severity, fired.alert.value) == (Severity.MINOR, 101.0)
+    assert fired.alert.labels == {"rule": "odd"}
+    assert "usual beside the slower one is 29" in fired.alert.summary
+    (incident,) = opened(facts)
+    assert incident.title == "orders unusual on shop"
+    assert incident.roots[0].ci == "shop"
+    assert (incident.opened_at - at(STARTS)).total_seconds() == 20
+
+
+def test_it_is_over_when_the_stream_has_been_calm_for_a_while() -> None:
+    engine = bank(*measured(LOW, 3, STARTS))
+
+    facts = run(engine, feed_of(measured(USUAL, 200, STARTS + 180)))
+
+    assert own(facts) == []
+    cleared = [one for one in facts if isinstance(one, AlertCleared)]
+    assert len(cleared) == 1
+    assert cleared[0].at >= at(STARTS + 180 + 60 * (CALM_VALUES - 1))
+    assert [one for one in facts if isinstance(one, IncidentResolved)]
+
+
+def test_it_is_over_when_the_stream_goes_quiet() -> None:
+    engine = bank(*measured(LOW, 3, STARTS))
+
+    facts = later(engine, until=STARTS + 120 + QUIET.total_seconds())
+
+    (cleared,) = [one for one in facts if isinstance(one, AlertCleared)]
+    assert cleared.at == at(STARTS + 120) + QUIET
+
+
+def test_an_hour_after_it_was_over_nothing_is_said() -> None:
+    engine = bank(*measured(LOW, 3, STARTS), *measured(USUAL, 50, STARTS + 180))
+
+    facts = later(engine, until=STARTS + 2 * QUIET.total_seconds())
+
+    assert not [one for one in facts if isinstance(one, AlertCleared)]
+
+
+def test_what_is_no_number_or_has_no_key_is_no_stream() -> None:
+    odd = event("orders", status=Status.INFO, ci="shop")
+    keyless = orders(1e9, ci="")
+    engine = bank()
+
+    assert own(run(engine, feed_of([(STARTS, odd), (STARTS + 1, keyless)]))) == []
+
+
+def test_its_alert_draws_nothing_in_and_joins_only_what_just_alerted_and_explains_it() -> None:
+    alone = bank(*measured(LOW, 3, STARTS), (STARTS + 100, down("db-a")))
+    later(alone, until=STARTS + 900)
+    assert sorted(members(alone).values()) == [["db-a"], ["shop"]]
+
+    soon = bank((STARTS - 100, down("db-a")), *measured(LOW, 3, STARTS))
+    later(soon, until=STARTS + 900)
+    assert list(members(soon).values()) == [["db-a", "shop"]]
+
+    long_after = bank((STARTS - 900, down("db-a")), *measured(LOW, 3, STARTS))
+    later(long_after, until=STARTS + 900)
+    assert sorted(members(long_after).values()) == [["db-a"], ["shop"]]
+
+
+def test_its_incident_stays_though_it_was_short() -> None:
+    engine = bank(*measured(LOW, 1, STARTS), *measured(USUAL, 30, STARTS + 1))
+
+    assert list(members(engine).values()) == [["shop"]]
+
+
+def streams(
+    state: State, values: list[tuple[str, float]], every: float = 60.0
+) -> list[tuple[int, str]]:
+    """Which value made which stream's alert fire."""
+    fired: list[tuple[int, str]] = []
+    for n, (ci, value) in enumerate(values):
+        now = at(every * n)
+        seen = Seen(as_alert(orders(value, ci), now), Transition.NOTED, now)
+        events = [one.event for one in state.observe(seen, now) if isinstance(one, Raise)]
+        fired += [(n, ci) for one in events if one.status is Status.FIRING]
+    return fired
+
+
+def test_a_budget_is_kept_whatever_the_streams_do() -> None:
+    """Each alert asks more of the next one, and the budget takes it back."""
+    state = State(rule({**ANOMALY, "anomaly": {"match": "", "budget": "1 per day"}}), Limits(100))
+    values = [USUAL[n % len(USUAL)] for n in range(200)] + list(LOW)
+    told = [(f"ci-{ci}", value) for ci in range(60) for value in values]
+
+    fired = streams(state, told)
+
+    days = len(told) / 1440
+    assert days < len(fired) <= days + 10
+    assert len(streams(State(rule(UNBOUNDED), Limits(100)), told)) == 60
+
+
+def test_what_is_needed_begins_above_the_least_and_sinks_to_it() -> None:
+    state = State(rule(ANOMALY), Limits(100))
+    streams(state, [("shop", 1.0)])
+    assert state.dump()[0] == (HALF + BEGINS * STEP, T0.timestamp())
+
+    streams(state, [("shop", float(n % 5)) for n in range(20)], every=86_400.0)
+
+    assert state.dump()[0] == (HALF, at(19 * 86_400.0).timestamp())
+
+
+def test_at_the_cap_the_stream_longest_unheard_makes_room() -> None:
+    state = State(rule(ANOMALY), Limits(2))
+    streams(state, [("a", 1.0), ("b", 1.0), ("a", 1.0), ("c", 1.0)])
+
+    assert [row.key for row in state.dump()[1:]] == [("a", "orders"), ("c", "orders")]  # type: ignore[attr-defined]
+    assert state.dropped == {"groups": 1}
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_a_restart_at_any_point_gives_the_same(data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.sampled_from((*USUAL, 90.0, 1e6)), min_size=1, max_size=60))
+    feed = feed_of([(STARTS + 60 * n, orders(value)) for n, value in enumerate(values)])
+    whole, stopped = bank(), revived(bank())
+
+    expected, facts = run(whole, feed), list[Fact]()
+    for now, item in feed:
+        stopped = revived(stopped)
+        facts += stopped.step(item, now)
+
+    assert facts == expected
+    assert frames(stopped) == frames(whole)
+
+
+def test_a_reload_of_the_same_rule_keeps_its_streams() -> None:
+    engine = bank()
+
+    engine.step(load({**ANOMALY, "anomaly": {"match": 'status="info"'}}), at(STARTS - 1))
+
+    assert own(run(engine, feed_of(measured(LOW, 3, STARTS))))
+
+
+@pytest.mark.parametrize("budget", ["2", "0 per week", "x per day", "2 per year", "-1 per day"])
+def test_a_budget_that_is_none_is_refused_with_what_was_expected(budget: str) -> None:
+    with pytest.raises(RuleError) as raised:
+        parse({**ANOMALY, "anomaly": {"match": "", "budget": budget}})
+
+    assert (raised.value.path, raised.value.hint) == (
+        "anomaly.budget",
+        "such as '2 per week': day, week or month",
+    )
+
+
+def test_only_a_rule_of_that_kind_has_such_a_state() -> None:
+    with pytest.raises(TypeError):
+        State(rule({"name": "x", "group": {"match": ""}, "by": ["ci"], "within": "1m"}), Limits(1))
