@@ -24,9 +24,11 @@ from eventd.core.model import (
     EventNoted,
     EventRefused,
     Fact,
+    Grouped,
     Incident,
     IncidentClosed,
     IncidentOpened,
+    IncidentState,
     Input,
     LoadInventory,
     LoadRules,
@@ -133,6 +135,26 @@ class Backtest:
         self._members: dict[str, dict[tuple[str, int], None]] = {}  # in order of joining
         self._closed: dict[str, Incident] = {}
 
+    def begin_with(self, engine: Engine, now: datetime | None) -> None:
+        """Begin with all that another engine knew then, before anything is played.
+
+        Why its alerts were where they were is not told again.
+        """
+        self.engine, self.now = engine, now
+        for alert in engine.alerts():
+            episode = Episode(alert, suppressed_by=alert.suppressed_by)
+            self.episodes[alert.fingerprint, alert.episode] = episode
+            self._latest[alert.fingerprint] = episode
+        for incident in engine.incidents():
+            of_it = self._members[incident.id] = {}
+            if incident.state is IncidentState.CLOSED:
+                self._closed[incident.id] = incident
+            because = Grouped(incident.rule, incident.group)
+            for key in engine.incident_table.members(incident.id):
+                if (found := self.episodes.get(key)) is not None:
+                    found.joined = AlertJoined(incident.opened_at, incident.id, *key, because)
+                    of_it[key] = None
+
     def learn_from(self, lines: Iterable[Line]) -> None:
         """Begin with what an engine learns from other lines, and nothing else of them."""
         other = Backtest(self._inputs_of, self._rules, self._inventory, forced=self._forced)
@@ -178,10 +200,12 @@ class Backtest:
 
     def _missing(self) -> Iterator[LoadRules | LoadInventory]:
         """What has to be loaded before anything can be judged."""
-        if not self.engine.rules_version:
+        version = self.engine.rules_version
+        if not version or (self._forced and version != self._rules.version):
             yield self._rules
-        if self._inventory is not None and not self.engine.inventory.version:
-            yield self._inventory
+        inventory = self._inventory
+        if inventory is not None and self.engine.inventory.version != inventory.version:
+            yield inventory
 
     def spans(self) -> Iterator[Span]:
         """One for each event, in order."""
@@ -276,19 +300,10 @@ class Backtest:
                 episode = Episode(alert)
                 self.episodes[alert.fingerprint, alert.episode] = episode
                 self._latest[alert.fingerprint] = episode
-            case AlertJoined():
-                key = fact.fingerprint, fact.episode
-                episode = self.episodes[key]
-                if episode.joined is not None:
-                    self._members[episode.joined.incident].pop(key, None)
-                episode.joined = fact
-                self._members[fact.incident][key] = None
-            case AlertDetached():
-                key = fact.fingerprint, fact.episode
-                self._members[fact.incident].pop(key, None)
-                joined = self.episodes[key].joined
-                if joined is not None and joined.incident == fact.incident:
-                    self.episodes[key].joined = None
+            case AlertJoined() | AlertDetached():
+                about = self.episodes.get((fact.fingerprint, fact.episode))
+                if about is not None:  # else it was over before this run began
+                    self._belong(about, fact)
             case AlertAlone() | AlertSuppressed() | AlertUnsuppressed():
                 self._stand(self.episodes[fact.fingerprint, fact.episode], fact)
             case IncidentOpened():
@@ -297,6 +312,18 @@ class Backtest:
                 self._closed[fact.incident] = self.engine.incident(fact.incident)
             case _:
                 pass
+
+    def _belong(self, episode: Episode, fact: AlertJoined | AlertDetached) -> None:
+        key, joined = (fact.fingerprint, fact.episode), episode.joined
+        if isinstance(fact, AlertJoined):
+            if joined is not None:
+                self._members[joined.incident].pop(key, None)
+            episode.joined = fact
+            self._members[fact.incident][key] = None
+        else:
+            self._members[fact.incident].pop(key, None)
+            if joined is not None and joined.incident == fact.incident:
+                episode.joined = None
 
     def _stand(
         self, episode: Episode, fact: AlertAlone | AlertSuppressed | AlertUnsuppressed

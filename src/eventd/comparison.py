@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventd.backtest import Backtest
+from eventd.core.engine import Engine
 from eventd.core.model import (
     Acknowledge,
     Close,
@@ -79,11 +80,12 @@ class Total(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """All of it. `warm_up` seconds are played on both sides; what opened in them is left out."""
+    """All of it. What opened before `since` is left out, on both sides."""
 
+    known: datetime | None  # when both sides knew the same; None: they begin with nothing known
+    since: datetime | None
     began: datetime | None
     ended: datetime | None
-    warm_up: float
     events: int
     before: Total
     after: Total
@@ -93,7 +95,7 @@ class Comparison(Struct, frozen=True):
 
 
 class Sides:
-    """Both rule sets, stepped together line by line; each begins with nothing known.
+    """Both rule sets, stepped together line by line; both begin with the same known, or nothing.
 
     `before` goes by the recording's own rules unless `forced`, `after` by `against`. A command
     that names an incident of the recording goes to the one that has most of the alerts which that
@@ -118,6 +120,15 @@ class Sides:
         if not forced:
             self._before.run = self._recorded
         self._rules, self._inventory, self._forced = rules, inventory, forced
+        self._known: datetime | None = None
+
+    def begin_with(self, frames: Sequence[bytes], now: datetime | None) -> None:
+        """Begin, on both sides, with what a daemon knew then, as its snapshot has it."""
+        self._known = now
+        for run in dict.fromkeys((self._after.run, self._before.run, self._recorded)):
+            run.begin_with(Engine.restore(Restored(frames)), now)
+        for side in self._after, self._before:
+            side.begin()
 
     def learn_from(self, lines: Iterable[Line]) -> None:
         """Begin, on both sides, with what an engine learns from other lines."""
@@ -127,9 +138,13 @@ class Sides:
         for run in dict.fromkeys((self._after.run, self._before.run, self._recorded)):
             run.engine.learn(Restored(learned))
 
-    def play(self, lines: Iterable[Line], warm_up: timedelta = timedelta()) -> Comparison:
-        """Step every line on both sides, and compare."""
-        since: datetime | None = None
+    def play(
+        self, lines: Iterable[Line], warm_up: timedelta = timedelta(), since: datetime | None = None
+    ) -> Comparison:
+        """Step every line on both sides, and compare.
+
+        What opens before `since` is left out, or within `warm_up` of the first line.
+        """
         sides = self._after, self._before
         for line in lines:
             if since is None:
@@ -148,12 +163,12 @@ class Sides:
             else:
                 for _ in self._recorded.play((line,)):
                     pass
-        return self._compared(since, warm_up)
+        return self._compared(since)
 
     def _given(self) -> tuple[Input, ...]:
         return self._inputs
 
-    def _compared(self, since: datetime | None, warm_up: timedelta) -> Comparison:
+    def _compared(self, since: datetime | None) -> Comparison:
         before, after = self._before.incidents(), self._after.incidents()
         differences: list[Difference] = []
         alike = 0
@@ -168,9 +183,10 @@ class Sides:
                 differences.append(difference)
         run = self._after.run
         return Comparison(
+            self._known,
+            since,
             run.began,
             run.now,
-            warm_up.total_seconds(),
             run.events,
             self._before.total(since),
             self._after.total(since),
@@ -196,6 +212,10 @@ class _Side:
         self._name, self._recorded, self._given = name, recorded, given
         self._priorities: dict[str, int] = {}
         self._calls = 0
+
+    def begin(self) -> None:
+        """Take up what the run knows already."""
+        self._priorities = {one.id: one.priority for one in self.run.incidents()}
 
     def play(self, line: Line, since: datetime) -> None:
         """Step it, and count what calls for somebody."""

@@ -8,16 +8,26 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from eventd.core.engine import Engine
 from eventd.core.model import Input, LoadInventory, LoadRules, Started
 from eventd.core.snapshot import Restored
-from eventd.errors import StoreError
+from eventd.errors import EventdError, StoreError
 from eventd.recording import Line
 from eventd.store.database import open_reader
 from eventd.store.journal import JournalReader, Span, iter_journal
 
 TOLD_EVERY = 200  # rows
 Begun = Started | LoadRules | LoadInventory
+
+
+class Saved(NamedTuple):
+    """What a daemon knew at some time, and where its journal goes on."""
+
+    now: datetime | None
+    position: int
+    frames: tuple[bytes, ...]
 
 
 class Period(NamedTuple):
@@ -36,21 +46,54 @@ def period(state: Path) -> Period | None:
         return Period(first.now, span.now) if first is not None and span.now is not None else None
 
 
+def moment(state: Path, since: timedelta) -> datetime | None:
+    """That long before the last entry; None where the journal is empty. Raises StoreError."""
+    found = period(state)
+    return found.ended - since if found is not None else None
+
+
+def saved(state: Path, since: timedelta) -> Saved | None:
+    """The last snapshot from before that long before the journal's last entry; None: there is none.
+
+    Raises StoreError.
+    """
+    with closing(open_reader(state)) as db:
+        reader = JournalReader(state, db)
+        span = reader.span()
+        start = reader.position_at(span.now - since) if span.now is not None else 0
+        for name in reader.snapshots():
+            try:
+                one = reader.load(name)
+                Engine.restore(Restored(one.frames))
+            except (StoreError, msgspec.MsgspecError, EventdError, LookupError, ValueError):
+                continue  # it is no good, or the daemon has made a newer one meanwhile
+            if span.first <= one.next_seq <= start:
+                return Saved(one.now, one.next_seq, tuple(one.frames))
+    return None
+
+
 def lines(
-    state: Path, since: timedelta | None, told: Callable[[float], None] | None = None
+    state: Path,
+    since: timedelta | Saved | None,
+    told: Callable[[float], None] | None = None,
 ) -> Iterator[Line]:
     """The inputs of the journal in order, as they were stepped; nothing where it is empty.
 
     With `since` those of that long before its last entry: they begin with the settings, rules and
-    inventory that were in force then. `told` is given the share that was read. Raises StoreError.
+    inventory that were in force then; or those that came after a snapshot. `told` is given the
+    share that was read. Raises StoreError.
     """
     with closing(open_reader(state)) as db:
         reader = JournalReader(state, db)
         span = reader.span()
         if span.now is None:
             return
-        start = span.first if since is None else reader.position_at(span.now - since)
-        begun = list(_begun(reader, span, start)) if start else []
+        begun: list[Input] = []
+        if isinstance(since, Saved):
+            start = since.position
+        else:
+            start = span.first if since is None else reader.position_at(span.now - since)
+            begun = list(_begun(reader, span, start)) if start else []
     for number, row in enumerate(iter_journal(state, start)):
         for own in begun:
             yield Line(row.now, None, own)

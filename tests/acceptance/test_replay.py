@@ -22,6 +22,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from eventd import app, backtest, recording
+from eventd.comparison import Comparison, Sides
 from eventd.core.engine import Engine
 from eventd.core.model import Incident
 from eventd.core.snapshot import Restored
@@ -29,6 +30,8 @@ from eventd.decoding import inputs_of_line
 from eventd.store.rows import decode_incident
 from eventd.store.snapshots import SnapshotFile, read_snapshot, snapshot_paths
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
+from tests.builders import load
+from tests.edges.test_comparison import described
 
 LIVE_FOR = 4.0  # s; `python -m tests.acceptance.test_replay` takes ten minutes
 SHARED = Path(__file__).parents[3] / "shared" / "bench" / "correlation"
@@ -194,6 +197,15 @@ def raised(incidents: Iterable[Incident]) -> list[tuple[str, datetime, str]]:
     return [(one.id, one.opened_at, one.title) for one in incidents]
 
 
+def many_of(count: int) -> dict[str, object]:
+    return {
+        "name": "many",
+        "threshold": {"match": "severity>=major", "count": count, "of": "alerts"},
+        "by": ["service"],
+        "within": "10m",
+    }
+
+
 if SHARED.is_dir():
 
     @pytest.fixture(scope="module")
@@ -255,6 +267,50 @@ if SHARED.is_dir():
             now = whole.lines[cut - 1].at
             assert facts == whole.facts[: len(facts)]
             assert raised(run.incidents()) == [one for one in at_the_end if one[1] <= now] != []
+
+    def compared(day: Day, *counts: int) -> Sides:
+        """With one rule, that asks for so many alerts before and after."""
+        before, after = [load(many_of(count), version=str(count)) for count in counts]
+        known = app.load_inventory(day.inventory)
+        return Sides(inputs_of_line, before, after, known, forced=True)
+
+    @pytest.mark.xdist_group("day")
+    def test_of_a_day_exactly_what_a_loosened_rule_changes_is_listed(
+        day: Day, whole: Whole
+    ) -> None:
+        sides, alike = compared(day, 6, 5), compared(day, 6, 6)
+
+        found, same = sides.play(whole.lines), alike.play(whole.lines)
+
+        before, after = described(sides._before.run), described(sides._after.run)
+        assert (same.differences, same.before) == ((), same.after)
+        assert found.alike == (before & after).total() > 40
+        olds = [one.id for listed in found.differences for one in listed.before]
+        news = [one.id for listed in found.differences for one in listed.after]
+        assert len({*olds}) == len(olds) == (before - after).total() > 0
+        assert len({*news}) == len(news) == (after - before).total() > 0
+
+    @pytest.mark.xdist_group("day")
+    def test_from_what_was_known_at_noon_the_same_rules_change_nothing(
+        day: Day, whole: Whole
+    ) -> None:
+        noon = len(whole.lines) // 2
+        morning = backtest.Backtest(
+            inputs_of_line, load(many_of(6)), app.load_inventory(day.inventory), forced=False
+        )
+        played(morning, whole.lines[:noon])
+        frames = list(morning.engine.snapshot().frames())
+
+        def from_noon(*counts: int) -> Comparison:
+            sides = compared(day, *counts)
+            sides.begin_with(frames, morning.now)
+            return sides.play(whole.lines[noon:])
+
+        same, loosened = from_noon(6, 6), from_noon(6, 3)
+
+        assert (same.differences, same.before) == ((), same.after)
+        assert loosened.before == same.before
+        assert loosened.differences != ()
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def test_what_opens_in_the_warm_up_is_left_out() -> None:
 
     assert [one.title for one in only(found).after] == ["y"]
     assert (found.after.incidents, found.after.calls) == (1, 1)
-    assert "what opens within 17 min is left out" in "\n".join(text(found))
+    assert "; what opened before 2026-03-02 09:16:40 is left out" in "\n".join(text(found))
 
 
 def commands(*said: Input) -> Feed:

@@ -14,7 +14,19 @@ from tests.edges.store_desk import Life, alive
 from eventd import history
 from eventd.backtest import Backtest
 from eventd.cli import main
-from eventd.core.model import Acknowledge, Ci, Event, Incident, Input, LoadRules, Started
+from eventd.comparison import Comparison, Sides
+from eventd.core.model import (
+    Acknowledge,
+    Ci,
+    Close,
+    Detach,
+    Event,
+    Incident,
+    Input,
+    LoadRules,
+    Merge,
+    Started,
+)
 
 CI = group_rule("by-ci", by=["ci"])
 SERVICE = group_rule("by-service")
@@ -140,3 +152,74 @@ async def test_the_command_tries_rules_on_a_journal(tmp_path: Path) -> None:
     assert "2 incidents before, 2 after; 0 alike" in done.output
     assert "dropped" not in done.output
     assert "1 incidents before, 1 after; 0 alike" in late.output
+
+
+async def lived_on(state: Path) -> None:
+    """Two lives, and so a snapshot between them: what fires in the second is open since the first.
+
+    In it a detached alert, a closed incident, and one that is merged into another.
+    """
+    async with alive(state) as life:
+        for item in BEGUN[:2]:
+            await say(life, 0, item)
+        for n in range(4):
+            await say(life, n, event("disk", ci=f"c{n}"))
+        await say(life, 5, clear("disk", ci="c3"))
+        await say(life, 50, Close("INC-000003", "ann"))
+    async with alive(state) as life:
+        await say(life, 3_600, event("disk", ci="c4"))
+        await say(life, 3_601, Merge("INC-000001", "INC-000002", "ann"))
+        await say(life, 3_602, Detach("INC-000002", event("disk", ci="c1").fingerprint, "ann"))
+        await say(life, 3_603, event("disk", ci="c5"))
+        await life.runtime.submit(())
+
+
+def compared(state: Path, against: LoadRules, since: float) -> Comparison:
+    span = timedelta(seconds=since)
+    saved = history.saved(state, span)
+    assert saved is not None
+    sides = Sides(lambda _: (), load(CI), against, None, forced=False)
+    sides.begin_with(saved.frames, saved.now)
+    return sides.play(history.lines(state, saved), since=history.moment(state, span))
+
+
+async def test_both_sides_begin_with_what_was_known_then(tmp_path: Path) -> None:
+    await lived_on(tmp_path)
+
+    same = compared(tmp_path, load(CI), 10)
+    other = compared(tmp_path, load(SERVICE, version="v2"), 10)
+
+    assert (same.differences, same.known, same.since) == ((), at(50), at(3_593))
+    assert same.dropped == other.dropped == ()
+    assert same.before.incidents == same.after.incidents == 2
+    kinds = [(one.kind, len(one.before), len(one.after)) for one in other.differences]
+    assert kinds == [("merged", 2, 1)]
+    assert [one.opened_at for one in other.differences[0].after] == [at(3_600)]
+
+
+async def test_a_snapshot_that_is_too_late_or_no_good_is_none_to_begin_with(tmp_path: Path) -> None:
+    await lived_on(tmp_path)
+    late = history.saved(tmp_path, timedelta(hours=2))
+    for snapshot in tmp_path.glob("snapshot-*"):
+        snapshot.write_bytes(b"?")
+
+    assert late is None
+    assert history.saved(tmp_path, timedelta(seconds=10)) is None
+
+
+async def test_the_command_says_what_both_sides_begin_with(tmp_path: Path) -> None:
+    await lived_on(tmp_path / "state")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{name: all, by: [source], within: 1m, group: {match: ''}}]\n")
+    command = ["replay", "--journal", str(tmp_path / "state"), "--against", str(rules), "--since"]
+
+    near = CliRunner().invoke(main, [*command, "10s"])
+    far = CliRunner().invoke(main, [*command, "1h", "--warm-up", "1h"])
+
+    assert (
+        "Both begin with what a daemon knew at 2026-03-02 09:00:50; "
+        "what opened before 2026-03-02 09:59:53 is left out"
+    ) in near.output
+    assert (
+        "Both begin with nothing known; what opened before 2026-03-02 09:00:03 is left out"
+    ) in far.output

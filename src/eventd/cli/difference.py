@@ -24,8 +24,11 @@ def text(found: Comparison) -> Iterator[str]:
     period = f", {when(found.began)} to {when(found.ended)} UTC" if found.began else ""
     yield f"{found.events:,} events{period}"
     yield f"Rules {before.rules} before, {after.rules} after"
-    left_out = f"what opens within {span(found.warm_up)} is" if found.warm_up else "nothing is"
-    yield f"Both begin with nothing known; {left_out} left out"
+    known = f"what a daemon knew at {when(found.known)}" if found.known else "nothing known"
+    since, began = found.since, found.began
+    late = since is not None and (found.known is not None or (began or since) < since)
+    left_out = f"what opened before {when(since)}" if late and since else "nothing"
+    yield f"Both begin with {known}; {left_out} is left out"
     yield f"{before.incidents:,} incidents before, {after.incidents:,} after; {found.alike:,} alike"
     more = after.calls - before.calls
     calls = f"{before.calls:,} before, {after.calls:,} after"

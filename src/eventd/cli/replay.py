@@ -79,8 +79,9 @@ def replay(
     so long before its last entry on.
 
     With --against both rule sets judge the same stream, and what the other set would change is
-    printed in incidents. Both begin with nothing known: with --warm-up what opens in the first part
-    is left out; of a journal that is the part before --since.
+    printed in incidents. Both begin with the last snapshot before --since, else with nothing known.
+    With --warm-up what opens in the first part is left out; of a journal that is the part before
+    --since.
     """
     _check_usage(files, journal, since, against, warm_up, out or html)
     gc.freeze()
@@ -90,15 +91,20 @@ def replay(
         loaded = load_rules(rules or default_rules())
         known = read_inventory(inventory).load if inventory is not None else None
         with Bar("replay") as bar:
-            if journal is None:
-                lines = _lines(files, bar)
-            else:
-                reach = since + warm_up if since and warm_up else since
-                lines = history.lines(journal, reach, bar.at)
+            lines = history.lines(journal, since, bar.at) if journal else _lines(files, bar)
             if against is not None:
                 sides = Sides(inputs_of_line, loaded, load_rules(against), known, forced=forced)
                 sides.learn_from(_lines(learn_from))
-                _print_comparison(sides.play(lines, warm_up or timedelta()), as_json=as_json)
+                warm = warm_up or timedelta()
+                if journal is None or since is None:
+                    compared = sides.play(lines, warm)
+                else:
+                    saved = None if learn_from else history.saved(journal, since + warm)
+                    if saved is not None:
+                        sides.begin_with(saved.frames, saved.now)
+                    lines = history.lines(journal, saved or since + warm, bar.at)
+                    compared = sides.play(lines, warm, history.moment(journal, since))
+                _print_comparison(compared, as_json=as_json)
                 return
             run = Backtest(inputs_of_line, loaded, known, forced=forced)
             if learn_from:
