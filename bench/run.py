@@ -13,23 +13,65 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from tests.acceptance.daemon import Daemon, Mosquitto, until
 
 from bench import load
+from eventd.core.engine import Engine
 from eventd.core.inventory import Inventory
 from eventd.core.labels import canonical_ci
+from eventd.core.model import Delivery, LoadRules
+from eventd.core.rules import KINDS, text_of
+from eventd.files import load_rules
 from eventd.inventory import read_inventory
+from eventd.sources.decoders import native
 
 RULES = 100
 ALERTS = 10_000
+COUNTS = 10, 100, 1_000, 10_000  # rules
+# what is asked of every alert comes first, so that ten rules have it too
+_FIRST = ("inhibit", "dependency", "calendar", "change", "settle", "pair", "absence", "sequence")
+ALL_KINDS = (*_FIRST, *(kind for kind in KINDS if kind not in _FIRST))
+BOMB = "a" * 200 + "!"  # a text for which (a+)+$ takes most engines for ever
+TURNS, TURN = 20, 1_000  # and events in each
+T0 = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
-def rules(folder: Path, count: int) -> Path:
-    """`count` rules of which every event of the load matches two, one grouping into 200."""
+def of_kind(kind: str, n: int) -> dict[str, object]:
+    """A rule that nothing in the load matches; a third of them go by a pattern."""
+    name = f'name=~"Other{n}_.*"' if n % 3 == 0 else f'name="Other{n}"'
+    match, other = f'{name}, site="s{n % 50}"', f'name="Another{n}"'
+    parts = [{"as": "one", "match": match}, {"as": "other", "match": other}]
+    keyed: dict[str, object] = {"within": "10m", "by": ["service"]}
+    between = {"source": match, "target": other}
+    own: dict[str, tuple[object, dict[str, object]]] = {
+        "inhibit": ({**between, "equal": ["site"]}, {}),
+        "dependency": (between, {}),
+        "calendar": ({"match": match, "starts": f"{n % 60} 2 * * *", "lasts": "1h"}, {}),
+        "change": ({"match": f'{match}, status="change"'}, keyed),
+        "settle": ({"match": match}, {"within": "1m"}),
+        "pair": ({"opens": match, "closes": other}, keyed),
+        "absence": ({"after": match, "match": other}, keyed),
+        "sequence": (parts, keyed),
+        "all": (parts, keyed),
+        "topology": ({"match": match}, {"within": "10m"}),
+        "similar": ({"match": match}, {"within": "10m"}),
+        "threshold": ({"match": match, "count": 3, "of": "events"}, keyed),
+        "group": ({"match": match}, keyed),
+    }
+    spec, rest = own[kind]
+    return {"name": f"bench-{n}", kind: spec, **rest}
+
+
+def rules(folder: Path, count: int, kinds: Sequence[str] = ("group",)) -> Path:
+    """`count` rules of which every event of the load matches two, one grouping into 200.
+
+    The others are of these kinds, in turn.
+    """
     rows: list[dict[str, object]] = [
         {
             "name": "bench-groups",
@@ -44,15 +86,7 @@ def rules(folder: Path, count: int) -> Path:
             "within": "1m",
         },
     ]
-    rows += [
-        {
-            "name": f"bench-{n}",
-            "group": {"match": f'name="Other{n}", site="s{n % 50}"'},
-            "by": ["service"],
-            "within": "10m",
-        }
-        for n in range(count - len(rows))
-    ]
+    rows += [of_kind(kinds[n % len(kinds)], n) for n in range(count - len(rows))]
     target = folder / f"rules-{count}"
     target.mkdir(exist_ok=True)
     for start in range(0, len(rows), 2_000):
@@ -76,9 +110,16 @@ def calib() -> float:
 class Bench:
     """A daemon under measurement."""
 
-    def __init__(self, folder: Path, count: int = RULES, mqtt_port: int | None = None) -> None:
-        """Start it with `count` rules."""
-        config: dict[str, object] = {"rules": str(rules(folder, count)), "log": {"level": "error"}}
+    def __init__(
+        self,
+        folder: Path,
+        count: int = RULES,
+        mqtt_port: int | None = None,
+        kinds: Sequence[str] = ("group",),
+    ) -> None:
+        """Start it with `count` rules of these kinds."""
+        files = rules(folder, count, kinds)
+        config: dict[str, object] = {"rules": str(files), "log": {"level": "error"}}
         config["incidents"] = {"resolve_after": "1h"}
         self.daemon = Daemon(folder / f"run-{count}", mqtt_port=mqtt_port, config=config)
         self.daemon.start()
@@ -175,9 +216,9 @@ def mqtt(folder: Path) -> None:
 
 
 def many_rules(folder: Path) -> None:
-    """The same new alerts under 10 and under 10,000 rules."""
-    for count in (10, 10_000):
-        bench = Bench(folder, count)
+    """The same new alerts under 10 to 10,000 rules of all kinds."""
+    for count in COUNTS:
+        bench = Bench(folder, count, kinds=ALL_KINDS)
         fresh = batches("rules", 30_000, 100)
         bench.measure(
             f"http batch 100, new alerts, {count} rules",
@@ -186,6 +227,67 @@ def many_rules(folder: Path) -> None:
             rules=count,
         )
         bench.daemon.stop()
+
+
+def kinds(folder: Path) -> None:
+    """The engine alone, turn about: new alerts under 10 to 10,000 rules of all kinds; loading them.
+
+    Beside it one rule whose pattern is exponential to most engines, and an alert made for it.
+    """
+    engines: dict[str, Engine] = {}
+    for count in COUNTS:
+        files, speed = rules(folder, count, ALL_KINDS), calib()
+        began = time.process_time()
+        load_of = load_rules(files)
+        read = time.process_time()
+        engine = engines[f"{count} rules"] = Engine()
+        engine.step(load_of, T0)
+        done = time.process_time()
+        line = {
+            "figure": f"load {count} rules of all kinds",
+            "read_cpu_s": round(read - began, 3),
+            "step_cpu_s": round(done - read, 3),
+            "load_cpu_s": round(done - began, 3),
+            "calib_ms": speed,
+        }
+        print(json.dumps(line), flush=True)
+    _told("engine, new alerts, {}", _in_turn(engines))
+    patterns = {name: Engine() for name in ("a+b?", "(a+)+$")}
+    for pattern, engine in patterns.items():
+        rule = {"name": "it", "group": {"match": f'summary=~"{pattern}"'}, "by": ["ci"]}
+        engine.step(LoadRules(pattern, (text_of({**rule, "within": "5m"}),)), T0)
+    _told("engine, new alerts, {} in a rule", _in_turn(patterns))
+
+
+def _told(figure: str, spent: dict[str, float]) -> None:
+    first = next(iter(spent.values()))
+    for name, seconds in spent.items():
+        line = {
+            "figure": figure.format(name),
+            "cpu_us_event": round(seconds / (TURNS * TURN) * 1e6, 2),
+            "ratio": round(seconds / first, 3),
+            "events": TURNS * TURN,
+        }
+        print(json.dumps(line), flush=True)
+
+
+def _in_turn(engines: dict[str, Engine]) -> dict[str, float]:
+    """CPU seconds that each took for the same events."""
+    spent = dict.fromkeys(engines, 0.0)
+    for first in range(0, TURNS * TURN, TURN):
+        made = [load.native(k, "t", summary=f"{BOMB}{k}") for k in range(first, first + TURN)]
+        payload = b"[" + b",".join(made) + b"]"
+        delivery = Delivery(transport="http", received_at=T0, payload=payload, source="bench")
+        feed = [
+            (T0 + timedelta(milliseconds=first + n), one)
+            for n, one in enumerate(native.decode(delivery).events)
+        ]
+        for name in list(engines) if first // TURN % 2 else reversed(engines):
+            step, began = engines[name].step, time.process_time()
+            for at, one in feed:
+                step(one, at)
+            spent[name] += time.process_time() - began
+    return spent
 
 
 def memory(folder: Path) -> None:
@@ -316,6 +418,7 @@ FIGURES = {
     "http": http,
     "mqtt": mqtt,
     "rules": many_rules,
+    "kinds": kinds,
     "memory": memory,
     "restart": restart,
     "inventory": inventory,
