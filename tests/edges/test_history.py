@@ -151,7 +151,7 @@ async def test_the_command_tries_rules_on_a_journal(tmp_path: Path) -> None:
 
     assert "2 incidents before, 2 after; 0 alike" in done.output
     assert "dropped" not in done.output
-    assert "1 incidents before, 1 after; 0 alike" in late.output
+    assert "1 incident before, 1 after; 0 alike" in late.output
 
 
 async def lived_on(state: Path) -> None:

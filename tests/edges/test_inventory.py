@@ -253,7 +253,7 @@ def test_a_good_inventory_is_checked_from_the_command_line(tmp_path: Path) -> No
     done = CliRunner().invoke(main, ["check", str(path)])
 
     assert done.exit_code == 0
-    assert "1 services, 4 CIs, version " in done.output
+    assert "1 service, 4 CIs, version " in done.output
     assert "cis[3]: lab is of no service" in done.output
 
 

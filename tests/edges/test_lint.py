@@ -315,3 +315,17 @@ async def test_check_warns_and_is_strict_where_it_is_told_to_be(tmp_path: Path) 
 
 def test_the_shipped_rules_raise_no_doubt() -> None:
     assert list(examine(rules_of(default_rules()))) == []
+
+
+def test_check_counts_in_words_that_fit(tmp_path: Path) -> None:
+    one = written(tmp_path, group_rule())
+    case = {"name": "c", "feed": [{"at": "0m", "name": "a"}], "want": []}
+    both = tmp_path / "both.yaml"
+    both.write_text(
+        json.dumps({"rules": [group_rule("a"), group_rule("b", 'name="b"')], "tests": [case]})
+    )
+
+    done = CliRunner().invoke(main, ["check", str(one), str(both)])
+
+    assert f"{one}: 1 rule, 0 tests, version " in done.output
+    assert f"{both}: 2 rules, 1 test, version " in done.output

@@ -13,6 +13,7 @@ from eventd import app, history, lint
 from eventd.cases import read_cases
 from eventd.cli.progress import Bar
 from eventd.config import Environment, load
+from eventd.core.sentences import many
 from eventd.errors import ConfigError, StoreError
 from eventd.inventory import examine, is_inventory, read_inventory
 from eventd.usage import Usage
@@ -79,8 +80,8 @@ def _files(files: tuple[Path, ...], store: Path | None, *, strict: bool) -> bool
             elif file.is_dir() or app.is_rules_file(file):
                 rules = app.load_rules(file)
                 tests = sum(1 for _ in read_cases(file))
-                told = f"{len(rules.rules)} rules, {tests} tests, version {rules.version}"
-                click.echo(f"{file}: {told}")
+                told = f"{many(len(rules.rules), 'rule')}, {many(tests, 'test')}"
+                click.echo(f"{file}: {told}, version {rules.version}")
                 warnings = list(_doubts(file, store))
                 for one in warnings:
                     click.echo(f"warning: {one}", err=strict)
@@ -115,7 +116,8 @@ def _inventory(file: Path) -> list[str]:
     written = read_inventory(file)
     found = written.load
     click.echo(
-        f"{file}: {len(found.services)} services, {len(found.cis)} CIs, version {found.version}"
+        f"{file}: {many(len(found.services), 'service')}, {many(len(found.cis), 'CI')}, "
+        f"version {found.version}"
     )
     findings = list(examine(written))
     for one in findings:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from eventd.cli.report import when
 from eventd.comparison import Comparison, Difference, Dropped, Told
-from eventd.core.sentences import inert, span
+from eventd.core.sentences import inert, many, span
 
 _MEANS = {
     "new": "Only after",
@@ -22,14 +22,15 @@ def text(found: Comparison) -> Iterator[str]:
     """Its lines."""
     before, after = found.before, found.after
     period = f", {when(found.began)} to {when(found.ended)} UTC" if found.began else ""
-    yield f"{found.events:,} events{period}"
+    yield f"{many(found.events, 'event')}{period}"
     yield f"Rules {before.rules} before, {after.rules} after"
     known = f"what a daemon knew at {when(found.known)}" if found.known else "nothing known"
     since, began = found.since, found.began
     late = since is not None and (found.known is not None or (began or since) < since)
     left_out = f"what opened before {when(since)}" if late and since else "nothing"
     yield f"Both begin with {known}; {left_out} is left out"
-    yield f"{before.incidents:,} incidents before, {after.incidents:,} after; {found.alike:,} alike"
+    incidents = many(before.incidents, "incident")
+    yield f"{incidents} before, {after.incidents:,} after; {found.alike:,} alike"
     more = after.calls - before.calls
     calls = f"{before.calls:,} before, {after.calls:,} after"
     moved = f": {abs(more):,} {'added' if more > 0 else 'saved'}" if more else ""
@@ -60,7 +61,7 @@ def _one(one: Difference) -> Iterator[str]:
 
 
 def _told(one: Told) -> str:
-    alerts = f"{one.alerts} alert{'' if one.alerts == 1 else 's'}"
+    alerts = many(one.alerts, "alert")
     why = f"{one.rule}, root {one.root}" if one.root else one.rule
     opened = when(one.opened_at)
     return f"{one.id}  {one.priority}  {opened}  {inert(one.title)}  ({alerts}; {inert(why)})"

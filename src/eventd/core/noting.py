@@ -27,12 +27,14 @@ class Noting:
     def follow(self, facts: list[Fact], told: int, now: datetime) -> None:
         """Say it of what was put into an incident since so many were told."""
         for fact in [one for one in facts[told:] if type(one) is AlertJoined]:
+            if self._rules.notes:
+                self._changes.joined.append((fact.fingerprint, fact.episode))
+            if not self._rules.calendars and not self._changes.known:
+                continue
             record = self._alerts.records.get(fact.fingerprint)
             if record is None or record.episode != fact.episode:
                 continue
             alert = record.value()
-            if self._rules.notes:
-                self._changes.joined.append((alert.fingerprint, alert.episode))
             if self._changes.known:
                 self._look_back(fact.incident, alert, now, facts)
             near = self._rules.nearly_covered(alert) if self._rules.calendars else None

@@ -127,7 +127,7 @@ def _held(because: OfRule, group: str) -> str:
             parts = ", ".join(_times(count, part) for part, count in because.parts)
             return f"{parts} within {because.within:g} s for {group}"
         case Connected():
-            cis = _many(because.count, "CI")
+            cis = many(because.count, "CI")
             return f"{_link(because)}{cis} tied within {because.within:g} s for {group}"
         case Absent():
             after = f" after {because.after}" if because.after else ""
@@ -156,7 +156,7 @@ def _link(because: Connected) -> str:
         return ""
     if not because.hops:
         return f"{because.via} alerted already; "
-    hops = _many(abs(because.hops), "hop")
+    hops = many(abs(because.hops), "hop")
     if because.hops > 0:
         return f"depends on {because.via} over {hops}; "
     return f"{because.via} depends on it over {hops}; "
@@ -195,7 +195,7 @@ def miss(near: Correlated | None) -> tuple[float, str]:
 
 def alone(fact: AlertAlone) -> str:
     """Why the alert stands alone, and what it was nearest to."""
-    false = _many(fact.blips, "false alarm")
+    false = many(fact.blips, "false alarm")
     text = _ALONE[fact.why].format(blips=false, reals=fact.reals or "none")
     near = fact.near
     if near is not None and near.tie is not Tie.OPENS:
@@ -235,7 +235,7 @@ def _explained(root: RootCandidate) -> str:
         return f"the other CI does not depend on {root.ci}"
     if below <= 0:
         return f"none of the {others} other CIs depends on {root.ci}"
-    return f"{below} of {_many(others, 'CI')} depend{'s' * (below == 1)} on {root.ci}"
+    return f"{below} of {many(others, 'CI')} depend{'s' * (below == 1)} on {root.ci}"
 
 
 def _needed(root: RootCandidate) -> str:
@@ -357,6 +357,11 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def many(count: int, thing: str) -> str:
+    """So many of it, in words that fit the number."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def span(seconds: float) -> str:
     """So many seconds, roughly."""
     if seconds < 1:
@@ -370,7 +375,7 @@ def span(seconds: float) -> str:
 
 def _tie(tie: Tie, via: str, hops: int) -> str:
     text = _AT_SITE if via.startswith(AT) else _TIES[tie]
-    return text.format(via=via.removeprefix(AT), hops=_many(hops, "hop"))
+    return text.format(via=via.removeprefix(AT), hops=many(hops, "hop"))
 
 
 def _other(because: Correlated) -> str:
@@ -407,10 +412,6 @@ def _nearly(fact: RuleMissed) -> str:
 
 def _times(count: int, part: str) -> str:
     return part if count == 1 else f"{count} times {part}"
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _said(text: str) -> str:
