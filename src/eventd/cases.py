@@ -63,6 +63,16 @@ class Suppressed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     source: str | None = None  # name of the alert that explains it
 
 
+class Raised(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A rule fires an alert of its own."""
+
+    name: str | None = None
+    rule: str | None = None
+    severity: str | None = None
+    ci: str | None = None
+    service: str | None = None
+
+
 class Want(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What has to happen, and when; one thing a line."""
 
@@ -73,6 +83,7 @@ class Want(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     resolved: str | None = None
     reopened: str | None = None
     missed: str | None = None  # a rule nearly holds: its name, or the whole sentence
+    raised: Raised | str | None = None  # a rule fires an alert; a text is what that is called
     noted: str | None = None  # a rule holds too, on an incident: its name, or the whole sentence
 
 
@@ -303,6 +314,9 @@ def _native(case: Written, line: Line, called: str) -> dict[str, object]:
     return said
 
 
+_TEXTS = {"suppressed": "by", "raised": "name"}  # what a text under a key is, where it is one
+
+
 def _wants(case: Written) -> Iterator[Row]:
     for number, one in enumerate(case.want):
         told = {key: value for key, value in _said(one).items() if key != "at"}
@@ -312,7 +326,7 @@ def _wants(case: Written) -> Iterator[Row]:
             raise _Wrong(f"want[{number}]", f"expected one thing a line, got {found}", known)
         ((what, said),) = told.items()
         if isinstance(said, str):
-            yield Row(float(one.at), what, {"by" if what == "suppressed" else "": said})
+            yield Row(float(one.at), what, {_TEXTS.get(what, ""): said})
         else:
             yield Row(float(one.at), what, _said(said))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,10 +22,10 @@ from eventd.core.rules import (
     Waiting,
     head_of,
     parse,
-    text_of,
     written_as,
 )
-from eventd.core.rules.rule import Span, decode_hook
+from eventd.core.rules.loops import MAX_CHAIN, chains
+from eventd.core.rules.rule import OWN_SOURCE, Rule, Span, decode_hook
 from eventd.document import Document, read
 from eventd.errors import ConfigError, RuleError
 from eventd.zones import zones_of
@@ -117,18 +118,21 @@ def load_rules(path: Path) -> LoadRules:
     """
     files = rule_files(path)
     problems: list[str] = []
-    texts: list[str] = []
+    placed: list[tuple[Rule, Document, str]] = []
     places: dict[str, str] = {}
     zones: dict[str, Shifts] = {}
     if not files:
         problems.append(f"{path}: holds no rules (expected *.yaml)")
     for file in files:
         try:
-            _rules_of(read(file, MAX_RULES_FILE), texts, places, zones, problems)
+            _rules_of(read(file, MAX_RULES_FILE), placed, places, zones, problems)
         except ConfigError as error:
             problems += error.problems
+    if not problems:
+        problems += _chains(placed)
     if problems:
         raise ConfigError(problems)
+    texts = [rule.text for rule, _, _ in placed]
     said = "\n".join([*texts, *(f"{zone} {table}" for zone, table in sorted(zones.items()))])
     digest = hashlib.sha256(said.encode()).hexdigest()[:16]
     return LoadRules(digest, tuple(texts), zones)
@@ -136,7 +140,7 @@ def load_rules(path: Path) -> LoadRules:
 
 def _rules_of(
     document: Document,
-    texts: list[str],
+    placed: list[tuple[Rule, Document, str]],
     places: dict[str, str],
     zones: dict[str, Shifts],
     problems: list[str],
@@ -174,4 +178,22 @@ def _rules_of(
             problems.append(document.complain(f"{path}.name", message, "rename one"))
             continue
         places[rule.name] = here
-        texts.append(text_of(one))
+        placed.append((rule, document, path))
+
+
+def _chains(placed: list[tuple[Rule, Document, str]]) -> Iterator[str]:
+    """Alerts of rules that come back to them, or are handed on and on."""
+    for chain in chains([rule for rule, _, _ in placed]):
+        _, document, path = placed[chain[0]]
+        way = " -> ".join([placed[chain[0]][0].name, *(_at(*placed[n]) for n in chain[1:])])
+        if chain[0] == chain[-1]:
+            message = f"its alert comes back to it: {way}"
+            hint = f'match source!="{OWN_SOURCE}" too, or give the alert another name'
+        else:
+            message = f"more than {MAX_CHAIN} alerts of rules that make one another: {way}"
+            hint = "match what made them instead"
+        yield document.complain(f"{path}.alert", message, hint)
+
+
+def _at(rule: Rule, document: Document, path: str) -> str:
+    return f"{rule.name} ({document.file}:{document.line_of(path)})"

@@ -44,7 +44,13 @@ class Placed(NamedTuple):
     @property
     def opens(self) -> bool:
         """Whether it opens incidents."""
-        return not self.rule.spec.keyless and not self.rule.spec.incidentless
+        spec = self.rule.spec
+        return not spec.keyless and not spec.incidentless and self.rule.alert is None
+
+    @property
+    def claims(self) -> bool:
+        """Whether it has an alert as soon as that fires."""
+        return self.opens and self.rule.kind in AT_ONCE
 
     def warn(self, message: str, evidence: str, inner: str = "") -> str:
         """One printable line."""
@@ -93,7 +99,7 @@ class _Earlier:
         self._always: list[int] = []
         anchored: list[tuple[int, list[tuple[Matcher, ...]]]] = []
         for n, one in enumerate(rules):
-            if one.rule.kind not in AT_ONCE or one.rule.during is not None:
+            if not one.claims or one.rule.during is not None:
                 continue
             for selector in one.rule.parts[0]:
                 anchor = next((m for m in selector if _is_text(m)), None)

@@ -28,6 +28,7 @@ from eventd.core.model import (
     AlertDetached,
     AlertFired,
     AlertFlapping,
+    AlertRaised,
     AlertRepeated,
     AlertSuppressed,
     CapHit,
@@ -119,7 +120,7 @@ class Meter:
         self._transitions = counter("alert_transitions", "Alerts that changed state.", "kind")
         self._suppressed = counter("alerts_suppressed", "Alerts suppressed.", "kind")
         self._incidents = counter("incident_transitions", "Incidents by what happened.", "kind")
-        self._findings = counter("rule_findings", "Incidents a rule opened or added to.", "rule")
+        self._findings = counter("rule_findings", "Times a rule opened, added or fired.", "rule")
         self._rules_off = counter("rules_switched_off", "Rules that raised.")
         self._timers_failed = counter("timers_failed", "Timers that raised.")
         self._caps = counter("caps_hit", "Times a full table made room.", "kind")
@@ -293,6 +294,8 @@ class Meter:
         match fact:
             case IncidentOpened() | FindingNoted():
                 self._add(self._findings, 1, self._rule(fact.because.rule))
+            case AlertRaised(begins=True):
+                self._add(self._findings, 1, self._rule(fact.because.rule))
             case AlertSuppressed():
                 self._add(self._suppressed, 1, sort_of(fact.by))
             case AlertAlone():
@@ -341,6 +344,7 @@ _LOOKED_AT = frozenset(
         FindingNoted,
         AlertAlone,
         AlertFlapping,
+        AlertRaised,
         AlertSuppressed,
         CapHit,
         RulesLoaded,

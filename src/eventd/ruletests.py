@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from eventd.cases import Case, Row, moment
 from eventd.core.engine import Engine
+from eventd.core.labels import SEVERITY_NAMES
 from eventd.core.model import (
     Alert,
     AlertFired,
     AlertJoined,
+    AlertRaised,
     AlertSuppressed,
     Fact,
     FindingNoted,
@@ -112,6 +114,11 @@ def _rows(facts: Sequence[Fact], starts_at: datetime) -> Iterator[Row]:
                 yield Row(at, "reopened", said)
             case RuleMissed():
                 yield Row(at, "missed", {"": near_miss(fact), "rule": fact.rule})
+            case AlertRaised(begins=True):
+                alert = alerts[fact.fingerprint]
+                said = {"name": alert.name, "rule": fact.because.rule}
+                said |= {"severity": SEVERITY_NAMES[alert.severity]}
+                yield Row(at, "raised", {**said, "ci": alert.ci, "service": alert.service})
             case FindingNoted():
                 said = {"": sentence(fact.because), "rule": fact.because.rule}
                 yield Row(at, "noted", said)

@@ -17,7 +17,7 @@ from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.rule import Grouping, Rule
 from eventd.core.rules.selectors import READERS
 from eventd.core.sentences import inert
-from eventd.lint import AT_ONCE, Placed
+from eventd.lint import Placed
 from eventd.recording import Line
 
 KEYS_FROM = 100  # keys of a rule before it is asked whether they come to an end
@@ -117,7 +117,7 @@ class Usage:
                 tally.parts[part] += not tally.rule.by
                 continue
             tally.count(part, key, later=later)
-            at_once = tally.rule.kind in AT_ONCE and part == 0
+            at_once = tally.placed.claims and part == 0
             concerned[tally] = concerned.get(tally, False) or at_once
         if alert.status is Status.FIRING:
             self._fires(alert, concerned)

@@ -23,7 +23,7 @@ WRONG = [
     (
         f"{{{GOOD}, {MATCH}, colour: red}}",
         ".colour: unknown key 'colour' "
-        f"(known: name, description, within, during, by, incident, {', '.join(KINDS)})",
+        f"(known: name, description, within, during, by, incident, alert, {', '.join(KINDS)})",
     ),
     (
         f"{{{GOOD}, group: {{mtach: 'x=\"1\"'}}}}",
@@ -259,3 +259,49 @@ def test_a_secret_others_may_read_is_refused_and_none_is_ever_shown(tmp_path: Pa
     assert repr(read_back) == "***"
     assert read_back == Secret("0123456789abcdef0123456789abcdef")
     assert len({read_back, Secret("0123456789abcdef0123456789abcdef")}) == 1
+
+
+FIRES = "within: 5m, by: [service], alert: {}"
+
+
+def test_alerts_of_rules_that_come_back_are_refused_with_the_way_around(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "rules:\n"
+        f"  - {{name: own, group: {{match: 'service=~\"s.*\"'}}, {FIRES}}}\n"
+        f"  - {{name: first, group: {{match: 'name=\"third\"'}}, {FIRES}}}\n"
+        f"  - {{name: second, group: {{match: 'name=\"first\"'}}, {FIRES}}}\n"
+    )
+    (tmp_path / "b.yaml").write_text(
+        f"rules:\n  - {{name: third, threshold: {{match: 'name=~\"sec.*\"', count: 2}}, {FIRES}}}\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        load_rules(tmp_path)
+
+    hint = 'match source!="eventd" too, or give the alert another name'
+    a, b = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    around = f"second ({a}:4) -> third ({b}:2) -> first ({a}:3)"
+    assert f"{a}:2: rules[0].alert: its alert comes back to it: own -> own ({a}:2) ({hint})" in (
+        caught.value.problems
+    )
+    assert f"{a}:3: rules[1].alert: its alert comes back to it: first -> {around} ({hint})" in (
+        caught.value.problems
+    )
+
+
+def test_a_chain_of_alerts_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    rules = [
+        f"  - {{name: r{n}, group: {{match: 'name=\"r{n - 1}\"'}}, {FIRES}}}" for n in range(17)
+    ]
+    file.write_text("\n".join(["rules:", *rules[:16]]))
+    assert len(load_rules(file).rules) == 16
+    file.write_text("\n".join(["rules:", *rules]))
+
+    with pytest.raises(ConfigError) as caught:
+        load_rules(file)
+
+    (told,) = caught.value.problems
+    says = "more than 16 alerts of rules that make one another: r0 -> r1"
+    assert told.startswith(f"{file}:2: rules[0].alert: {says}")
+    assert told.endswith("(match what made them instead)")

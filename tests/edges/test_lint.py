@@ -137,6 +137,13 @@ def test_one_that_has_some_is_not(tmp_path: Path, rule: Rule) -> None:
     assert doubts(tmp_path, SEVERE, rule) == []
 
 
+def test_one_that_fires_an_alert_has_none(tmp_path: Path) -> None:
+    fires = {key: value for key, value in SEVERE.items() if key != "incident"} | {"alert": {}}
+
+    assert doubts(tmp_path, fires, {**SEVERE, "name": "it"}) == []
+    assert doubts(tmp_path, SEVERE, {**fires, "name": "it"}) == []
+
+
 def test_a_rule_of_which_another_has_part_overlaps(tmp_path: Path) -> None:
     rule = group_rule("it", "severity=critical", by=["ci"])
     always = group_rule("it", 'severity=critical, service=~"a.+"', by=["ci"])

@@ -169,6 +169,19 @@ def test_what_a_rule_notes_on_an_incident_can_be_wanted(tmp_path: Path) -> None:
     assert [one.good for one in results] == [True, True, True], list(results[1].difference())
 
 
+def test_an_alert_that_a_rule_fires_can_be_wanted(tmp_path: Path) -> None:
+    fires = (
+        "rules:\n  - {name: hot, by: [ci], within: 1m, group: {match: 'name=\"hot\"'},"
+        " alert: {name: Hot, severity: minor}}\n"
+    )
+    feed, whole = line("{at: 1m, name: hot, ci: a}"), "{rule: hot, severity: minor, ci: a}"
+    wants = [f"{{at: 1m, raised: {one}}}" for one in ("Hot", "{name: Hot}", whole, "hot")]
+    cases = "".join(case(want, feed=feed) for want in wants)
+    (tmp_path / "rules.yaml").write_text(RULES.replace("rules:\n", fires, 1) + cases)
+
+    assert [run(one).good for one in read_cases(tmp_path)] == [True, True, True, False]
+
+
 def test_a_case_can_have_an_inventory_a_start_and_an_end(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(
         RULES

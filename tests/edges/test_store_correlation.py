@@ -7,13 +7,25 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.builders import TICK, Feed, at, clear, event, inventory, kind_rule, load, steps
+from tests.builders import (
+    TICK,
+    Feed,
+    at,
+    clear,
+    event,
+    group_rule,
+    inventory,
+    kind_rule,
+    load,
+    steps,
+)
 from tests.edges.store_desk import alive, killed, query, wrong
 
 from eventd.core.model import (
     Alert,
     AlertAlone,
     AlertJoined,
+    AlertRaised,
     Ci,
     Correlated,
     Detach,
@@ -106,6 +118,29 @@ async def test_what_is_forgotten_leaves_no_reason_behind(tmp_path: Path) -> None
         assert await reader.alert(INFO.fingerprint) is None
         assert await reader.reasons(alert) == []
     assert wrong(tmp_path) == []
+
+
+async def test_what_a_rule_fired_and_what_is_behind_it_say_so_and_are_forgotten(
+    tmp_path: Path,
+) -> None:
+    rule = {**group_rule("many", 'name="backup"', by=["ci"]), "alert": {}}
+    over = clear("backup", ci="lone", severity=Severity.INFO)
+    async with alive(tmp_path) as life:
+        await life.feed([(at(0), load(rule)), *FEED, (at(99), over)])
+        (own,) = [one for one in life.runtime.engine.alerts() if one.source == "eventd"]
+
+    async with Reader(tmp_path) as reader:
+        for fingerprint in (own.fingerprint, INFO.fingerprint):
+            alert = await reader.alert(fingerprint)
+            assert alert is not None
+            assert AlertRaised in [type(one) for one in await reader.reasons(alert)]
+    assert wrong(tmp_path) == []
+
+    async with alive(tmp_path) as life:
+        await life.submit(at(2 * 86_400), TICK)
+        await life.submit(at(2 * 86_400 + 1), TICK, flush=True)
+    rows = query(tmp_path, "SELECT fingerprint FROM alone")
+    assert [one for (one,) in rows if str(one).endswith("raised")] == []
 
 
 async def test_a_near_miss_is_found_beside_what_else_is_known_and_forgotten_with_the_alert(

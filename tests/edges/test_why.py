@@ -24,6 +24,8 @@ RULES = (
     "hosts",
     "errors",
     "databases",
+    "logins-fail",
+    "got-in",
 )
 
 
@@ -70,6 +72,10 @@ def morning() -> Iterator[tuple[float, Input]]:
     yield 48, says("http_5xx", "bank1", "bank")
     yield 50, says("ToastBurnt", "kitchen", source="toaster")
     yield 58, says("CpuHigh", "web4")
+    for n in range(3):
+        labels = {"user": "ann"}
+        yield 59 + n / 6, says("LoginFailed", f"app{n}", severity=Severity.INFO, labels=labels)
+    yield 59.5, says("MuchTraffic", "nas2", labels={"user": "ann"})
 
 
 async def test_it_prints_what_the_page_shows(tmp_path: Path) -> None:
@@ -87,4 +93,4 @@ async def test_it_prints_what_the_page_shows(tmp_path: Path) -> None:
                 assert printed.output == shown
 
     about = {one.ci for _, one in feed if isinstance(one, Event) and one.status is Status.FIRING}
-    assert about - {*asked} == {"edge1", "sw1", "disk3", "edge2", "web3"}
+    assert about - {*asked} == {"edge1", "sw1", "disk3", "edge2", "web3", "app1", "app2", "nas2"}

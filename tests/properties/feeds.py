@@ -73,6 +73,11 @@ RULES = (
     threshold_rule("hot", "value>90", count=2, of="events", by=["name"], impact=1),
     {**threshold_rule("names"), "threshold": {"match": "", "count": 2, "distinct": "name"}},
     *(kind_rule(*one) for one in KINDS),
+    {
+        **kind_rule("group", {"match": "severity>=critical"}, "grave"),
+        "alert": {"severity": "minor"},
+    },
+    {**kind_rule("all", [NETS, {"match": 'name="grave"'}], "both"), "alert": {"name": "cpu"}},
     settle_rule('name="cpu", severity<=major', "10s"),
     inhibit_rule('name=~"net|disk"', 'name=~"disk|odd|cpu", severity<=major', ("service",)),
     inhibit_rule('name="odd"', 'name="net"', within="20s", name="backwards"),

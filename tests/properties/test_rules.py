@@ -64,6 +64,11 @@ class Case(NamedTuple):
     others: tuple[dict[str, object], ...] = ()  # rules beside it
 
 
+def fires(own: object, kind: str) -> dict[str, object]:
+    """A rule that fires an alert, which is called so."""
+    return {**kind_rule(kind, own, "fires"), "alert": {}}
+
+
 AB = steps("a", "b")
 EVERY = {"starts": "* * * * *", "lasts": "1m", "zone": "Europe/Berlin"}
 ENDING = {"count": 3, "ends": {"below": 2, "within": "30s"}}
@@ -150,6 +155,16 @@ CASES = {
     "during": Case(
         {**kind_rule("threshold", {"match": 'name=~"a|b"', "count": 2}), "during": EVERY},
         ((0, 40, "a"), (0, 40, "b")),
+    ),
+    "fired": Case(
+        kind_rule("group", {"match": 'name="fires"'}),
+        ((0, 59, "a"), (0, 59, "a"), (0, 59, "b")),
+        others=(fires({"match": 'name=~"a|b"', "count": 3}, "threshold"),),
+    ),
+    "fired by what waits": Case(
+        kind_rule("all", [{"match": 'name="fires"'}, {"match": 'name="b"'}], within="1h"),
+        ((0, 20, "a"), (20, 59, "b")),
+        others=(fires(steps("a", "b", without='name="x"'), "sequence"),),
     ),
     "absence of all": Case(kind_rule("absence", {"match": 'name="b"'}), ((0, 0, "b"),), "b"),
 }

@@ -66,6 +66,8 @@ KINDS: tuple[dict[str, object], ...] = (
     dependency_rule('name="plain-1"', target='name=~"plain-[03]"', within="3s"),
     kind_rule("similar", {"match": 'name="plain-3"', "count": 2}, "alike"),
     kind_rule("topology", {"match": 'name="plain-4"', "silent": 0.4}, "tied", by=()),
+    {**kind_rule("group", {"match": 'name="plain-3"'}, "fires", by=["ci"]), "alert": {}},
+    kind_rule("sequence", [{"match": 'name="fires"'}, {"match": 'name="plain-4"'}], "fired"),
     kind_rule("change", {"match": 'status="change"'}, "changes", within="10m"),
     {"name": "odd", "anomaly": {"match": 'status="info"', "budget": "9 per day"}},
     calendar_rule('name="plain-4"', "*/10 * * * *", "4m", name="hourly"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -31,6 +31,7 @@ from eventd.core.model import (
     Status,
 )
 from eventd.core.noting import Noting
+from eventd.core.raising import EndAlert, Raising, TakeIn
 from eventd.core.rules.rule import (
     Answer,
     End,
@@ -51,8 +52,6 @@ from eventd.core.state import CALENDAR, SETTLE, SETTLE_TIMER, State, limits_of
 RULE_TIMER = "rule"
 CALENDAR_TIMER = "calendar"  # its key is the name of a rule
 _JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has none
-TakeIn = Callable[[Event, datetime, list[Fact]], None]
-EndAlert = Callable[[Record, datetime, ClearReason, list[Fact]], None]
 _NOTHING: dict[str, int] = {}
 OF_SEVERAL = Counted | Sequenced | Gathered | Connected | Absent  # reasons of several alerts
 _FRESH = (Transition.FIRED, Transition.WAITED, Transition.SETTLED)
@@ -73,6 +72,7 @@ class Asking:
         """The engine's own; `take_in` is for events that rules say, `end` for alerts they end."""
         self._take_in, self._end = take_in, end
         self._explaining, self._noting = explaining, noting
+        self.raising = Raising(state, take_in, end)
         self._own: dict[str, Finding] = {}  # what rules hold for an alert of theirs, on its way
         self._state = state
         self._alerts, self._incidents = state.table, state.incidents
@@ -229,6 +229,9 @@ class Asking:
     def _over(self, state: RuleState, over: Over, now: datetime, facts: list[Fact]) -> None:
         """End what fires of its alerts; others in the incident go on as they are."""
         rule = state.rule
+        if rule.alert is not None:
+            self.raising.over(rule, over.group, now, facts)
+            return
         incident = self._incidents.of_group(rule.name, over.group)
         grouping, values = Grouping(rule.by), tuple(over.group.values())
         for one in self._firing(self._incidents.members(incident) if incident else ()):
@@ -260,6 +263,11 @@ class Asking:
         *,
         fresh: bool,
     ) -> None:
+        if finding.rule.alert is not None:
+            alerts = map(self._alerts.records.get, finding.alerts)
+            made = [one for one in alerts if one is not None and _can_be_taken(one)]
+            self.raising.fire(finding, made, now, facts)
+            return
         if finding.names:
             known = {name: self._alerts.records.get(f) for name, f in finding.names.items()}
             named = {name: one.value() for name, one in known.items() if one is not None}

@@ -499,6 +499,7 @@ class Engine:
             alert = record.value()
             seen = Seen(alert, Transition.CLEARED, at)
             self._asking.ask(self.rules.on_clear(alert), record, seen, at, facts)
+        self._asking.raising.cleared(fingerprint, at, facts)
         if self.rules.explains:
             self._explaining.cleared(fingerprint, at, facts)
 

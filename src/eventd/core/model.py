@@ -879,6 +879,20 @@ class RuleMissed(Struct, frozen=True, gc=False, array_like=True, tag="rule_misse
     how: Miss = Miss.PARTS
 
 
+class AlertRaised(Struct, frozen=True, gc=False, array_like=True, tag="alert_raised"):
+    """A rule fires an alert of its own: told of that one, and of each alert that made it."""
+
+    at: datetime
+    fingerprint: str
+    episode: int
+    raised: str  # fingerprint of the rule's alert
+    name: str  # of that
+    because: Because
+    count: int  # alerts behind it by now
+    alerts: tuple[tuple[str, str], ...] = ()  # fingerprint, and name and CI, of the first of them
+    begins: bool = False  # it fires from now on
+
+
 class FindingNoted(Struct, frozen=True, gc=False, array_like=True, tag="finding_noted"):
     """A rule holds for alerts that all belong to incidents already: noted on this one."""
 
@@ -1062,6 +1076,7 @@ Fact = (
     | IncidentResolved
     | IncidentReopened
     | IncidentClosed
+    | AlertRaised
     | SilenceAdded
     | SilenceEnded
     | MaintenanceAnnounced
@@ -1076,7 +1091,15 @@ Fact = (
 
 
 # why an alert is where it is
-Reason = AlertJoined | AlertDetached | AlertAlone | AlertSuppressed | AlertUnsuppressed | RuleMissed
+Reason = (
+    AlertJoined
+    | AlertDetached
+    | AlertAlone
+    | AlertSuppressed
+    | AlertUnsuppressed
+    | AlertRaised
+    | RuleMissed
+)
 
 
 def seconds(value: float) -> timedelta:

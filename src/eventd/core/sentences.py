@@ -9,6 +9,7 @@ from eventd.core.model import (
     AlertDetached,
     AlertFlapping,
     AlertJoined,
+    AlertRaised,
     AlertSuppressed,
     AlertUnsuppressed,
     Because,
@@ -333,8 +334,8 @@ def alert_said(fact: Reason | AlertFlapping, source: str = "") -> str:
         case AlertUnsuppressed():
             text = _FREED[sort_of(fact.by)]
             return f"suppressed no more: {text.format(by=fact.by, rule=fact.by.partition(':')[2])}"
-        case RuleMissed():
-            return near_miss(fact)
+        case AlertRaised() | RuleMissed():
+            return raised(fact) if isinstance(fact, AlertRaised) else near_miss(fact)
         case AlertFlapping():
             return "changes state too often to be believed" if fact.on else "is steady again"
 
@@ -384,6 +385,17 @@ def _other(because: Correlated) -> str:
     if because.other_tie is Tie.OPENS:
         return where
     return f"{where}: {_tie(because.other_tie, because.other_via, because.other_hops)}"
+
+
+def raised(fact: AlertRaised) -> str:
+    """Why a rule fires an alert, or what an alert has to do with that."""
+    held = sentence(fact.because)
+    if fact.fingerprint != fact.raised:
+        return f"behind {fact.name} ({fact.raised}): {held}"
+    others = fact.count - len(fact.alerts)
+    named = [f"{name} ({fingerprint})" for fingerprint, name in fact.alerts]
+    more = f" and {many(others, 'other')}" if others else ""
+    return f"fired by {held}; made by {', '.join(named)}{more}"
 
 
 def near_miss(fact: RuleMissed) -> str:

@@ -33,6 +33,7 @@ from eventd.core.model import (
     Status,
     seconds,
 )
+from eventd.core.raised import Raised
 from eventd.core.rules.inhibit import Role
 from eventd.core.rules.rule import Limits
 from eventd.core.rules.ruleset import RuleSet
@@ -73,6 +74,7 @@ class State:
         self.suppressions = Suppressions()
         self.changes = Changes(self.full)
         self.explained = Explained(self.full)
+        self.raised = Raised(self.full)
         self.storms = Storms()
         self.timers: Timers[TimerKey] = Timers()
         self.incidents = IncidentTable(self.timers)
@@ -119,6 +121,7 @@ class State:
                 "rule_changes": self.changes.dump(),
                 "joined_last": list(self.changes.joined),
                 "explained": self.explained.dump(),
+                "raised": self.raised.dump(),
                 "storms": self.storms.dump(),
                 "heartbeats": self.heartbeats.dump(),
                 "flapping": self.flapping.dump(),
@@ -185,6 +188,7 @@ class State:
         state.changes.load(data.read("rule_changes", tuple[Sort, Values, Change]))
         state.changes.joined.extend(data.read("joined_last", tuple[str, int]))
         state.explained.load(data.read("explained", tuple[str, tuple[Role, ...], str]))
+        state.raised.load(data.read("raised", tuple[str, list[str]]))
         state.storms.load(data.read("storms", tuple[str, list[int], Storm | None]))
         state.heartbeats.load(data.read("heartbeats", tuple[str, Pulse | None, Beat | None]))
         state.flapping.load(data.read("flapping", tuple[str, int, int, bool]))

@@ -13,6 +13,7 @@ from eventd.core.model import (
     AlertDetached,
     AlertFlapping,
     AlertJoined,
+    AlertRaised,
     AlertSuppressed,
     AlertUnmatched,
     AlertUnsuppressed,
@@ -66,6 +67,7 @@ _PROJECTED = frozenset(
         AlertUnmatched,
         AlertAlone,
         AlertFlapping,
+        AlertRaised,
         RuleMissed,
         SilenceAdded,
         SilenceEnded,
@@ -96,6 +98,7 @@ _TAKEN_UP = _PROJECTED | _ACTS
 
 _NAMES = (
     "",
+    " raised",
     *(f" {sort}{end}" for sort in SORTS for end in ("", " over")),
     *(f" missed {how.value}" for how in Miss),
 )
@@ -114,6 +117,8 @@ def filed_under(fact: Reason) -> str:
             return f"{fact.fingerprint} {sort_of(fact.by)} over"
         case RuleMissed():
             return f"{fact.fingerprint} missed {fact.how.value}"
+        case AlertRaised():
+            return f"{fact.fingerprint} raised"
         case AlertJoined() | AlertDetached() | AlertAlone():
             return fact.fingerprint
 
@@ -160,7 +165,13 @@ class Projection:
                     self._stands_alone(seq, fact)
             case AlertUnmatched() | AlertFlapping():
                 self.ledger[NOWHERE].append((seq, fact))
-            case AlertAlone() | AlertSuppressed() | AlertUnsuppressed() | RuleMissed():
+            case (
+                AlertAlone()
+                | AlertSuppressed()
+                | AlertUnsuppressed()
+                | AlertRaised()
+                | RuleMissed()
+            ):
                 self._stands_alone(seq, fact)
             case IncidentOpened():
                 self._happened(seq, fact.incident.id, fact, "")

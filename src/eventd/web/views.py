@@ -15,6 +15,7 @@ from eventd.core.model import (
     AlertAlone,
     AlertDetached,
     AlertJoined,
+    AlertRaised,
     AlertSuppressed,
     AlertUnsuppressed,
     Because,
@@ -98,7 +99,8 @@ class WhyView(Struct, frozen=True):
     """Where an alert came to belong, or why to none."""
 
     at: datetime
-    # "joined", "detached", "alone", "suppressed", "unsuppressed" or "missed" (a rule, nearly)
+    # "joined", "detached", "alone", "suppressed", "unsuppressed", "raised" (a rule made an alert)
+    # or "missed" (a rule, nearly)
     kind: str
     incident: str | None
     text: str
@@ -396,6 +398,8 @@ def why_view(fact: Reason, sources: Mapping[str, Alert]) -> WhyView:
             return WhyView(fact.at, "suppressed", None, text, by=fact.by)
         case AlertUnsuppressed():
             return WhyView(fact.at, "unsuppressed", None, text, by=fact.by)
+        case AlertRaised():
+            return WhyView(fact.at, "raised", None, text, reason_view(fact.because))
 
 
 class Standing(Struct, frozen=True):

@@ -30,6 +30,7 @@ from eventd.core.rules import (
 from eventd.core.rules.recurrence import parse_cron
 from eventd.core.rules.rule import (
     STORM,
+    AlertSpec,
     IncidentSpec,
     Kind,
     Limits,
@@ -95,9 +96,10 @@ class Filed(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Keyed(Filed, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What rules have that open something."""
+    """What rules have that open something, or fire an alert instead."""
 
     incident: IncidentSpec = IncidentSpec()
+    alert: AlertSpec | None = None
 
 
 class Alike(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,6 +107,7 @@ class Alike(Timed, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     by: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
     incident: IncidentSpec = IncidentSpec()
+    alert: AlertSpec | None = None
 
 
 class Streamed(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -136,6 +139,11 @@ def parse(data: object) -> Rule:
         parse_cron(during.starts, "during.starts")
     by = head.by if isinstance(head, Filed | Alike | Streamed) else ()
     incident = head.incident if isinstance(head, Keyed | Alike) else IncidentSpec()
+    alert = head.alert if isinstance(head, Keyed | Alike) else None
+    if alert is not None and KINDS[kind][0].alerts:
+        raise RuleError("alert", f"{kind} fires an alert of its own anyway", "leave it out")
+    if alert is not None and "incident" in data:
+        raise RuleError("alert", "a rule opens an incident or fires an alert", "leave out one")
     if head.name == STORM:
         raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
     spec, parts = _own_part(kind, data[kind])
@@ -155,6 +163,7 @@ def parse(data: object) -> Rule:
         incident=incident,
         text=text_of(data),
         during=during or spec.times(),
+        alert=alert,
     )
 
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import ClassVar
 
 import msgspec
 
-from eventd.core.labels import delivery_key, fingerprint_of, severity_of
-from eventd.core.model import Absent, Event, Severity, Status
+from eventd.core.labels import severity_of
+from eventd.core.model import Absent, Severity, Status
+from eventd.core.rules.own import own_event
 from eventd.core.rules.rule import (
     OWN_SOURCE,
     Answer,
     Finding,
+    Grade,
     Grouping,
     Kind,
     Limits,
@@ -36,9 +38,11 @@ AFTER = "after"  # what titles call the alert that something should have followe
 class Spec(Kind, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`match` should come within so long after `after`; without that, again and again."""
 
+    alerts: ClassVar[bool] = True
+
     match: Written
     after: Written | None = None
-    severity: Literal["info", "warning", "minor", "major", "critical"] = "major"
+    severity: Grade = "major"
 
     def written(self) -> tuple[tuple[str, Written], ...]:
         """What waits, if it is something else, then what is waited for."""
@@ -189,23 +193,9 @@ class State:
         self, key: Key, status: Status, now: datetime, waited: Sighting | None = None
     ) -> Raise:
         rule, group = self.rule, self._grouping.named(key)
-        labels = {label: value for label, value in group.items() if label not in {"ci", "service"}}
-        ci, service = group.get("ci", ""), group.get("service", "")
-        fingerprint = fingerprint_of(OWN_SOURCE, rule.name, ci, service, labels)
-        event = Event(
-            source=OWN_SOURCE,
-            fingerprint=fingerprint,
-            key=delivery_key(rule.name, self._grouping.key(key), status.value, now.isoformat()),
-            strong=False,
-            status=status,
-            severity=severity_of(self._spec.severity) or Severity.MAJOR,
-            name=rule.name,
-            ci=ci,
-            service=service,
-            summary=rule.description,
-            labels=labels,
-            volatile=(),
-        )
+        severity = severity_of(self._spec.severity) or Severity.MAJOR
+        event = own_event(rule, group, rule.name, severity, status, now)
+        fingerprint = event.fingerprint
         if waited is None:
             return Raise(event)
         missing, after = _shown(self._spec.match), _shown(self._spec.after or "")

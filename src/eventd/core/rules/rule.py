@@ -64,6 +64,13 @@ class IncidentSpec(Struct, frozen=True, forbid_unknown_fields=True):
     root: str = ""  # what the rule calls the alert whose CI the others follow from
 
 
+class AlertSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a rule fires where it opens nothing: an alert that other rules are asked about."""
+
+    name: Annotated[str, Meta(max_length=128)] = ""  # the rule's own where left out
+    severity: Grade = "info"
+
+
 class Times(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When something begins (cron's five fields), in which zone, and how long it lasts."""
 
@@ -85,6 +92,7 @@ class Kind(Struct, frozen=True, forbid_unknown_fields=True):
     by_itself: ClassVar[bool] = False  # it has a key of its own, to which labels may be added
     timeless: ClassVar[bool] = False  # it has no window either
     streams: ClassVar[bool] = False  # its key tells streams apart, for which it fires alerts
+    alerts: ClassVar[bool] = False  # it fires an alert of its own anyway
 
     def written(self) -> tuple[tuple[str, Written], ...]:
         """Path and selectors of each of its parts, in the order the kind numbers them."""
@@ -124,6 +132,7 @@ class Rule(Struct, frozen=True):
     incident: IncidentSpec
     text: str  # the JSON it came as: equal text, equal rule
     during: Times | None = None  # when it holds; None: always
+    alert: AlertSpec | None = None  # what it fires; None: it opens an incident
 
     @property
     def match(self) -> Selectors:
