@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bank import BANK, down, later, members, opened
-from tests.builders import T0, Feed, at, engine_with, event, frames, load, revived, rule, run
+from tests.builders import T0, Feed, at, engine_with, event, frames, load, only, revived, rule, run
 
 from eventd.core.asking import as_alert
 from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertCleared,
     AlertFired,
+    AlertRaised,
     Event,
     Fact,
     IncidentResolved,
@@ -23,6 +24,7 @@ from eventd.core.rules import parse
 from eventd.core.rules.anomaly import BEGINS, CALM_VALUES, QUIET, STEP, State
 from eventd.core.rules.rule import Limits, Raise, Seen, Transition
 from eventd.core.scoring.scorer import HALF
+from eventd.core.sentences import raised
 from eventd.errors import RuleError
 
 USUAL = (301.0, 295.0, 310.0, 288.0, 304.0, 299.0, 312.0, 293.0, 297.0)
@@ -72,6 +74,9 @@ def test_a_drop_is_an_alert_that_says_what_is_usual_and_an_incident_by_itself() 
     assert (fired.alert.severity, fired.alert.value) == (Severity.MINOR, 101.0)
     assert fired.alert.labels == {"rule": "odd"}
     assert "usual beside the slower one is 29" in fired.alert.summary
+    told = raised(only(AlertRaised, facts))
+    assert told.startswith(f"fired by rule odd: {fired.alert.summary}; surprise 1")
+    assert told.endswith(" of 6.9 for ci shop, name orders")
     (incident,) = opened(facts)
     assert incident.title == "orders unusual on shop"
     assert incident.roots[0].ci == "shop"

@@ -30,7 +30,7 @@ def acted(row: Row) -> str:
     """The rule that opened, noted or suppressed something."""
     if row.what == "suppressed":
         return row.said["by"].partition(":")[2]
-    return row.said["rule"] if row.what in {"opened", "noted"} else ""
+    return row.said["rule"] if row.what in {"opened", "noted", "raised"} else ""
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda one: one.stem)

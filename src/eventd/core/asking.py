@@ -199,12 +199,7 @@ class Asking:
             case Wake():
                 self._wake(state.rule.name, answer)
             case Raise():
-                own = answer.event.fingerprint
-                if answer.finding is not None:
-                    self._own[own] = answer.finding
-                self._take_in(answer.event, now, facts)
-                if (left := self._own.pop(own, None)) is not None:  # it fires already
-                    self._found(left, None, None, now, facts, fresh=True)
+                self._raise(answer, now, facts)
             case Hold():
                 self._hold(state.rule.name, answer, now, facts)
             case End():
@@ -218,6 +213,17 @@ class Asking:
                 self._missed(state.rule.name, answer, now, facts)
             case Finding():
                 self._found(answer, None, None, now, facts, fresh=True)
+
+    def _raise(self, said: Raise, now: datetime, facts: list[Fact]) -> None:
+        """Take in an event of a rule's own."""
+        own = said.event.fingerprint
+        if said.finding is not None:
+            self._own[own] = said.finding
+        self._take_in(said.event, now, facts)
+        if said.because is not None:
+            self.raising.tell(own, said.because, now, facts)
+        if (left := self._own.pop(own, None)) is not None:  # it fires already
+            self._found(left, None, None, now, facts, fresh=True)
 
     def _wake(self, rule: str, wake: Wake) -> None:
         key = (RULE_TIMER, f"{rule}{_JOINT}{wake.key}")

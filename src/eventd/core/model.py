@@ -570,6 +570,17 @@ class Inhibited(Struct, frozen=True, gc=False, array_like=True, tag="inhibited")
     ci: str
 
 
+class Strange(Struct, frozen=True, gc=False, array_like=True, tag="strange"):
+    """An `anomaly` rule holds: a value is unlike all that its stream was."""
+
+    rule: str
+    group: dict[str, str]
+    value: float
+    surprise: float  # decades of rarity, of two parts of the scorer together
+    needed: float  # that it took
+    said: tuple[str, ...]  # what those parts saw, and what is usual
+
+
 class Changed(Struct, frozen=True, gc=False, array_like=True, tag="changed"):
     """A `change` rule holds: something was changed shortly before an alert of the incident."""
 
@@ -636,7 +647,16 @@ class Ordered(Struct, frozen=True, gc=False, array_like=True, tag="ordered"):
 
 
 OfRule = (
-    Grouped | Counted | Sequenced | Gathered | Connected | Absent | Paired | Inhibited | Changed
+    Grouped
+    | Counted
+    | Sequenced
+    | Gathered
+    | Connected
+    | Absent
+    | Paired
+    | Inhibited
+    | Changed
+    | Strange
 )
 Because = OfRule | Stormed | Correlated | Ordered
 

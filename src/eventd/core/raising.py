@@ -10,7 +10,16 @@ from msgspec.structs import replace
 
 from eventd.core.dedup import Record
 from eventd.core.labels import severity_of
-from eventd.core.model import AlertRaised, CapHit, ClearReason, Event, Fact, Severity, Status
+from eventd.core.model import (
+    AlertRaised,
+    Because,
+    CapHit,
+    ClearReason,
+    Event,
+    Fact,
+    Severity,
+    Status,
+)
 from eventd.core.rules.loops import MAX_CHAIN
 from eventd.core.rules.own import own_event
 from eventd.core.rules.rule import AlertSpec, Finding, Rule
@@ -71,6 +80,14 @@ class Raising:
         """An alert fires no more, and with it those that nobody else is behind."""
         for own in self._table.cleared(fingerprint):
             self._over(own, now, ClearReason.PAIRED, facts)
+
+    def tell(self, own: str, because: Because, now: datetime, facts: list[Fact]) -> None:
+        """Why a rule fires an alert that no others made."""
+        record = self._records.get(own)
+        if record is not None:
+            facts.append(
+                AlertRaised(now, own, record.episode, own, record.name, because, 0, (), begins=True)
+            )
 
     # -- parts ------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ from eventd.core.model import (
     RuleMissed,
     Sequenced,
     Stormed,
+    Strange,
     Tie,
     Why,
     sort_of,
@@ -135,11 +136,14 @@ def _held(because: OfRule, group: str) -> str:
             return f"no {because.missing} within {because.within:g} s{after} for {group}"
         case Paired():
             return f"nothing has ended it for {group}"
-        case Changed() | Inhibited():
+        case Changed() | Inhibited() | Strange():
             return _explains(because, group)
 
 
-def _explains(because: Changed | Inhibited, group: str) -> str:
+def _explains(because: Changed | Inhibited | Strange, group: str) -> str:
+    if isinstance(because, Strange):
+        said = "; ".join(because.said)
+        return f"{said}; surprise {because.surprise:.1f} of {because.needed:.1f} for {group}"
     if isinstance(because, Inhibited):
         return f"{called(because.name, because.ci)} explains it"
     what = called(because.name, because.ci, because.summary)
@@ -395,6 +399,8 @@ def raised(fact: AlertRaised) -> str:
     others = fact.count - len(fact.alerts)
     named = [f"{name} ({fingerprint})" for fingerprint, name in fact.alerts]
     more = f" and {many(others, 'other')}" if others else ""
+    if not named:
+        return f"fired by {held}"
     return f"fired by {held}; made by {', '.join(named)}{more}"
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from eventd.core.labels import delivery_key, fingerprint_of, severity_of
-from eventd.core.model import Alert, Event, Severity, Status
+from eventd.core.model import Alert, Event, Severity, Status, Strange
 from eventd.core.rules.rule import (
     OWN_SOURCE,
     Answer,
@@ -29,7 +29,7 @@ from eventd.core.rules.rule import (
     Wake,
 )
 from eventd.core.scoring.reasons import sentence
-from eventd.core.scoring.scorer import HALF, Score
+from eventd.core.scoring.scorer import HALF
 from eventd.core.scoring.scorer import State as Learned
 from eventd.core.scoring.values import ValueScorer
 from eventd.errors import RuleError
@@ -133,8 +133,11 @@ class State:
         stream.fires, stream.calm = True, 0
         stream.cried += 1.0
         self._needed += STEP
-        fires = Raise(self._event(key, Status.FIRING, now, seen.alert, score))
-        return (fires, Wake(self._grouping.key(key), now + QUIET))
+        said = tuple(map(sentence, score.because))
+        group = self._grouping.named(key)
+        because = Strange(self.rule.name, group, value, surprise, needed, said)
+        fires = self._event(key, Status.FIRING, now, seen.alert, "; ".join(said))
+        return (Raise(fires, because=because), Wake(self._grouping.key(key), now + QUIET))
 
     def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
         """Whether a stream whose alert fires has gone quiet."""
@@ -189,7 +192,7 @@ class State:
         status: Status,
         now: datetime,
         measured: Alert | None = None,
-        score: Score | None = None,
+        summary: str = "",
     ) -> Event:
         rule, group = self.rule, self._grouping.named(key)
         labels = {label: value for label, value in group.items() if label not in _PLACES}
@@ -204,7 +207,7 @@ class State:
             name=f"{group.get('name', rule.name)}{UNUSUAL}",
             ci=ci,
             service=service or (measured.service if measured is not None else ""),
-            summary="; ".join(map(sentence, score.because)) if score is not None else "",
+            summary=summary,
             value=measured.value if measured is not None else None,
             labels={"rule": rule.name, **{k: v for k, v in labels.items() if k != "name"}},
             volatile=(),

@@ -193,10 +193,14 @@ class Wake(Struct, frozen=True, gc=False):
 
 
 class Raise(Struct, frozen=True, gc=False):
-    """An event of the rule's own, and what it holds for once that is taken in."""
+    """An event of the rule's own, and what it holds for once that is taken in.
+
+    `because` is told of the alert that it fires, where the rule leaves that to others.
+    """
 
     event: Event
     finding: Finding | None = None
+    because: Because | None = None
 
 
 class End(Struct, frozen=True, gc=False):
