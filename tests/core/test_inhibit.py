@@ -512,3 +512,10 @@ def test_many_that_a_source_missed_are_told_up_to_a_cap(monkeypatch: pytest.Monk
         host(0).fingerprint,
         host(1).fingerprint,
     ]
+
+
+def test_what_comes_after_another_that_missed_it_says_nothing_new() -> None:
+    other = inhibit_rule('name="region"', 'name=~"host.*"', ("service",), name="wider")
+    seen: Feed = [(at(0), host()), (at(13), site()), (at(15), event("region", ci="r"))]
+
+    assert [second for second, _ in missed(facts_of(seen, BY_CI, RULE, other))] == [13]

@@ -156,8 +156,7 @@ class Engine:
                     self._due(kind, key, at, facts)
                 except Exception as error:  # noqa: BLE001 - due again after a restart, and again
                     facts.append(TimerFailed(at, kind, key, repr(error)))
-                if self.rules.explains or self._noting.listens:
-                    self._follow(facts, told, at)
+                self._follow(facts, told, at)
         told = len(facts)
         if isinstance(item, Event):
             if self.enrichment.active:
@@ -166,7 +165,7 @@ class Engine:
                 self._event(item, now, facts)
         else:
             self._other(item, now, facts)
-        if self.rules.explains or self._noting.listens:
+        if len(facts) > told + 1:  # the first says what the input is
             self._follow(facts, told, now)
         if self._full:
             facts += [CapHit(now, table) for table in self._full]
@@ -177,8 +176,7 @@ class Engine:
         """What was put into incidents since so many facts: what it explains, and what may it."""
         if self.rules.explains:
             self._explaining.follow(facts, told, now)
-        if self._noting.listens:
-            self._noting.follow(facts, told, now)
+        self._noting.follow(facts, told, now)
 
     def deadline(self) -> datetime | None:
         """When it wants a Tick if nothing comes before."""

@@ -19,13 +19,10 @@ class Noting:
         self._state, self._changes = state, state.changes
         self._rules, self._alerts, self._incidents = state.rules, state.table, state.incidents
 
-    @property
-    def listens(self) -> bool:
-        """Whether anything is to be said of an alert that joins an incident."""
-        return self._rules.notes or self._rules.calendars or bool(self._changes.known)
-
     def follow(self, facts: list[Fact], told: int, now: datetime) -> None:
         """Say it of what was put into an incident since so many were told."""
+        if not (self._rules.notes or self._rules.calendars or self._changes.known):
+            return
         for fact in [one for one in facts[told:] if type(one) is AlertJoined]:
             if self._rules.notes:
                 self._changes.joined.append((fact.fingerprint, fact.episode))
