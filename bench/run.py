@@ -59,6 +59,7 @@ def of_kind(kind: str, n: int) -> dict[str, object]:
         "sequence": (parts, keyed),
         "all": (parts, keyed),
         "topology": ({"match": match}, {"within": "10m"}),
+        "anomaly": ({"match": f'{match}, status="info"', "budget": "2 per week"}, {}),
         "similar": ({"match": match}, {"within": "10m"}),
         "threshold": ({"match": match, "count": 3, "of": "events"}, keyed),
         "group": ({"match": match}, keyed),
