@@ -162,6 +162,13 @@ def test_a_constant_is_not_strange_and_its_first_change_is(constant: float) -> N
     assert found[1_000].alarm
 
 
+def test_spikes_on_nothing_become_usual() -> None:
+    found = scores([20.0 if n % 100 == 99 else 0.0 for n in range(4_000)])
+
+    assert alarms(found)
+    assert alarms(found, 1_000) == []
+
+
 def test_what_is_not_finite_is_not_scored_and_not_learned() -> None:
     with_gaps, without = ValueScorer(), ValueScorer()
     for n, value in enumerate(calm(500)):

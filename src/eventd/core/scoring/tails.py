@@ -18,7 +18,7 @@ WARM = 100  # seen before it says anything: two above the edge
 MEMORY = 2000  # seen at once: what is older fades, a week at a value every five minutes
 PRIOR = 20.0  # exceedances that the usual exponent weighs
 USUAL = 0.35  # the usual mean of log(size / edge): between Gauss (0.15) and Cauchy (1)
-FARTHEST = 30.0  # log(size / edge) counted at most, also where the edge is 0
+FARTHEST = 30.0  # log(size / edge) counted at most, and where there was nothing before
 LEARNED = 5.0  # and learned at most: one value decides nothing
 _UP, _DOWN = exp(STEP * (1.0 - SHARE)), exp(-STEP * SHARE)
 _DECADE = log(10.0)
@@ -39,9 +39,9 @@ def surprise(
             tails[at + 1] = edge + (2.0 * size - edge) / (seen + 1.0)  # twice the mean, to begin
         return 0.0
     found = 0.0
-    edge = max(edge, least)
-    if size > edge:
-        far = min(log(size / edge), FARTHEST)
+    if size > max(edge, least):
+        fresh = edge <= least
+        far = FARTHEST if fresh else min(log(size / edge), FARTHEST)
         total = tails[at + 2]
         above = tails[at + 3]
         usual = (total + PRIOR * USUAL) / (above + PRIOR)
@@ -50,7 +50,7 @@ def surprise(
             return found
         tails[at + 2] = total + min(far, LEARNED)
         tails[at + 3] = above + 1.0
-        tails[at + 1] = edge * _UP
+        tails[at + 1] = size if fresh else edge * _UP
     elif learn:
         tails[at + 1] = edge * _DOWN
     else:

@@ -30,7 +30,7 @@ SCALES = (
 )  # half-lives of levels, in values: 10 min to 2 days at 5 min
 FADES = tuple(1.0 - 0.5 ** (1.0 / scale) for scale in SCALES)
 CLIP = 1  # the level that the usual deviation is from
-ABSURD, REACH = 1000.0, 30.0  # usual deviations: what is farther than that is learned as this far
+ABSURD, REACH = 1000.0, 30.0  # usual deviations: what is beyond the one is learned as the other
 SPREAD_FADE = 0.01
 REST = 3  # the level that habits are relative to, so that they outlast its shifts
 DAY, WEEK = 24, 168  # hours
@@ -51,7 +51,10 @@ PARTS = (
     *(f"level over {scale:g}" for scale in SCALES[:-1]),
     "hour of the week", "hour of the day", "median", "slope", "activity", "stuck", "record",
 )  # fmt: skip
-STUCK_AT = 2 * STUCK * FIELDS
+_PLACES = tuple(2 * part * FIELDS for part in range(RECORD))
+STUCK_AT = _PLACES[STUCK]
+# The hours ask of the same value twice, and where values are rounded they repeat by chance.
+WEIGHTS = dict.fromkeys(range(len(PARTS)), 1.0) | {WEEKLY: 0.8, STUCK: 0.6}
 _NUMBERS = (
     "_rows", "_origin", "_spread", "_high", "_low", "_records", "_fast", "_slow", "_run",
     "_every", "_at", "_s0", "_s1", "_s2", "_y", "_xy", "_yy", "_strange", "_until", "_alarmed",
@@ -109,8 +112,7 @@ class ValueScorer:
             return None
         told: Told = []
         low, high = self._look(at, x, told)
-        told.sort(reverse=True)
-        return self._score(told[:2], low, high, int(at // 3600 + MONDAY) % WEEK)
+        return self._score(told, low, high, int(at // 3600 + MONDAY) % WEEK)
 
     def _begin(self, at: float) -> None:
         """Learn the first values around their median: one absurd value spoils no beginning."""
@@ -139,13 +141,23 @@ class ValueScorer:
         return low, high
 
     def _judge(
-        self, told: Told, part: int, off: float, least: float, seen: tuple[float, float, float]
+        self,
+        told: Told,
+        part: int,
+        off: float,
+        least: float,
+        observed: float,
+        usual: float,
+        unit: float = 1.0,
     ) -> None:
-        """Tell of `off`, which is `unit` times what `observed` differs from `usual` in."""
-        place = 2 * part * FIELDS + (FIELDS if off < 0.0 else 0)
-        found = surprise(self._tails, place, abs(off), least)
-        if found > 0.0:
-            told.append((found, part, *seen))
+        """Tell of `off`, what `observed` differs from `usual` in `unit`, where that surprises."""
+        place = _PLACES[part]
+        if off < 0.0:
+            found = surprise(self._tails, place + FIELDS, -off, least)
+        else:
+            found = surprise(self._tails, place, off, least)
+        if found:
+            told.append((found * WEIGHTS[part], part, observed, usual, unit))
 
     def _edges(self, part: int, usual: float, unit: float) -> tuple[float, float]:
         place = 2 * part * FIELDS + 1
@@ -154,7 +166,8 @@ class ValueScorer:
     def _clipped(self, x: float) -> float:
         """What is learned of `x`: of an absurd value little, unless more such come."""
         level = self._levels[CLIP]
-        usual = max(self._spread, EXACT * max(1.0, abs(level)))
+        wide = self._high - self._low or max(1.0, abs(level))
+        usual = max(self._spread, 2.0 * wide / REACH)
         learnt = x
         if abs(x - level) > ABSURD * usual:
             learnt = level + REACH * usual if x > level else level - REACH * usual
@@ -170,7 +183,7 @@ class ValueScorer:
         for scale, fade in enumerate(FADES):
             level = levels[scale]
             if scale:
-                self._judge(told, scale - 1, quick - level, least, (quick, level, 1.0))
+                self._judge(told, scale - 1, quick - level, least, quick, level)
             level += max(fade, early) * (x - level)
             levels[scale] = quick = level
 
@@ -185,15 +198,15 @@ class ValueScorer:
         usual = rest
         if hours[day]:
             usual += habits[day]
-            self._judge(told, DAILY, x - usual, least, (x, usual, 1.0))
+            self._judge(told, DAILY, x - usual, least, x, usual)
             weight = hours[hour] / (hours[hour] + SHRINK)
             usual += weight * (habits[hour] - habits[day])
-            self._judge(told, WEEKLY, x - usual, least, (x, usual, 1.0))
+            self._judge(told, WEEKLY, x - usual, least, x, usual)
         off = learnt - rest
         for place, memory in ((day, HABIT), (hour, HABIT // 2)):
-            known = min(hours[place] + 1, memory)
+            known = min(hours[place] + 1, 255)
             hours[place] = known
-            habits[place] += (off - habits[place]) / known
+            habits[place] += (off - habits[place]) / min(known, memory)
         return self._edges(WEEKLY, usual, 1.0)
 
     def _record(self, x: float, learnt: float, told: Told) -> None:
@@ -216,12 +229,12 @@ class ValueScorer:
         self._slow += max(SLOW, early) * (moved - self._slow)
         if self._slow > 0.0:
             more = max(0.0, log((self._fast + 1e-3 * self._slow) / (1.001 * self._slow)))
-            self._judge(told, ACTIVITY, more, EXACT, (self._fast, self._slow, 0.0))
+            self._judge(told, ACTIVITY, more, EXACT, self._fast, self._slow)
         if moved == 0.0:
             self._run += 1.0
             found = surprise(self._tails, STUCK_AT, self._run, EXACT, learn=False)
             if found:
-                told.append((found, STUCK, self._run, 0.0, 1.0))
+                told.append((found * WEIGHTS[STUCK], STUCK, self._run, 0.0, 1.0))
         else:
             surprise(self._tails, STUCK_AT, self._run, EXACT)  # a run is learned whole, once
             self._run = 1.0
@@ -234,7 +247,7 @@ class ValueScorer:
         old = sorted(recent[:OLD])
         usual = (old[OLD // 2 - 1] + old[OLD // 2]) / 2.0
         now = sorted(recent[OLD:])[NEW // 2]
-        self._judge(told, MEDIAN, now - usual, least, (now, usual, 1.0))
+        self._judge(told, MEDIAN, now - usual, least, now, usual)
 
     def _trend(self, at: float, value: float, told: Told) -> None:
         """The slope of the last 50 or so, in deviations from the line: what fills up or leaks."""
@@ -258,11 +271,13 @@ class ValueScorer:
         if left <= EXACT * self._yy:
             return
         around = sqrt(left / self._s0)
-        self._judge(told, SLOPE, slope * TREND / around, EXACT, (slope, 0.0, around / TREND))
+        self._judge(told, SLOPE, slope * TREND / around, EXACT, slope, 0.0, around / TREND)
 
     def _score(self, told: Told, low: float, high: float, hour: int) -> Score | None:
-        strange = sum(one[0] for one in told)
-        self._strange = strange = max(strange, LINGER * self._strange)
+        told.sort(reverse=True)
+        del told[2:]
+        strange = max(sum(one[0] for one in told), LINGER * self._strange)
+        self._strange = strange
         if self._rows < WARM:
             return None
         raw = strange / (strange + HALF)
@@ -270,17 +285,17 @@ class ValueScorer:
         if not paused and strange >= HALF:
             self._until = self._rows + PAUSE
             self._alarmed = strange
-        because = tuple(self._reason(one, hour) for one in told)
+        because = tuple([self._reason(one, hour) for one in told])
         return Score(raw, 0.0 if paused else raw, low, high, because)
 
     def _reason(self, told: tuple[float, int, float, float, float], hour: int) -> Reason:
         found, part, observed, usual, unit = told
-        name = PARTS[part]
+        name, found = PARTS[part], found / WEIGHTS[part]
         if part == RECORD:
             return Reason(name, found, observed, usual, unit)
         low, high = self._edges(part, usual, unit)
-        if part == ACTIVITY:
-            low, high = 0.0, usual * exp(self._tails[2 * part * FIELDS + 1])
+        if part == ACTIVITY:  # it is the logarithm that is judged
+            low, high = 0.0, usual * exp(high - usual)
         if part == SLOPE and self._every > 0.0:
             hourly = 3600.0 / self._every
             return Reason(name, found, observed * hourly, low * hourly, high * hourly)

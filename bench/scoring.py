@@ -1,0 +1,124 @@
+"""What each part of the value scorer is worth: one left out at a time.
+
+python -m bench.scoring DATA OUT     a folder of scores a part in OUT, for NAB's scorer
+python -m bench.scoring              false alarms and injected faults found, one line a part
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from pathlib import Path
+
+from eventd.cli.score import HEADER, _csv
+from eventd.core.scoring.scorer import Score
+from eventd.core.scoring.values import PARTS, Told, ValueScorer
+from eventd.series import read
+
+COUNT, FIRST = 4_500, 1_500  # values of a stream; those before are not judged
+FAULTS = ("spike", "dip", "shift", "drift", "leak", "stuck", "noise")
+STREAMS = ("gauss", "season", "lognormal", "wander", "spiky", "integer", "rare")
+OUT_OF = 10_000
+
+
+class Without(ValueScorer):
+    """The scorer without one part."""
+
+    __slots__ = ("part",)
+
+    part: int
+
+    def _score(self, told: Told, low: float, high: float, hour: int) -> Score | None:
+        return super()._score([one for one in told if one[1] != self.part], low, high, hour)
+
+
+def scorer(part: int) -> Without:
+    made = Without()
+    made.part = part
+    return made
+
+
+def stream(kind: str, chance: random.Random) -> tuple[list[float], float]:
+    """Its values, and its usual deviation."""
+    day = [math.sin(2 * math.pi * n / 288) for n in range(COUNT)]
+    noise = [chance.gauss(0, 1) for _ in range(COUNT)]
+    if kind == "gauss":
+        return [50 + 3 * z for z in noise], 3.0
+    if kind == "season":
+        return [100 + 30 * d + 4 * z for d, z in zip(day, noise, strict=True)], 4.0
+    if kind == "lognormal":
+        return [20 * math.exp(z / 2) for z in noise], 12.0
+    if kind == "wander":
+        level, values = 30.0, []
+        for z in noise:
+            level = 30 + 0.95 * (level - 30) + z
+            values.append(level)
+        return values, 3.2
+    if kind == "spiky":
+        far = [chance.expovariate(1 / 60) if chance.random() < 0.01 else 0.0 for _ in noise]
+        return [abs(10 + z + more) for z, more in zip(noise, far, strict=True)], 3.0
+    if kind == "integer":
+        return [float(round(30 + 2 * d + z)) for d, z in zip(day, noise, strict=True)], 1.5
+    return [float(chance.randint(1, 4)) if chance.random() < 0.02 else 0.0 for _ in noise], 1.0
+
+
+def inject(values: list[float], fault: str, at: int, unit: float, chance: random.Random) -> int:
+    """Change `values` from `at` on; how long."""
+    lasts = {"spike": 2, "dip": 2, "drift": 200, "leak": 600, "stuck": 100}.get(fault, 60)
+    for n in range(lasts):
+        values[at + n] = {
+            "spike": values[at + n] + 10 * unit,
+            "dip": values[at + n] - 10 * unit,
+            "shift": values[at + n] + 6 * unit,
+            "drift": values[at + n] + 10 * unit * n / lasts,
+            "leak": values[at + n] + 6 * unit * n / lasts,
+            "stuck": values[at],
+            "noise": values[at + n] + 5 * unit * chance.gauss(0, 1),
+        }[fault]
+    return lasts
+
+
+def alarms(made: ValueScorer, values: list[float]) -> list[int]:
+    found = [made.score_then_learn(1.4e9 + 300.0 * n, value) for n, value in enumerate(values)]
+    return [n for n, one in enumerate(found) if n >= FIRST and one is not None and one.alarm]
+
+
+def injected() -> None:
+    """False alarms in 10,000 values, and the share of each fault found."""
+    for part in (-1, *range(len(PARTS))):
+        false, found = 0, dict.fromkeys(FAULTS, 0)
+        for kind in STREAMS:
+            false += len(alarms(scorer(part), stream(kind, random.Random(f"{kind} calm"))[0]))
+            for fault in FAULTS:
+                chance = random.Random(f"{kind} {fault}")
+                values, unit = stream(kind, chance)
+                at = 3_000 + chance.randrange(600)
+                until = at + inject(values, fault, at, unit, chance) + 5
+                found[fault] += any(at <= n < until for n in alarms(scorer(part), values))
+        rate = false / len(STREAMS) / (COUNT - FIRST) * OUT_OF
+        shares = " ".join(f"{fault} {hits / len(STREAMS):.2f}" for fault, hits in found.items())
+        name = PARTS[part] if part >= 0 else "nothing"
+        whole = sum(found.values()) / len(STREAMS) / len(FAULTS)
+        print(f"without {name}: false {rate:.1f}, found {whole:.2f}: {shares}", flush=True)
+
+
+def nab(data: Path, out: Path) -> None:
+    for file in sorted(data.glob("*/*.csv")):
+        rows = list(read(file))
+        for part in (-1, *range(len(PARTS))):
+            name = PARTS[part].replace(" ", "-") if part >= 0 else "nothing"
+            target = out / name / file.relative_to(data)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made = scorer(part)
+            with target.open("w", encoding="utf-8") as stream:
+                stream.write(HEADER)
+                for row in rows:
+                    stream.write(_csv((row, made.score_then_learn(row.at, row.value))))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        nab(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        injected()
