@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from eventd.cli.score import HEADER, _csv
-from eventd.core.scoring.scorer import Score
+from eventd.core.scoring.scorer import Reason, Score
 from eventd.core.scoring.values import PARTS, Told, ValueScorer
 from eventd.series import read
 
@@ -20,22 +20,48 @@ COUNT, FIRST = 4_500, 1_500  # values of a stream; those before are not judged
 FAULTS = ("spike", "dip", "shift", "drift", "leak", "stuck", "noise")
 STREAMS = ("gauss", "season", "lognormal", "wander", "spiky", "integer", "rare")
 OUT_OF = 10_000
+SEEDS = 2
+NAMES = ("nothing", *PARTS)  # left out
 
 
 class Without(ValueScorer):
-    """The scorer without one part."""
+    """The scorer without one part: of what is learned nothing depends on what is left out."""
 
     __slots__ = ("part",)
 
     part: int
 
+    def judge(self, told: Told, rows: float) -> Score | None:
+        self._rows = rows
+        return self._score([one for one in told if one[1] != self.part], 0.0, 0.0, 0)
+
+    def _reason(self, told: tuple[float, int, float, float, float], hour: int) -> Reason:
+        return Reason(PARTS[told[1]], *told[:4])
+
+
+class Ablated(ValueScorer):
+    """Scores with every part in turn left out; with all of them in the first place."""
+
+    __slots__ = ("heads", "scores")
+
+    heads: list[Without]
+    scores: list[Score | None]
+
     def _score(self, told: Told, low: float, high: float, hour: int) -> Score | None:
-        return super()._score([one for one in told if one[1] != self.part], low, high, hour)
+        self.scores = [head.judge(told, self._rows) for head in self.heads]
+        return self.scores[0]
+
+    def each(self, at: float, value: float) -> list[Score | None]:
+        self.scores = [None] * len(self.heads)
+        self.score_then_learn(at, value)
+        return self.scores
 
 
-def scorer(part: int) -> Without:
-    made = Without()
-    made.part = part
+def ablated() -> Ablated:
+    made = Ablated()
+    made.heads = [Without() for _ in NAMES]
+    for part, head in enumerate(made.heads, -1):
+        head.part = part
     return made
 
 
@@ -79,42 +105,51 @@ def inject(values: list[float], fault: str, at: int, unit: float, chance: random
     return lasts
 
 
-def alarms(made: ValueScorer, values: list[float]) -> list[int]:
-    found = [made.score_then_learn(1.4e9 + 300.0 * n, value) for n, value in enumerate(values)]
-    return [n for n, one in enumerate(found) if n >= FIRST and one is not None and one.alarm]
+def alarms(values: list[float]) -> list[list[int]]:
+    """For each part left out, where it alarms."""
+    made = ablated()
+    found: list[list[int]] = [[] for _ in NAMES]
+    for n, value in enumerate(values):
+        for own, one in zip(found, made.each(1.4e9 + 300.0 * n, value), strict=True):
+            if n >= FIRST and one is not None and one.alarm:
+                own.append(n)
+    return found
 
 
 def injected() -> None:
     """False alarms in 10,000 values, and the share of each fault found."""
-    for part in (-1, *range(len(PARTS))):
-        false, found = 0, dict.fromkeys(FAULTS, 0)
-        for kind in STREAMS:
-            false += len(alarms(scorer(part), stream(kind, random.Random(f"{kind} calm"))[0]))
+    false = [0] * len(NAMES)
+    found = [dict.fromkeys(FAULTS, 0) for _ in NAMES]
+    for kind in STREAMS:
+        for seed in range(SEEDS):
+            for row, own in enumerate(alarms(stream(kind, random.Random(f"{kind} {seed}"))[0])):
+                false[row] += len(own)
             for fault in FAULTS:
-                chance = random.Random(f"{kind} {fault}")
+                chance = random.Random(f"{kind} {fault} {seed}")
                 values, unit = stream(kind, chance)
                 at = 3_000 + chance.randrange(600)
                 until = at + inject(values, fault, at, unit, chance) + 5
-                found[fault] += any(at <= n < until for n in alarms(scorer(part), values))
-        rate = false / len(STREAMS) / (COUNT - FIRST) * OUT_OF
-        shares = " ".join(f"{fault} {hits / len(STREAMS):.2f}" for fault, hits in found.items())
-        name = PARTS[part] if part >= 0 else "nothing"
-        whole = sum(found.values()) / len(STREAMS) / len(FAULTS)
+                for row, own in enumerate(alarms(values)):
+                    found[row][fault] += any(at <= n < until for n in own)
+    for name, wrong, hits in zip(NAMES, false, found, strict=True):
+        streams = len(STREAMS) * SEEDS
+        rate = wrong / streams / (COUNT - FIRST) * OUT_OF
+        shares = " ".join(f"{fault} {count / streams:.2f}" for fault, count in hits.items())
+        whole = sum(hits.values()) / streams / len(FAULTS)
         print(f"without {name}: false {rate:.1f}, found {whole:.2f}: {shares}", flush=True)
 
 
 def nab(data: Path, out: Path) -> None:
     for file in sorted(data.glob("*/*.csv")):
-        rows = list(read(file))
-        for part in (-1, *range(len(PARTS))):
-            name = PARTS[part].replace(" ", "-") if part >= 0 else "nothing"
-            target = out / name / file.relative_to(data)
+        made = ablated()
+        lines = [[HEADER] for _ in NAMES]
+        for row in read(file):
+            for own, one in zip(lines, made.each(row.at, row.value), strict=True):
+                own.append(_csv((row, one)))
+        for name, own in zip(NAMES, lines, strict=True):
+            target = out / name.replace(" ", "-") / file.relative_to(data)
             target.parent.mkdir(parents=True, exist_ok=True)
-            made = scorer(part)
-            with target.open("w", encoding="utf-8") as stream:
-                stream.write(HEADER)
-                for row in rows:
-                    stream.write(_csv((row, made.score_then_learn(row.at, row.value))))
+            target.write_text("".join(own), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def surprise(
             tails[at + 1] = edge + (2.0 * size - edge) / (seen + 1.0)  # twice the mean, to begin
         return 0.0
     found = 0.0
-    if size > max(edge, least):
+    if size > edge and size > least:
         fresh = edge <= least
         far = FARTHEST if fresh else min(log(size / edge), FARTHEST)
         total = tails[at + 2]

@@ -11,7 +11,7 @@ back, change nothing.
 from __future__ import annotations
 
 from array import array
-from math import exp, isfinite, log, log10, sqrt
+from math import copysign, exp, isfinite, log, log10, sqrt
 from statistics import median
 
 from eventd.core.scoring.scorer import HALF, Reason, Score, State
@@ -54,7 +54,7 @@ PARTS = (
 _PLACES = tuple(2 * part * FIELDS for part in range(RECORD))
 STUCK_AT = _PLACES[STUCK]
 # The hours ask of the same value twice, and where values are rounded they repeat by chance.
-WEIGHTS = dict.fromkeys(range(len(PARTS)), 1.0) | {WEEKLY: 0.8, STUCK: 0.6}
+WEIGHTS = tuple({WEEKLY: 0.8, STUCK: 0.6}.get(part, 1.0) for part in range(len(PARTS)))
 _NUMBERS = (
     "_rows", "_origin", "_spread", "_high", "_low", "_records", "_fast", "_slow", "_run",
     "_every", "_at", "_s0", "_s1", "_s2", "_y", "_xy", "_yy", "_strange", "_until", "_alarmed",
@@ -104,7 +104,7 @@ class ValueScorer:
         """
         if not (isfinite(value) and isfinite(at)):
             return None
-        x = max(-LIMIT, min(LIMIT, value))
+        x = value if -LIMIT <= value <= LIMIT else copysign(LIMIT, value)
         if len(self._recent) < NEW + OLD:
             self._recent.append(x)
             if len(self._recent) == NEW + OLD:
@@ -179,12 +179,13 @@ class ValueScorer:
         """Several time scales of level at once: each level beside the one that is slower."""
         levels = self._levels
         early = 1.0 / (self._rows + 1.0)
+        fades = FADES if early < FADES[-1] else [max(fade, early) for fade in FADES]
         quick = 0.0
-        for scale, fade in enumerate(FADES):
+        for scale, fade in enumerate(fades):
             level = levels[scale]
             if scale:
                 self._judge(told, scale - 1, quick - level, least, quick, level)
-            level += max(fade, early) * (x - level)
+            level += fade * (x - level)
             levels[scale] = quick = level
 
     def _habit(
