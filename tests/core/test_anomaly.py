@@ -19,6 +19,7 @@ from eventd.core.model import (
     IncidentResolved,
     Severity,
     Status,
+    Strange,
 )
 from eventd.core.rules import parse
 from eventd.core.rules.anomaly import BEGINS, CALM_VALUES, QUIET, STEP, State
@@ -222,3 +223,11 @@ def test_a_budget_that_is_none_is_refused_with_what_was_expected(budget: str) ->
 def test_only_a_rule_of_that_kind_has_such_a_state() -> None:
     with pytest.raises(TypeError):
         State(rule({"name": "x", "group": {"match": ""}, "by": ["ci"], "within": "1m"}), Limits(1))
+
+
+def test_of_an_alert_that_made_room_meanwhile_nothing_is_told() -> None:
+    facts: list[Fact] = []
+
+    Engine()._asking.raising.tell("gone", Strange("odd", {}, 1.0, 9.0, 7.0, ()), T0, facts)
+
+    assert facts == []

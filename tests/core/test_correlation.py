@@ -42,6 +42,7 @@ from eventd.core.model import (
     IncidentSplit,
     IncidentState,
     Severity,
+    Split,
     Status,
     Tie,
     Why,
@@ -641,6 +642,20 @@ def test_a_storm_is_one_after_a_restart() -> None:
     later(engine, *((1 + n / 100, down(f"leaf-{n}")) for n in range(120)))
 
     assert revived(engine).correlation.table.storms == engine.correlation.table.storms != {}
+
+
+def test_what_two_clusters_have_in_common_is_in_the_same_order_after_a_restart() -> None:
+    engine = bank((0, down("shop")), (1, down("shop", "slow")), until=600)
+    (incident,) = engine.incidents()
+    slow = down("shop", "slow").fingerprint
+    run(engine, [(at(700), Split(incident.id, (slow,), "ann"))])
+    table = engine.correlation.table
+    assert len(table.on["shop"]) == 2
+
+    again = revived(engine).correlation.table
+
+    assert [list(rows) for rows in again.on.values()] == [list(rows) for rows in table.on.values()]
+    assert list(again.on["shop"]) == list(table.on["shop"])
 
 
 def test_what_was_suppressed_is_doubted_until_it_is_seen_again() -> None:
