@@ -12,9 +12,11 @@ from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
-from eventd.core.labels import delivery_key, fingerprint_of, severity_of
+from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
+from eventd.core.rules.own import own_event
 from eventd.core.rules.rule import (
     OWN_SOURCE,
     Answer,
@@ -194,24 +196,16 @@ class State:
         measured: Alert | None = None,
         summary: str = "",
     ) -> Event:
+        """What it says of a stream; the alert's name has that of the measurement already."""
         rule, group = self.rule, self._grouping.named(key)
-        labels = {label: value for label, value in group.items() if label not in _PLACES}
-        ci, service = group.get("ci", ""), group.get("service", "")
-        return Event(
-            source=OWN_SOURCE,
-            fingerprint=fingerprint_of(OWN_SOURCE, rule.name, ci, service, labels),
-            key=delivery_key(rule.name, self._grouping.key(key), status.value, now.isoformat()),
-            strong=False,
-            status=status,
-            severity=severity_of(self._spec.severity) or Severity.MINOR,
-            name=f"{group.get('name', rule.name)}{UNUSUAL}",
-            ci=ci,
-            service=service or (measured.service if measured is not None else ""),
+        called = f"{group.get('name', rule.name)}{UNUSUAL}"
+        severity = severity_of(self._spec.severity) or Severity.MINOR
+        event = own_event(rule, group, called, severity, status, now)
+        labels = {label: said for label, said in event.labels.items() if label != "name"}
+        return replace(
+            event,
+            service=event.service or (measured.service if measured is not None else ""),
             summary=summary,
             value=measured.value if measured is not None else None,
-            labels={"rule": rule.name, **{k: v for k, v in labels.items() if k != "name"}},
-            volatile=(),
+            labels={"rule": rule.name, **labels},
         )
-
-
-_PLACES = ("ci", "service")
