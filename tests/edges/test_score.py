@@ -181,6 +181,21 @@ def test_a_folder_is_no_series(tmp_path: Path) -> None:
     assert f"{tmp_path}: Is a directory" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, option: str) -> None:
+    place = tmp_path / "place"
+    if option == "--out":
+        place.write_text("a file")
+    else:
+        place.mkdir()
+
+    done = outcome(series(tmp_path, rows=5), option, place)
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"{place}: ")
+    assert done.stderr.endswith("(choose another place for the scores)\n")
+
+
 def test_several_files_without_a_place_to_go_are_refused(tmp_path: Path) -> None:
     file = series(tmp_path, rows=5)
 

@@ -66,6 +66,12 @@ def score(
             bad = True
             for problem in error.problems:
                 click.echo(problem, err=True)
+        except OSError as error:
+            if error.filename is None:  # nobody reads what is printed any more
+                raise
+            bad = True
+            why = error.strerror or error
+            click.echo(f"{error.filename}: {why} (choose another place for the scores)", err=True)
     sys.exit(2 if bad else 0)
 
 
