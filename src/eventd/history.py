@@ -17,6 +17,7 @@ from eventd.errors import EventdError, StoreError
 from eventd.recording import Line
 from eventd.store.database import open_reader
 from eventd.store.journal import JournalReader, Span, iter_journal
+from eventd.store.rows import decode_alert
 
 TOLD_EVERY = 200  # rows
 Begun = Started | LoadRules | LoadInventory
@@ -46,10 +47,27 @@ def period(state: Path) -> Period | None:
         return Period(first.now, span.now) if first is not None and span.now is not None else None
 
 
+def cut(state: Path) -> bool:
+    """Whether retention has taken the beginning of the journal. Raises StoreError."""
+    with closing(open_reader(state)) as db:
+        return JournalReader(state, db).span().first > 0
+
+
 def moment(state: Path, since: timedelta) -> datetime | None:
     """That long before the last entry; None where the journal is empty. Raises StoreError."""
     found = period(state)
     return found.ended - since if found is not None else None
+
+
+def began(state: Path, what: str) -> datetime | None:
+    """When the first of that fingerprint, or on that CI, last began to fire.
+
+    None where none of them was known at the last snapshot. Raises StoreError.
+    """
+    text = "SELECT body FROM alert WHERE fingerprint = ?1 OR ci = ?1"
+    with closing(open_reader(state)) as db:
+        rows = db.execute(text, (what,))
+        return min((decode_alert(body).started_at for (body,) in rows), default=None)
 
 
 def saved(state: Path, since: timedelta) -> Saved | None:

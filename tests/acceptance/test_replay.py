@@ -208,7 +208,7 @@ def many_of(count: int) -> dict[str, object]:
 
 if SHARED.is_dir():
 
-    @pytest.fixture(scope="module")
+    @pytest.fixture(scope="session")  # a module's are made again where tests of others come between
     def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
         folder = tmp_path_factory.mktemp("day")
         raw, out = folder / "raw", folder / "native"
@@ -218,7 +218,7 @@ if SHARED.is_dir():
         subprocess.run(turn, check=True, capture_output=True)
         return Day(out / "events.jsonl.gz", out / "inventory.yaml")
 
-    @pytest.fixture(scope="module")
+    @pytest.fixture(scope="session")  # a module's are made again where tests of others come between
     def whole(day: Day) -> Whole:
         run, lines = day.backtest(), list(recording.read(day.events))
         return Whole(run, lines, played(run, lines))

@@ -9,11 +9,17 @@ from typing import Any
 from urllib.parse import quote
 
 import click
+import msgspec
 
+from eventd import tracing
 from eventd.cli.client import Client, client_of, connected, show
 from eventd.cli.incidents import BASE, print_one
+from eventd.cli.progress import Bar
 from eventd.core.sentences import inert
+from eventd.errors import StoreError
 
+EXISTING = click.Path(exists=True, path_type=Path)
+SECONDS = "%Y-%m-%dT%H:%M:%S"
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 INCIDENT = re.compile(r"INC-[0-9]+")
 _WAITED_FOR = {
@@ -28,14 +34,33 @@ MAX_INCIDENTS = 1_000  # whose roots are looked at
 
 @click.command()
 @click.argument("what", metavar="FINGERPRINT | CI | INCIDENT")
+@click.option("--journal", type=EXISTING, help="State directory: step its journal again.")
+@click.option("--rule", default="", help="With --journal: what that rule says alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connected
-def why(what: str, url: str, token_file: Path | None, *, as_json: bool) -> None:
+def why(
+    what: str,
+    journal: Path | None,
+    rule: str,
+    url: str,
+    token_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Say why an alert is in its incident and where else it might be, or why it stands alone.
 
     Of a CI: that of each of its alerts, and which open incidents may follow from it. Of an
     incident: what speaks for its roots and for each of its alerts.
+
+    With --journal it is found by stepping the journal again from before the alert began, also
+    beside the daemon: what each rule had seen when it was asked, what it lacked, and the first
+    condition that failed of those that do not match.
     """
+    if journal is not None:
+        _traced(what, journal, rule, as_json=as_json)
+        return
+    if rule:
+        raise click.UsageError("--rule is for --journal")
     client = client_of(url, token_file)
     if INCIDENT.fullmatch(what):
         answer = client.call("GET", f"{BASE}/{what}")
@@ -58,6 +83,31 @@ def why(what: str, url: str, token_file: Path | None, *, as_json: bool) -> None:
         _alert(alert)
     for root in roots:
         click.echo(f"{root['ci']} is root {root['rank']} of {root['incident']}: {root['text']}")
+
+
+def _traced(what: str, journal: Path, rule: str, *, as_json: bool) -> None:
+    try:
+        with Bar("why") as bar:
+            run = tracing.trace(journal, what, rule, bar.at)
+    except StoreError as error:
+        click.echo(f"eventd why: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(msgspec.json.encode(run).decode())
+    elif run.since is not None and not run.whole:
+        click.echo(f"The journal begins at {run.since:{SECONDS}}Z: what rules saw before is gone.")
+    if not run.alerts:
+        click.echo(f"eventd: no alert is known of {what!r} in {journal}", err=True)
+        sys.exit(1)
+    for alert in () if as_json else run.alerts:
+        where = f" on {alert.ci}" if alert.ci else ""
+        click.echo(inert(f"{alert.name}{where}  {alert.fingerprint}"))
+        if alert.left_out:
+            click.echo(f"  rules were asked {alert.left_out} times before")
+        for told in alert.told:
+            click.echo(inert(f"  {told.at:{SECONDS}}  {told.text}"))
+        for told in alert.others:
+            click.echo(inert(f"  {told.text}"))
 
 
 def _roots(client: Client, ci: str) -> list[dict[str, Any]]:

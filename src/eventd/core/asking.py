@@ -47,6 +47,7 @@ from eventd.core.rules.rule import (
     Transition,
     Wake,
 )
+from eventd.core.rules.trace import Trace
 from eventd.core.state import CALENDAR, SETTLE, SETTLE_TIMER, State, limits_of
 
 RULE_TIMER = "rule"
@@ -79,6 +80,7 @@ class Asking:
         self._rules, self._timers = state.rules, state.timers
         self._suppressions, self._correlation = state.suppressions, state.correlation
         self._correlating = correlating
+        self.trace: Trace | None = None  # of a run that has to explain
 
     def load(self, load: LoadRules) -> int:
         """Replace the rule set. How many rules are unchanged, and kept what they remember."""
@@ -100,16 +102,16 @@ class Asking:
             return
         fresh = seen.transition in _FRESH
         for state in states:
-            if state.rule.during is not None and not state.always:
-                during = state.limits.during
-                if during is not None and not during.covers(seen.at):
-                    continue
+            if state.rule.during is not None and not self._in_force(state, seen, now):
+                continue
             before = dict(state.dropped) if state.dropped else _NOTHING
             try:
                 answers = state.observe(seen, now)
             except Exception as error:  # noqa: BLE001 - such a rule is switched off, others go on
                 self._switch_off(state, error, now, facts)
                 continue
+            if self.trace is not None:
+                self.trace.said(state, seen, now, answers)
             if state.dropped:
                 self._tell_dropped(state, before, now, facts)
             for answer in answers:
@@ -191,6 +193,15 @@ class Asking:
         return True
 
     # -- parts ------------------------------------------------------------------------------------
+
+    def _in_force(self, state: RuleState, seen: Seen, now: datetime) -> bool:
+        """Whether a rule that holds at given times does so at that one, or looks at them itself."""
+        during = state.limits.during
+        if state.always or during is None or during.covers(seen.at):
+            return True
+        if self.trace is not None:
+            self.trace.off(state, seen, now)
+        return False
 
     def _carry_out(
         self, state: RuleState, answer: Answer, now: datetime, facts: list[Fact]

@@ -63,6 +63,7 @@ from eventd.core.noting import Noting
 from eventd.core.overruling import Overruling
 from eventd.core.rules.rule import STORM, Seen, Transition, happened_at
 from eventd.core.rules.selectors import check
+from eventd.core.rules.trace import Trace
 from eventd.core.snapshot import Restored, Snapshot
 from eventd.core.state import State, limits_of
 from eventd.core.storms import CHECK_EVERY, Storm, reason, urgent
@@ -139,6 +140,11 @@ class Engine:
     def learn(self, data: Restored) -> None:
         """Begin with what another learned: for an engine that has seen nothing yet."""
         self._state.learn(data)
+
+    def trace(self, what: str) -> Trace:
+        """What rules are asked from now on of one fingerprint, or of all alerts on a CI."""
+        trace = self._asking.trace = Trace(what)
+        return trace
 
     # -- what the shell asks -----------------------------------------------------------------
 

@@ -106,12 +106,12 @@ def sentence(because: Because) -> str:
             return tied(because)
         case Stormed():
             most = ", ".join(f"{name} ({count})" for name, count in because.names)
-            source = _named(because.group)
+            source = named(because.group)
             return f"more than {because.limit} new alerts a minute from {source}; most are {most}"
         case Ordered():
             return f"{because.actor} put it there{_said(because.text)}"
         case _:
-            group = _named(because.group) or "all that it matches"
+            group = named(because.group) or "all that it matches"
             return f"rule {because.rule}: {_held(because, group)}"
 
 
@@ -167,7 +167,8 @@ def _link(because: Connected) -> str:
     return f"{because.via} depends on it over {hops}; "
 
 
-def _named(group: dict[str, str]) -> str:
+def named(group: dict[str, str]) -> str:
+    """What tells the group apart."""
     return ", ".join(f"{label} {value}" for label, value in group.items())
 
 
@@ -397,20 +398,20 @@ def raised(fact: AlertRaised) -> str:
     if fact.fingerprint != fact.raised:
         return f"behind {fact.name} ({fact.raised}): {held}"
     others = fact.count - len(fact.alerts)
-    named = [f"{name} ({fingerprint})" for fingerprint, name in fact.alerts]
+    makers = [f"{name} ({fingerprint})" for fingerprint, name in fact.alerts]
     more = f" and {many(others, 'other')}" if others else ""
-    if not named:
+    if not makers:
         return f"fired by {held}"
-    return f"fired by {held}; made by {', '.join(named)}{more}"
+    return f"fired by {held}; made by {', '.join(makers)}{more}"
 
 
 def near_miss(fact: RuleMissed) -> str:
     """By how much a rule missed."""
     if fact.how is not Miss.PARTS:
-        return f"rule {fact.rule} missed {_named(fact.group) or 'it'}: {_nearly(fact)}"
+        return f"rule {fact.rule} missed {named(fact.group) or 'it'}: {_nearly(fact)}"
     seen = f"{fact.count} of {fact.at_least} within {fact.within:g} s"
     came = f"came {fact.late:g} s after the first" if fact.late else "did not come"
-    return f"rule {fact.rule} missed {_named(fact.group) or 'it'}: {seen}; {fact.missing} {came}"
+    return f"rule {fact.rule} missed {named(fact.group) or 'it'}: {seen}; {fact.missing} {came}"
 
 
 def _nearly(fact: RuleMissed) -> str:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from eventd.core.labels import severity_of
-from eventd.core.model import Absent, Severity, Status
+from eventd.core.model import Absent, Alert, Severity, Status
 from eventd.core.rules.own import own_event
 from eventd.core.rules.rule import (
     OWN_SOURCE,
@@ -28,6 +28,7 @@ from eventd.core.rules.rule import (
     Seen,
     Transition,
     Wake,
+    Window,
     Written,
 )
 from eventd.core.rules.sightings import Key, Sighting, Sightings, Track
@@ -122,6 +123,19 @@ class State:
                 answers += self._vain(values, track.rows[n:], now)
         self._shorten(values, track, now)
         return (*answers, *self._wake(values, track))
+
+    def recall(self, alert: Alert) -> Window | None:
+        """What waits with the alert, or was answered by it."""
+        key = self._grouping.of(alert)
+        track = self._seen.tracks.get(key) if key is not None else None
+        if key is None or track is None:
+            return None
+        called = ("waits", "came") if self._came else ("came",)
+        seen = [(row.at, " and ".join(called[n] for n in row.parts), row) for row in track.rows]
+        waits = [self._until(row) for row in track.rows if self._waits(row) and not row.judged]
+        lacks = f"nothing yet, it waits until {min(waits):%H:%M:%S}" if waits else ""
+        told = tuple((at, what, row.fingerprint) for at, what, row in seen)
+        return Window(self._grouping.named(key), told, lacks)
 
     def dump(self) -> list[object]:
         """The keys whose alert fires first, in one row; then what was seen."""

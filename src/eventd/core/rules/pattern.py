@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
-from eventd.core.model import Because
+from eventd.core.model import Alert, Because
 from eventd.core.rules.rule import (
     Answer,
     Finding,
@@ -21,6 +21,7 @@ from eventd.core.rules.rule import (
     Seen,
     Transition,
     Wake,
+    Window,
     Written,
 )
 from eventd.core.rules.sightings import Key, Sighting, Sightings, Track
@@ -136,6 +137,23 @@ class Pattern(ABC):
         self._seen.expire(values, over)
         return (*answers, *self._wake(values, track))
 
+    def recall(self, alert: Alert) -> Window | None:
+        """What its key has in the window that ends with the alert."""
+        key = self._grouping.of(alert)
+        track = self._seen.tracks.get(key) if key is not None else None
+        rows = track.rows if track is not None else []
+        ends = [n for n, row in enumerate(rows) if row.fingerprint == alert.fingerprint]
+        if key is None or not ends:
+            return None
+        first = since(rows, ends[-1], self.within)
+        inside = rows[first : ends[-1] + 1]
+        called = [title_of(part) for part in self.parts]
+        names = [*called, *["unwanted"] * (len(self.rule.parts) - len(called))]
+        seen = [(row.at, " and ".join(names[n] for n in row.parts), row) for row in inside]
+        lacks = "" if any(row.found for row in inside) else self._lacks(inside)
+        told = tuple((at, what, row.fingerprint) for at, what, row in seen)
+        return Window(self._grouping.named(key), told, lacks)
+
     def dump(self) -> list[object]:
         """Its sightings."""
         return self._seen.dump()
@@ -216,6 +234,14 @@ class Pattern(ABC):
     def _wanted(self, row: Sighting) -> bool:
         """Whether it can be in a finding: an alert that was in none, of what has to be seen."""
         return row.episode > 0 and not row.found and min(row.parts) < len(self.parts)
+
+    def _lacks(self, rows: Sequence[Sighting]) -> str:
+        """The first part of which there is not enough."""
+        for number, part in enumerate(self.parts):
+            marks = {self.mark(row, n, number) for n, row in enumerate(rows) if number in row.parts}
+            if len(marks) < part.count:
+                return f"{len(marks)} of {part.count} {title_of(part)}"
+        return "enough of all, but not in that order, or something unwanted came in between"
 
     def _near_misses(self, key: Key, track: Track, until: datetime) -> list[Answer]:
         """Those of windows that begin with what is let go."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from itertools import repeat
 from operator import call
-from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 from msgspec import Meta, Struct
@@ -244,6 +244,14 @@ class Limits(NamedTuple):
     inventory: Inventory = Inventory()  # what there is; it never changes, a reload makes another
 
 
+class Window(NamedTuple):
+    """What a rule has seen that counts together with an alert, and what it lacks to hold."""
+
+    group: dict[str, str]
+    seen: tuple[tuple[datetime, str, str], ...]  # when, what the rule calls it, fingerprint
+    lacks: str  # in words; "" where it holds
+
+
 class RuleState(Protocol):
     """What a rule remembers."""
 
@@ -277,6 +285,15 @@ class RuleState(Protocol):
 
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
+        ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A rule that holds because of several alerts."""
+
+    def recall(self, alert: Alert) -> Window | None:
+        """What it has seen with the alert, the oldest first; None where it has not seen that."""
         ...
 
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from eventd.core.model import Counted
+from eventd.core.model import Alert, Counted
 from eventd.core.rules.pattern import TELLING
 from eventd.core.rules.rule import (
     Answer,
@@ -32,6 +32,7 @@ from eventd.core.rules.rule import (
     Span,
     Transition,
     Wake,
+    Window,
 )
 from eventd.core.rules.selectors import reader_of
 from eventd.core.rules.sightings import LEAST_ROWS, ROWS_EACH
@@ -164,6 +165,21 @@ class State:
             answers.append(Over(self._grouping.named(values)))
         answers += self._near_misses(values, track, now - self._within - late)
         return (*answers, *self._wake(values, track, now))
+
+    def recall(self, alert: Alert) -> Window | None:
+        """What its group has in the window that ends with the alert."""
+        key = self._grouping.of(alert)
+        group = self._groups.get(key) if key is not None else None
+        rows = [group] if isinstance(group, Row) else group.rows if group is not None else []
+        last = next((row for row in reversed(rows) if row.fingerprint == alert.fingerprint), None)
+        if key is None or last is None:
+            return None
+        inside = [row for row in rows if last.at - self._within < row.at <= last.at]
+        count = len({row.mark for row in inside})
+        what = self._distinct or ("events" if self.repeats else "alerts")
+        lacks = f"{count} of {self._count} {what}" if count < self._count else ""
+        seen = tuple((row.at, "", row.fingerprint) for row in inside)
+        return Window(self._grouping.named(key), seen, lacks)
 
     def dump(self) -> list[object]:
         """Groups in order; first, the running number and when a group may be over."""

@@ -31,6 +31,7 @@ from eventd.core.rules.rule import (
     Seen,
     Transition,
     Wake,
+    Window,
 )
 from eventd.core.rules.sightings import LEAST_ROWS, Key
 from eventd.core.rules.ties import Group, Near, Paths, Row, Standing, Ties
@@ -127,6 +128,25 @@ class State:
             return ()
         track.due = None
         return self._look(values, track, now)
+
+    def recall(self, alert: Alert) -> Window | None:
+        """The CIs that are tied to the alert's; none before nothing late can come any more."""
+        key = self._grouping.of(alert)
+        track = self._tracks.get(key) if key is not None else None
+        if key is None or track is None:
+            return None
+        waits = [row.at for row in track.rows if row.fingerprint == alert.fingerprint]
+        if waits:
+            at = waits[-1] + self.limits.late_within
+            return Window(self._grouping.named(key), (), f"nothing yet, it looks at {at:%H:%M:%S}")
+        standing = track.ties.standing.get(alert.ci)
+        if standing is None:
+            return None
+        group = track.ties.groups[standing.group]
+        rows = [row for ci in group.cis for row in track.ties.standing[ci].rows.values()]
+        seen = tuple((row.at, "", row.fingerprint) for row in sorted(rows, key=_ORDER))
+        lacks = "" if group.top else f"{len(group.cis)} of {self._spec.count} CIs that are tied"
+        return Window(self._grouping.named(key), seen, lacks)
 
     def dump(self) -> list[object]:
         """Copies, the key longest quiet first."""
