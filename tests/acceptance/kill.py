@@ -5,6 +5,7 @@
 One state directory and one broker live through LIFE rounds. Each round starts eventd, loads it
 over HTTP and MQTT until at least 100 events are acknowledged, stops it at a random instant, looks
 whether a commit was in flight, and kills it. Senders repeat a delivery until it is acknowledged.
+Rules of every kind are loaded, and leave something to the automatic correlation.
 At the end everything drains and every promise is checked.
 """
 
@@ -26,7 +27,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.acceptance.daemon import BY_SERVICE, PATIENCE, Daemon, Mosquitto, until
+from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, until
 
 EACH_ROUND = 100  # acknowledged events before a kill
 ALERTS = 40  # fingerprints that events with an id share
@@ -34,7 +35,14 @@ SENDERS = 3
 LOOKING, LOOKS = 0.7, 300  # share of kills that look for a commit in flight, and how often
 IN_FLIGHT_SHARE = 0.3  # of the kills must hit a commit
 LIFE = 200  # rounds on one state: no alert without an id ever clears
-CONFIG = {"log": {"level": "warning"}, "rules": str(BY_SERVICE)}
+HOSTS = 7
+ALL_KINDS = Path(__file__).parent / "all_kinds.yaml"
+CONFIG = {"log": {"level": "warning"}, "rules": str(ALL_KINDS)}
+INVENTORY = {
+    "services": [{"name": "kill"}],
+    "cis": [{"name": "host-0"}]
+    + [{"name": f"host-{n}", "depends_on": ["host-0"]} for n in range(1, HOSTS)],
+}
 
 
 class Ledger:
@@ -66,7 +74,19 @@ def event(n: int) -> dict[str, Any]:
     """Even: an id, one of ALERTS fingerprints, a rule's. Odd: no id, an alert no rule claims."""
     if n % 2 == 0:
         return {"id": f"k{n}", "name": f"keyed-{n // 2 % ALERTS}", "service": "kill"}
-    return {"name": f"plain-{n}", "ci": f"host-{n % 7}", "severity": "critical"}
+    return {"name": f"plain-{n}", "ci": f"host-{n % HOSTS}", "severity": "critical"}
+
+
+def beside(chance: random.Random) -> dict[str, Any]:
+    """What only rules are there for; nobody counts it."""
+    ci = f"host-{chance.randrange(HOSTS)}"
+    kinds: list[dict[str, Any]] = [
+        {"name": "deploy", "status": "change", "service": "kill"},
+        {"name": "fan", "ci": ci, "status": chance.choice(["firing", "cleared"])},
+        {"name": "door", "ci": ci, "labels": {"state": chance.choice(["open", "shut"])}},
+        {"name": "temperature", "ci": ci, "status": "info", "value": chance.gauss(20, 1) ** 2},
+    ]
+    return chance.choice(kinds)
 
 
 class HttpSender(threading.Thread):
@@ -82,7 +102,7 @@ class HttpSender(threading.Thread):
         connection: http.client.HTTPConnection | None = None
         while not self.stopping.is_set():
             events = self.ledger.batch(self.random.choice([1, 2, 10]))
-            body = json.dumps(events)
+            body = json.dumps([*events, beside(self.random)])
             while True:
                 try:
                     connection = connection or http.client.HTTPConnection(
@@ -130,6 +150,7 @@ def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     chance = random.Random(seed)
     broker = Mosquitto(folder / "broker")
     broker.start()
+    (folder / "inventory.yaml").write_text(json.dumps(INVENTORY))
     daemon = Daemon(folder, mqtt_port=broker.port, config=CONFIG, measured=False)
     ledger = Ledger()
     senders: list[HttpSender | MqttSender] = [
@@ -210,12 +231,16 @@ def check(daemon: Daemon, ledger: Ledger, folder: Path) -> dict[str, Any]:
     doubled = {n: (have.get(n, 0), c) for n, c in want.items() if have.get(n, 0) != c}
     assert not doubled, f"counted, expected: {doubled}"
     incidents = Counter(str(incident["rule"]) for incident in daemon.every("incidents"))
+    suppressed = Counter(str(one["suppressed_by"]) for one in alerts if one["suppressed_by"])
+    fired = Counter(str(one["name"]) for one in alerts if one["source"] == "eventd")
     return {
         "acknowledged": ledger.total,
         "with_key": len(ledger.ids),
         "missing": 0,
         "doubled": 0,
         "incidents": incidents,
+        "suppressed": suppressed,
+        "fired_by_rules": fired,
     }
 
 
