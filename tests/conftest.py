@@ -10,8 +10,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.measuring import paused
+
 settings.register_profile("eventd", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("eventd")
+
+
+@pytest.fixture(scope="module")
+def unmeasured() -> Iterator[None]:
+    """For modules that take long and reach nothing that others do not."""
+    with paused():
+        yield
 
 
 @pytest.fixture

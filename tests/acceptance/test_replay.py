@@ -32,6 +32,7 @@ from eventd.store.snapshots import SnapshotFile, read_snapshot, snapshot_paths
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
 from tests.builders import load
 from tests.edges.test_comparison import described
+from tests.measuring import paused
 
 LIVE_FOR = 4.0  # s; `python -m tests.acceptance.test_replay` takes ten minutes
 SHARED = Path(__file__).parents[3] / "shared" / "bench" / "correlation"
@@ -220,10 +221,12 @@ if SHARED.is_dir():
 
     @pytest.fixture(scope="session")  # a module's are made again where tests of others come between
     def whole(day: Day) -> Whole:
-        run, lines = day.backtest(), list(recording.read(day.events))
-        return Whole(run, lines, played(run, lines))
+        with paused():
+            run, lines = day.backtest(), list(recording.read(day.events))
+            return Whole(run, lines, played(run, lines))
 
     @pytest.mark.xdist_group("day")
+    @pytest.mark.usefixtures("unmeasured")
     def test_a_day_replays_alike_under_two_hash_seeds(day: Day, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "eventd", "replay", str(day.events)]
         command += ["--inventory", str(day.inventory), "--out"]
@@ -238,6 +241,7 @@ if SHARED.is_dir():
         assert len(texts[0].splitlines()) > 10_000
 
     @pytest.mark.xdist_group("day")
+    @pytest.mark.usefixtures("unmeasured")
     def test_a_day_replays_alike_across_fifty_restarts(
         day: Day, whole: Whole, tmp_path: Path
     ) -> None:
@@ -253,6 +257,7 @@ if SHARED.is_dir():
         assert b"".join(backtest.write(broken)) == b"".join(backtest.write(whole.run))
 
     @pytest.mark.xdist_group("day")
+    @pytest.mark.usefixtures("unmeasured")
     def test_what_a_day_raised_before_a_cut_does_not_depend_on_what_follows(
         day: Day, whole: Whole
     ) -> None:
@@ -275,6 +280,7 @@ if SHARED.is_dir():
         return Sides(inputs_of_line, before, after, known, forced=True)
 
     @pytest.mark.xdist_group("day")
+    @pytest.mark.usefixtures("unmeasured")
     def test_of_a_day_exactly_what_a_loosened_rule_changes_is_listed(
         day: Day, whole: Whole
     ) -> None:
@@ -291,6 +297,7 @@ if SHARED.is_dir():
         assert len({*news}) == len(news) == (after - before).total() > 0
 
     @pytest.mark.xdist_group("day")
+    @pytest.mark.usefixtures("unmeasured")
     def test_from_what_was_known_at_noon_the_same_rules_change_nothing(
         day: Day, whole: Whole
     ) -> None:

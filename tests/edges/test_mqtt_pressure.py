@@ -12,7 +12,7 @@ from aiomqtt import MqttError
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.broker import Mosquitto
-from tests.edges.mqtt_desk import COMMITTED, Desk, Wire, decode, words, yard
+from tests.edges.mqtt_desk import COMMITTED, WITHIN, Desk, Wire, decode, words, yard
 
 from eventd.core.model import Delivery, Refused
 from eventd.inbox import Submission
@@ -202,7 +202,7 @@ async def test_a_connection_that_is_reset_with_more_to_read_is_given_up_at_once(
         theirs.sendall(b"".join(_publish(mid) for mid in range(200)) * 100)  # three reads
         _reset(theirs)
         session.attach(ours)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(WITHIN):
             with pytest.raises(MqttError, match="reset"):
                 await session.watch()
 
@@ -220,7 +220,7 @@ async def test_an_acknowledgement_that_meets_a_reset_connection_gives_it_up() ->
         asyncio.get_running_loop().remove_reader(ours.fileno())  # as while the inbox is crowded
         _reset(theirs)
         item.done(COMMITTED)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(WITHIN):
             with pytest.raises(MqttError, match="cut off"):
                 await session.watch()
 

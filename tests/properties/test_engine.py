@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import TICK, Feed, engine_after, frames, revived, run
@@ -25,6 +26,8 @@ from eventd.core.model import (
     Status,
     Tick,
 )
+
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 @given(feeds())

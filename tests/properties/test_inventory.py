@@ -15,6 +15,8 @@ from eventd.core.engine import Engine
 from eventd.core.inventory import HOPS_BELOW, MAX_HOPS, WEAKEST, Inventory, Reach
 from eventd.core.model import AlertFired, Ci, Dependency, Event, LoadInventory, Service, Status
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 NAMES = [f"n{n}" for n in range(8)]
 OTHERS = dict(zip(NAMES, ["x7", "a", "mm-2", "b1", "zz", "c", "k9", "d"], strict=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -9,6 +10,8 @@ from tests.builders import at, engine_after, event
 
 from eventd.core.engine import Engine
 from eventd.core.model import Arrival, Event, Severity, Status
+
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 @given(st.data(), st.integers(-250, 1_000_000))

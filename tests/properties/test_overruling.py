@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import (
@@ -40,6 +41,8 @@ from eventd.core.model import (
     Status,
     Tick,
 )
+
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 SITES = ("ams", "fra")
 CIS = [

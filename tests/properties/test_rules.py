@@ -29,6 +29,8 @@ from tests.properties.test_engine import memory, with_ticks
 from eventd.core.engine import Engine
 from eventd.core.model import AlertJoined, Ci, Event, Fact, IncidentOpened, Severity
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 LATE = 59.999  # s; how late a delivery may be
 OVER = 10_000.0  # s; when every window has ended
 
