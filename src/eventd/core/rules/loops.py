@@ -49,21 +49,41 @@ class _Follows:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self.firing = [n for n, rule in enumerate(rules) if rule.alert is not None]
-        labels = dict.fromkeys(label for n in self.firing for label in _unknown(rules[n]))
-        anyone = tuple(labels)
-        self._index = SelectorIndex(
-            (n, [_without(s, labels) for s in rules[n].match if _may_be_own(s, anyone)])
-            for n in self.firing
-        )
+        self._labels = dict.fromkeys(label for n in self.firing for label in _unknown(rules[n]))
+        self._indexes: dict[Severity, SelectorIndex[tuple[int, ...]]] = {}
         self._of: dict[int, list[int]] = {}
 
     def of(self, n: int) -> list[int]:
         """In order; remembered."""
         found = self._of.get(n)
         if found is None:
-            rules, near = self._rules, self._index.matching(_alert(self._rules[n]))
-            found = self._of[n] = [m for m in near if _may_match(rules[m], rules[n])]
+            rules, alert = self._rules, _alert(self._rules[n])
+            near = {m for some in self._index(alert).matching(alert) for m in some}
+            found = self._of[n] = [m for m in sorted(near) if _may_match(rules[m], rules[n])]
         return found
+
+    def _index(self, alert: Alert) -> SelectorIndex[tuple[int, ...]]:
+        """Who may be asked about alerts of that severity; what several ask is asked once.
+
+        So the cost follows what is asked, not how many ask it, where no look-up helps.
+        """
+        found = self._indexes.get(alert.severity)
+        if found is None:
+            anyone = tuple(self._labels)
+            who: dict[tuple[Matcher, ...], dict[int, None]] = {}
+            for n in self.firing:
+                for selector in self._rules[n].match:
+                    grave = [one for one in selector if one.label == "severity"]
+                    if _may_be_own(selector, anyone) and _all_hold(grave, alert):
+                        own = _without(selector, {**self._labels, "severity": None})
+                        who.setdefault(own, {})[n] = None
+            found = SelectorIndex((tuple(some), [own]) for own, some in who.items())
+            self._indexes[alert.severity] = found
+        return found
+
+
+def _all_hold(matchers: Iterable[Matcher], alert: Alert) -> bool:
+    return all(compile_matcher(matcher)(alert) for matcher in matchers)
 
 
 def _loops(follows: _Follows) -> Iterator[tuple[int, ...]]:
