@@ -92,11 +92,12 @@ def test_fingerprints_are_the_same_on_every_machine() -> None:
     )
 
 
-def test_texts_are_stored_once_and_forgotten_at_the_cap() -> None:
+def test_labels_and_their_texts_are_stored_once_and_forgotten_at_the_cap() -> None:
     once, again = ({"site": f"fra{n}"} for n in (1, 1))  # equal, and not the same text
     once, again = shared_labels(once), shared_labels(again)
 
-    assert once["site"] is again["site"]
+    assert once is again
+    assert shared_labels({"site": "fra1", "rack": "7"})["site"] is once["site"]
     for n in range(MAX_TEXTS):
         assert shared_labels({"host": f"h{n}"}) == {"host": f"h{n}"}
     assert shared_labels({"site": "fra1"})["site"] is not once["site"]

@@ -10,7 +10,7 @@ from math import ceil
 
 from msgspec import Struct
 
-from eventd.core.labels import shared, shared_labels
+from eventd.core.labels import shared, shared_labels, shared_links
 from eventd.core.model import Alert, Arrival, Event, Settings, Severity, Status
 
 HOUR = 3600  # s
@@ -264,7 +264,7 @@ class AlertTable:
             event.status,
             event.severity,
             shared_labels(event.labels),
-            event.links,
+            shared_links(event.links),
             min(said or now, now) if firing else now,
             now,
             said,
@@ -313,7 +313,7 @@ class AlertTable:
         record.occurrence = event.quiet_for > 0
         record.detached = False
         record.labels = shared_labels(event.labels)
-        record.links = event.links
+        record.links = shared_links(event.links)
 
     @staticmethod
     def _repeat(event: Event, record: Record, now: datetime, *, late: bool) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 from xxhash import xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
@@ -49,32 +50,47 @@ SEVERITY_NAMES = {s: s.name.lower() for s in Severity}
 
 
 MAX_COPIED = 64 << 10  # bytes of a payload that are sooner copied than hashed in two steps
-MAX_TEXTS = 8_192  # texts remembered, so that they are stored once
+T = TypeVar("T")
+MAX_TEXTS = 8_192  # values of a sort that are remembered, so that they are stored once
 
 
-class _Texts(dict[str, str]):
-    """Texts seen a moment ago, each by itself.
+class _Once(dict[T, T]):
+    """Values seen a moment ago, each by itself.
 
     At the cap all are forgotten: what is said again is soon known again, the rest does not stay.
     (`sys.intern` would keep an entry for every text that is said but once.)
     """
 
-    def __missing__(self, text: str) -> str:
+    def __missing__(self, value: T) -> T:
         if len(self) >= MAX_TEXTS:
             self.clear()
-        self[text] = text
-        return text
+        self[value] = value
+        return value
 
 
-shared = _Texts().__getitem__  # the same text, stored once
+shared = _Once[str]().__getitem__  # the same text, stored once
+shared_links = _Once[tuple[str, ...]]().__getitem__  # most lead to the rule, not to what it is on
 
 
-def shared_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """The same labels, their values stored once: alerts share most of theirs.
+class _Labels(dict[tuple[tuple[str, str], ...], dict[str, str]]):
+    """Sets of labels seen a moment ago; at the cap all are forgotten, as with texts.
 
     Their names are read with msgspec, which keeps those of up to 32 characters itself.
     """
-    return dict(zip(labels, map(shared, labels.values()), strict=True))
+
+    def __missing__(self, items: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        if len(self) >= MAX_TEXTS:
+            self.clear()
+        found = self[items] = {name: shared(value) for name, value in items}
+        return found
+
+
+_labels = _Labels()
+
+
+def shared_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """The same labels, stored once: alerts share most of theirs, many all. Not to be changed."""
+    return _labels[tuple(labels.items())]
 
 
 def severity_of(word: str) -> Severity | None:
@@ -93,9 +109,10 @@ def canonical_ci(name: str) -> str:
     Addresses keep their dots; names with ``://``, ``_`` or ``@`` are no host names and only lose
     their case.
     """
-    name = name.strip().lower()
+    folded = name.strip().lower()
+    name = name if folded == name else folded  # the same text, where it is as it should be
     if plain := _HOST.fullmatch(name):
-        return plain[1]
+        return name if len(plain[1]) == len(name) else plain[1]
     if "://" in name or "_" in name or "@" in name or "/" in name or " " in name:
         return name
     if name.startswith("["):  # [v6]:port

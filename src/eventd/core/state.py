@@ -18,7 +18,7 @@ from eventd.core.habits import Habits, Hours, Pace, Source
 from eventd.core.heartbeats import Beat, Heartbeats, Pulse
 from eventd.core.incidents import IncidentRecord, IncidentTable
 from eventd.core.inventory import Inventory
-from eventd.core.labels import shared, shared_labels
+from eventd.core.labels import shared, shared_labels, shared_links
 from eventd.core.model import (
     Alert,
     Change,
@@ -148,7 +148,7 @@ class State:
     def learn(self, data: Restored) -> None:
         """Take up what `learned` gave, before anything has happened."""
         self.correlation.noise.load(data.read("checks", tuple[str, int, int]))
-        self.correlation.onsets.load(data.read("lags", tuple[str, list[float]]))
+        self.correlation.onsets.load(data.read("lags", tuple[str, tuple[float, ...]]))
         self.heartbeats.load(data.read("cadences", tuple[str, Pulse | None, Beat | None]))
 
     @classmethod
@@ -215,6 +215,7 @@ class State:
     def remember(self, record: Record) -> None:
         """Take up an alert, its texts stored once."""
         record.labels = shared_labels(record.labels)
+        record.links = shared_links(record.links)
         record.source, record.name = shared(record.source), shared(record.name)
         record.ci, record.service = shared(record.ci), shared(record.service)
         self.table.records[record.fingerprint] = record

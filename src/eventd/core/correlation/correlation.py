@@ -410,7 +410,7 @@ class Correlation:
         """Take up what `dump` gave."""
         self.table.load(data.read("clusters", tuple[str, str, msgspec.Raw]))
         self.noise.load(data.read("checks", tuple[str, int, int]))
-        self.onsets.load(data.read("lags", tuple[str, list[float]]))
+        self.onsets.load(data.read("lags", tuple[str, tuple[float, ...]]))
         self.changes.update(data.read("changes", tuple[str, float]))
         self.past.update(data.read("past", tuple[str, str]))
         self.bursts.update(data.read("bursts", tuple[str, int]))

@@ -13,7 +13,7 @@ class Onsets:
 
     def __init__(self, full: list[str]) -> None:
         """No clock is known; `full` is told when one makes room."""
-        self._lags: OrderedDict[str, list[float]] = OrderedDict()
+        self._lags: OrderedDict[str, tuple[float, ...]] = OrderedDict()
         self._full = full
 
     def __len__(self) -> int:
@@ -29,7 +29,7 @@ class Onsets:
         lag = now - said
         lags = self._lags.get(ci)
         if lags is None:
-            lags = self._lags[ci] = []
+            lags = self._lags[ci] = ()
             if len(self._lags) > p.MAX_CIS:
                 self._lags.popitem(last=False)
                 self._full.append("clocks")
@@ -39,16 +39,14 @@ class Onsets:
             error = sorted(lags)[len(lags) // 2]
         else:
             error = lag if lag < 0 or lag > p.LAG_ABSURD else 0.0
-        lags.append(lag)
-        if len(lags) > p.LAGS:
-            del lags[0]
+        self._lags[ci] = (*lags[1 - p.LAGS :], lag)
         return now - min(max(lag - error, 0.0), p.LATE_MOST)
 
     def dump(self) -> list[object]:
         """Plain data from which `load` makes the same."""
-        return [(ci, list(lags)) for ci, lags in self._lags.items()]
+        return list(self._lags.items())
 
-    def load(self, rows: Iterator[tuple[str, list[float]]]) -> None:
+    def load(self, rows: Iterator[tuple[str, tuple[float, ...]]]) -> None:
         """Take up what `dump` gave."""
         for ci, lags in rows:
             self._lags[ci] = lags
