@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from tests.acceptance.daemon import accounts, samples
-from tests.edges.http_desk import Desk
+from tests.edges.http_desk import Client, Desk
 
 from eventd.core.model import SourcePolicy
+from eventd.errors import EventdError
 from eventd.inbox import Inbox, Outcome, Submission
 from eventd.metrics import Meter
 from eventd.sources.decode import decode
@@ -87,3 +89,40 @@ async def test_bodies_that_are_read_at_once_are_bounded_and_a_flood_leaves_room(
     counted = samples(meter.page())
     assert counted['eventd_deliveries_refused_total{reason="overload",source="flood"}'] == 1
     assert set(webhooks._lobby._held.values()) == {0}
+
+
+async def test_what_cannot_be_read_is_let_go_of_as_soon_as_it_is_answered() -> None:
+    desk = Desk()
+
+    async with desk.open() as client:
+        answer, kept = await _sent_twice(client, b"[" * 100_000, desk.inbox)
+
+    assert (answer.status, kept) == (400, [])
+
+
+async def test_what_is_not_committed_in_time_is_let_go_of_as_soon_as_it_is_answered() -> None:
+    policies = {"events": SourcePolicy(name="events", decoder="native")}
+    inbox, limits = Inbox(1 << 20), Limits(commit_within=0.01)
+    app = web.Application()
+    app.add_routes(Webhooks(inbox, decode, policies, Meter(), limits).routes())
+
+    async with TestClient(TestServer(app)) as client:
+        answer, kept = await _sent_twice(client, b'{"name": "x"}', inbox)
+
+    assert (answer.status, kept) == (503, [])
+
+
+async def _sent_twice(
+    client: Client, body: bytes, inbox: Inbox
+) -> tuple[ClientResponse, list[EventdError]]:
+    """The answer, and the errors that are left without the collector: it may be minutes away."""
+    await client.post("/v1/events", data=body)
+    gc.collect()
+    gc.disable()
+    try:
+        answer = await client.post("/v1/events", data=body)
+        while inbox.take() is not None:
+            pass  # what waits there is to be told, also of what was given up
+        return answer, [one for one in gc.get_objects() if isinstance(one, EventdError)]
+    finally:
+        gc.enable()

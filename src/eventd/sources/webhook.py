@@ -34,6 +34,8 @@ REFUSED_AFTER = (2.0, 3.0)
 
 _encode = msgspec.json.encode
 
+Settled = Outcome | EventdError  # an error is handed on, not raised; see `_committed`
+
 
 class Meter(Protocol):
     """What is counted at the door."""
@@ -74,7 +76,7 @@ class Webhooks:
         self._meter, self._limits = meter, limits
         self._lobby = Lobby(LOBBY * limits.max_body)
         # what is to be committed, in order, and until when
-        self._waiting: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[tuple[float, asyncio.Future[Settled]]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self.credentials = Credentials()  # of sources that have none of their own
         self.own: Mapping[str, Credentials] = {}
@@ -167,12 +169,13 @@ class Webhooks:
 
     async def _submit(self, delivery: Delivery, guest: Guest) -> web.Response:
         meter, source = self._meter, delivery.source
-        wrong: DecodeError | None = None
+        refusal: web.Response | None = None
         rejected: tuple[tuple[int, str], ...] = ()
         try:
             decoded = self._decode(delivery)
         except DecodeError as error:
-            wrong = error
+            # made at once: an error kept here would keep this frame, which has the delivery
+            refusal = unreadable("unreadable", error)
             inputs: tuple[Input, ...] = (Refused(source, "decode", str(error)),)
             if len(delivery.payload) > MAX_UNREADABLE:
                 delivery = replace(delivery, payload=b"")
@@ -184,7 +187,7 @@ class Webhooks:
                 meter.truncated(source, decoded.truncated)
             if not inputs:
                 return accepted(0, 0, ())
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
         try:
             self._inbox.put(Submission(inputs, partial(_settle, future), delivery))
         except Stopping:
@@ -194,22 +197,23 @@ class Webhooks:
             meter.refused(source, reason, len(inputs))
             raise
         guest.leave()  # the inbox accounts for it now
-        try:
-            outcome = await self._committed(future)
-        except EventdError as error:
-            return unavailable(str(error) or "eventd is stopping")
-        if wrong is not None:
-            return unreadable("unreadable", wrong)
+        outcome = await self._committed(future)
+        if isinstance(outcome, EventdError):
+            return unavailable(str(outcome) or "eventd is stopping")
+        if refusal is not None:
+            return refusal
         good = outcome.accepted - len(rejected)
         if rejected and not good:
             rows = [{"index": index, "error": error} for index, error in rejected]
             return problem(400, "no event could be read", rejected[0][1], rejected=rows)
         return accepted(good, outcome.duplicates, rejected)
 
-    async def _committed(self, future: asyncio.Future[Outcome]) -> Outcome:
+    async def _committed(self, future: asyncio.Future[Settled]) -> Settled:
         """Wait for the commit; a disk that is full is waited for only so long.
 
-        What is given up here still waits, and may yet be committed: refused is not absent.
+        What is given up here still waits, and may yet be committed: refused is not absent. An error
+        is returned: raised, it would keep its frames with the delivery, and they, by the future,
+        the error, until the collector comes, which is minutes.
         """
         waiting, loop = self._waiting, asyncio.get_running_loop()
         while waiting and waiting[0][1].done():
@@ -219,8 +223,8 @@ class Webhooks:
         if self._alarm is None:
             self._alarm = loop.call_at(at, self._give_up, loop)
         outcome = await future
-        if self._inbox.failed():  # meanwhile, which makes this no less durable
-            raise StoreBroken(FAILED)
+        if self._inbox.failed() and isinstance(outcome, Outcome):
+            return StoreBroken(FAILED)  # meanwhile, which makes this no less durable
         return outcome
 
     def _give_up(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -240,12 +244,8 @@ def _check_text(*texts: str) -> None:
             raise Problem(400, "not_utf8", "path, query or a header is not UTF-8") from None
 
 
-def _settle(future: asyncio.Future[Outcome], result: Outcome | EventdError) -> None:
-    if future.done():
-        return
-    if isinstance(result, EventdError):
-        future.set_exception(result)
-    else:
+def _settle(future: asyncio.Future[Settled], result: Settled) -> None:
+    if not future.done():
         future.set_result(result)
 
 
