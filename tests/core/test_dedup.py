@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import getsizeof
+
 from msgspec.structs import replace
 from tests.builders import (
     T0,
@@ -19,6 +21,8 @@ from tests.builders import (
     started,
 )
 
+from eventd.allocator import LARGE
+from eventd.core.dedup import KEY_BYTES, SETS, DeliveryKeys
 from eventd.core.model import (
     Alert,
     AlertChanged,
@@ -31,6 +35,7 @@ from eventd.core.model import (
     ClearReason,
     EventDuplicate,
     EventNoted,
+    Settings,
     Severity,
     Status,
 )
@@ -456,3 +461,27 @@ def test_capped_keys_make_room_alike_after_a_snapshot() -> None:
     facts = run(restored, later)
     assert facts == run(engine, later)
     assert sum(isinstance(fact, CapHit) for fact in facts) in {3, 4}  # three at once
+
+
+def test_what_a_snapshot_has_of_the_keys_is_not_reached_by_later_ones() -> None:
+    engine = engine_after([(at(second), event(id=f"id{second}")) for second in range(1_500)])
+    snapshot = engine.snapshot()
+    frames = list(snapshot.frames())
+
+    run(engine, [(at(second), event(id=f"id{second}")) for second in range(1_500, 3_000)])
+
+    assert list(snapshot.frames()) == frames
+
+
+def test_what_holds_the_keys_at_their_cap_is_large_enough_to_be_given_back() -> None:
+    share = Settings().max_keys // SETS  # of one set
+    keys, settings = DeliveryKeys(), Settings(max_keys=share)
+
+    sizes = set()
+    for n in range(3 * share):
+        keys.add(b"\0" + n.to_bytes(KEY_BYTES - 1, "big"), T0, settings)
+        if n >= share:
+            sizes.add(getsizeof(keys._known[0]))
+
+    assert min(sizes) >= LARGE  # smaller ones leave holes in the heap
+    assert max(sizes) <= 40 * share

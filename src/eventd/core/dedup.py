@@ -16,6 +16,10 @@ from eventd.core.model import Alert, Arrival, Event, Settings, Severity, Status
 HOUR = 3600  # s
 KEY_BYTES = 16
 KEYS_A_ROW = 1_000  # of the snapshot
+# CPython makes a set anew when about a third of it was replaced, with four places a key where it
+# has fewer than 50,000, with two from there on. Blocks of 1 MiB and more go back to the system at
+# once (`allocator`); smaller ones leave holes in the heap, and what settles there keeps them.
+SETS = 16
 OF_ALERTS = frozenset({Status.FIRING, Status.CLEARED})
 
 
@@ -84,30 +88,30 @@ class Record(Struct, gc=False, array_like=True):
 class DeliveryKeys:
     """Strong delivery keys already applied, kept for a time and within a cap, oldest out first.
 
-    Many small sets and not one large table, of which half is holes between two times that it is
-    made anew; and rows as they stand in a snapshot, which need only be copied.
+    A few sets and not one, which would hold up the loop each time that it is made anew; and rows as
+    they stand in a snapshot, which need not be copied.
     """
 
     def __init__(self) -> None:
         """None yet."""
-        self._known = tuple(set[bytes]() for _ in range(256))  # by a key's first byte
+        self._known = tuple(set[bytes]() for _ in range(SETS))  # by a key's first byte
         # the hour they were added in, and keys side by side; the oldest first
-        self._rows: deque[tuple[int, bytearray]] = deque()
-        self._row = bytearray()  # the last one
-        self._left = 0  # keys for which it has room
+        self._rows: deque[tuple[int, bytes]] = deque()
+        self._row: list[bytes] = []  # the last one, as long as it has room
+        self._left = 0  # keys for which it has
         self._turn(0)
 
     def __len__(self) -> int:
-        return sum(len(keys) for _, keys in self._rows) // KEY_BYTES
+        return sum(len(keys) for _, keys in self._rows) // KEY_BYTES + len(self._row)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._known[key[0]]
+        return key in self._known[key[0] % SETS]
 
     def add(self, key: bytes, now: datetime, settings: Settings) -> bool:
         """Remember it. True where the cap pushed younger keys out than time would have."""
         capped = (self._left == 0 or now >= self._hour_ends) and self._open_row(now, settings)
-        self._known[key[0]].add(key)
-        self._row += key
+        self._known[key[0] % SETS].add(key)
+        self._row.append(key)
         self._left -= 1
         return capped
 
@@ -117,22 +121,27 @@ class DeliveryKeys:
 
     def _open_row(self, now: datetime, settings: Settings) -> bool:
         """Have room in the last row, and under the cap for all of it; True where that took keys."""
+        rows = self._rows
+        rows.extend(self._last())
+        self._row = []
         if now >= self._hour_ends:
             self._turn(int(now.timestamp()) // HOUR)
             self._expire(self._hour - ceil(settings.strong_key_for / HOUR))
-        rows = self._rows
         # short enough that little is forgotten at once
         longest = min(KEYS_A_ROW, max(1, settings.max_keys // 100))
         # after a restart the last one goes on
-        if not rows or rows[-1][0] != self._hour or len(rows[-1][1]) >= longest * KEY_BYTES:
-            rows.append((self._hour, bytearray()))
-        self._row = rows[-1][1]
-        self._left = longest - len(self._row) // KEY_BYTES
+        if rows and rows[-1][0] == self._hour and len(rows[-1][1]) < longest * KEY_BYTES:
+            self._row = list(_cut(rows.pop()[1]))
+        self._left = longest - len(self._row)
         over = len(self) + self._left - settings.max_keys
         capped = over > 0
         while over > 0:
             over -= self._forget_row()
         return capped
+
+    def _last(self) -> list[tuple[int, bytes]]:
+        """The row that has room, if there is anything in it."""
+        return [(self._hour, b"".join(self._row))] if self._row else []
 
     def _turn(self, hour: int) -> None:
         self._hour = hour
@@ -146,24 +155,24 @@ class DeliveryKeys:
         """The oldest; how many keys it had."""
         _, keys = self._rows.popleft()
         for key in _cut(keys):
-            self._known[key[0]].discard(key)
+            self._known[key[0] % SETS].discard(key)
         return len(keys) // KEY_BYTES
 
     def dump(self) -> list[object]:
         """Keys of one hour side by side, in order."""
-        return [(hour, bytes(keys)) for hour, keys in self._rows]
+        return [*self._rows, *self._last()]
 
     def load(self, rows: Iterator[tuple[int, bytes]]) -> None:
         """Take up what `dump` gave."""
         for hour, keys in rows:
-            self._rows.append((hour, bytearray(keys)))
+            self._rows.append((hour, keys))
             for key in _cut(keys):
-                self._known[key[0]].add(key)
+                self._known[key[0] % SETS].add(key)
 
 
-def _cut(keys: bytes | bytearray) -> Iterator[bytes]:
+def _cut(keys: bytes) -> Iterator[bytes]:
     for start in range(0, len(keys), KEY_BYTES):
-        yield bytes(keys[start : start + KEY_BYTES])
+        yield keys[start : start + KEY_BYTES]
 
 
 class AlertTable:
