@@ -22,7 +22,8 @@ from eventd.core.model import (
     Strange,
 )
 from eventd.core.rules import parse
-from eventd.core.rules.anomaly import BEGINS, CALM_VALUES, QUIET, STEP, State
+from eventd.core.rules.anomaly import CALM_VALUES, QUIET, State
+from eventd.core.rules.budget import BEGINS, STEP
 from eventd.core.rules.rule import Limits, Raise, Seen, Transition
 from eventd.core.scoring.scorer import HALF
 from eventd.core.sentences import raised

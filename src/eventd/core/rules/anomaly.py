@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
+from eventd.core.rules.budget import STEP, Budget, rate_of
 from eventd.core.rules.own import own_event
 from eventd.core.rules.rule import (
     OWN_SOURCE,
@@ -34,17 +35,12 @@ from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import HALF
 from eventd.core.scoring.scorer import State as Learned
 from eventd.core.scoring.values import ValueScorer
-from eventd.errors import RuleError
 
 UNUSUAL = " unusual"  # what the name of its alert ends with
-STEP = 1.0  # decades of surprise that an alert asks more of the next one
-BEGINS = 2  # steps above the least at first, when habits are not known yet
 CALM = 0.5  # of what is needed: below, a value is calm
 CALM_VALUES = 10  # in a row: then the alert is over
 QUIET = timedelta(hours=1)  # without a value: then, too
 FORGIVES = 7 * 86_400.0  # s in which half of what a stream cried is forgotten
-MOST_ALERTS = 10_000  # of a budget
-_UNITS = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
 Key = tuple[str, ...]
 
 
@@ -58,15 +54,6 @@ class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def check(self) -> None:
         rate_of(self.budget)
-
-
-def rate_of(budget: str) -> float:
-    """Alerts a second. Raises RuleError."""
-    count, _, unit = budget.partition(" per ")
-    if not count.isdecimal() or not 1 <= int(count) <= MOST_ALERTS or unit not in _UNITS:
-        hint = "such as '2 per week': day, week or month"
-        raise RuleError("budget", f"expected so many alerts in some time, got {budget!r}", hint)
-    return int(count) / _UNITS[unit]
 
 
 class Stream(Struct, gc=False):
@@ -91,11 +78,9 @@ class Row(Struct, frozen=True, array_like=True):
 
 
 class State:
-    """A scorer for each key, and how much surprise an alert takes.
+    """A scorer for each key, and a budget that they share.
 
-    What is needed sinks as the budget is given and rises by STEP with each alert, but never below
-    HALF: so over any time no more alerts come than the budget and (needed - HALF) / STEP further
-    ones. A stream that cried asks for more than the others until that is forgotten.
+    A stream that cried asks for more surprise than the others until that is forgotten.
     """
 
     repeats = always = ends = holds = False
@@ -105,12 +90,11 @@ class State:
         if not isinstance(rule.spec, Spec):
             raise TypeError(rule.kind)
         self.rule, self._spec, self.limits = rule, rule.spec, limits
-        self._rate = rate_of(rule.spec.budget)
+        self.budget = Budget(rate_of(rule.spec.budget))
         self.hears = Parts(rule.parts).hears
         self._grouping = Grouping(rule.by)
         self.dropped: dict[str, int] = {}
         self._streams: OrderedDict[Key, Stream] = OrderedDict()  # the longest unheard first
-        self._needed, self._given_at = HALF + BEGINS * STEP, 0.0
 
     def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
         """A value: score it, then learn it."""
@@ -120,13 +104,13 @@ class State:
         at = seen.at.timestamp()
         stream = self._stream(key)
         score = stream.scorer.score_then_learn(at, value)
-        self._give(now.timestamp())
+        self.budget.give(now.timestamp())
         stream.cried *= 0.5 ** (max(0.0, at - stream.at) / FORGIVES)
         stream.at = at
         if score is None:
             return ()
         surprise = score.raw_score * HALF / (1.0 - score.raw_score)
-        needed = self._needed + STEP * stream.cried
+        needed = self.budget.needed + STEP * stream.cried
         if stream.fires:
             stream.calm = stream.calm + 1 if surprise < CALM * needed else 0
             return (self._over(key, stream, now),) if stream.calm >= CALM_VALUES else ()
@@ -134,7 +118,7 @@ class State:
             return ()
         stream.fires, stream.calm = True, 0
         stream.cried += 1.0
-        self._needed += STEP
+        self.budget.spend()
         said = tuple(map(sentence, score.because))
         group = self._grouping.named(key)
         because = Strange(self.rule.name, group, value, surprise, needed, said)
@@ -152,14 +136,15 @@ class State:
 
     def dump(self) -> list[object]:
         """What is needed, then the streams."""
-        rows: list[object] = [(self._needed, self._given_at)]
+        rows: list[object] = [(self.budget.needed, self.budget.given_at)]
         for key, one in self._streams.items():
             rows.append(Row(key, one.scorer.dump(), one.cried, one.at, one.fires, one.calm))
         return rows
 
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
-        self._needed, self._given_at = msgspec.convert(data[0], tuple[float, float])
+        needed, given_at = msgspec.convert(data[0], tuple[float, float])
+        self.budget.needed, self.budget.given_at = needed, given_at
         for row in msgspec.convert(data[1:], list[Row]):
             scorer = ValueScorer.load(row.learned)
             self._streams[row.key] = Stream(scorer, row.cried, row.at, row.fires, row.calm)
@@ -176,13 +161,6 @@ class State:
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
         stream = self._streams[key] = Stream(ValueScorer())
         return stream
-
-    def _give(self, now: float) -> None:
-        """The budget of the time that passed."""
-        if self._given_at:
-            passed = max(0.0, now - self._given_at)
-            self._needed = max(HALF, self._needed - STEP * self._rate * passed)
-        self._given_at = max(self._given_at, now)
 
     def _over(self, key: Key, stream: Stream, now: datetime) -> Raise:
         stream.fires = False

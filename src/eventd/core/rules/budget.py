@@ -1,0 +1,91 @@
+"""How many alerts are wanted of things that nobody calls alerts, and what one takes by that."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from eventd.core.scoring.scorer import HALF
+from eventd.errors import RuleError
+
+STEP = 1.0  # decades of surprise that an alert asks more of the next one
+BEGINS = 2  # steps above the least at first, when habits are not known yet
+MOST_ALERTS = 10_000  # of a budget
+FORGIVES = 7 * 86_400.0  # s in which half of what a stream cried is forgotten
+FADES = 13 * FORGIVES  # the same of verdicts: what a person says is worth a quarter of a year
+MOST_DOUBT, MOST_TRUST = 4.0, 2.0  # verdicts that count, false ones and true ones
+_UNITS = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
+
+
+def rate_of(budget: str) -> float:
+    """Alerts a second, of such as "2 per week". Raises RuleError."""
+    count, _, unit = budget.partition(" per ")
+    if not count.isdecimal() or not 1 <= int(count) <= MOST_ALERTS or unit not in _UNITS:
+        hint = "such as '2 per week': day, week or month"
+        raise RuleError("budget", f"expected so many alerts in some time, got {budget!r}", hint)
+    return int(count) / _UNITS[unit]
+
+
+class Budget(Struct, gc=False):
+    """How much surprise an alert takes.
+
+    What is needed sinks as the budget is given and rises by STEP with each alert, but never below
+    HALF: so over any time no more alerts come than the budget and (needed - HALF) / STEP further
+    ones.
+    """
+
+    rate: float  # alerts a second
+    needed: float = HALF + BEGINS * STEP
+    given_at: float = 0.0  # s since 1970; until then it was given
+
+    def give(self, now: float) -> None:
+        """The budget of the time that passed."""
+        if self.given_at:
+            passed = max(0.0, now - self.given_at)
+            self.needed = max(HALF, self.needed - STEP * self.rate * passed)
+        self.given_at = max(self.given_at, now)
+
+    def spend(self) -> None:
+        """An alert was made."""
+        self.needed += STEP
+
+    def of(self, trust: Trust | None) -> float:
+        """What is needed of a stream that has proved so trustworthy; None: it has proved nothing.
+
+        Trust is worth something while others cry; below HALF nothing is an alert.
+        """
+        if trust is None:
+            return self.needed
+        return max(HALF, self.needed + STEP * (trust.cried + trust.doubt))
+
+    def give_back(self) -> None:
+        """An alert was right, and so none of those that are budgeted for."""
+        self.needed = max(HALF, self.needed - STEP)
+
+
+class Trust(Struct, gc=False):
+    """How much more surprise a stream has to show than the others that share its budget.
+
+    Each of what it has cried, and each doubt, asks STEP more.
+    """
+
+    cried: float = 0.0  # alerts, half of them forgotten each week
+    doubt: float = 0.0  # verdicts, false ones less true ones, half forgotten in FADES
+
+    def forget(self, passed: float) -> None:
+        """What is long ago weighs less: so many seconds went by."""
+        self.cried *= 0.5 ** (passed / FORGIVES)
+        self.doubt *= 0.5 ** (passed / FADES)
+
+    def judge(self, verdict: bool | None, weight: int, budget: Budget) -> None:  # noqa: FBT001
+        """A verdict on one of its alerts, or (weight -1) that one is taken back; None: none."""
+        if verdict is None:
+            return
+        doubt = self.doubt + (-weight if verdict else weight)
+        self.doubt = min(max(doubt, -MOST_TRUST), MOST_DOUBT)
+        if not verdict:
+            return
+        self.cried = max(0.0, self.cried - weight)
+        if weight > 0:
+            budget.give_back()
+        else:
+            budget.spend()
