@@ -20,6 +20,7 @@ from eventd.core.model import (
     Delivery,
     Detach,
     EndSilence,
+    GiveVerdict,
     Matcher,
     Merge,
     Reopen,
@@ -75,6 +76,14 @@ class Detaching(Struct, frozen=True, forbid_unknown_fields=True):
     text: str = ""
 
 
+class Judging(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether there was something to hear of (false: a false alarm); who says so, and why."""
+
+    verdict: bool
+    actor: str = "api"
+    text: str = ""
+
+
 class Ending(Struct, frozen=True, forbid_unknown_fields=True):
     """Who ends a silence."""
 
@@ -114,6 +123,10 @@ def command_from(delivery: Delivery) -> Command:
             return _act(incident, action, body_of(delivery.payload, Act), key)
         case "POST", ["incidents", incident, "merge" | "split" | "detach" as action]:
             return _regroup(incident, action, delivery.payload, key)
+        case "POST", ["incidents", incident, "verdict"]:
+            judging = body_of(delivery.payload, Judging)
+            who = _actor(judging.actor), _text("text", judging.text)
+            return GiveVerdict(incident, judging.verdict, *who, key)
         case "POST", ["silences"]:
             return _silence(delivery, body_of(delivery.payload, Silencing), key)
         case "DELETE", ["silences", silence]:

@@ -16,6 +16,7 @@ from eventd.core.model import (
     Comment,
     Detach,
     Fact,
+    GiveVerdict,
     IncidentOpened,
     IncidentReopened,
     IncidentUpdated,
@@ -30,7 +31,7 @@ from eventd.core.model import (
 from eventd.core.snapshot import Restored
 from eventd.recording import Line
 
-OfIncident = Acknowledge | Comment | Resolve | Close | Reopen | Merge | Split | Detach
+OfIncident = Acknowledge | Comment | Resolve | Close | Reopen | Merge | Split | Detach | GiveVerdict
 Fired = tuple[str, datetime]  # an alert's fingerprint, and when it began to fire
 InputsOf = Callable[[Line], tuple[Input, ...]]
 

@@ -26,6 +26,7 @@ from eventd.core.model import (
     SilenceAdded,
     SilenceEnded,
     TimerFailed,
+    VerdictGiven,
 )
 from eventd.core.sentences import inert, sentence
 
@@ -117,6 +118,7 @@ LOGGED = frozenset(
         IncidentAcknowledged,
         IncidentMerged,
         IncidentSplit,
+        VerdictGiven,
         SilenceAdded,
         SilenceEnded,
         RulesLoaded,
@@ -187,6 +189,10 @@ def _log_other(fact: Fact) -> None:
             log.error("rule.switched_off", rule=fact.rule, error=fact.error)
         case TimerFailed():
             log.error("timer.failed", kind=fact.kind, key=fact.key, error=fact.error)
+        case VerdictGiven():
+            log.info(
+                "verdict.given", incident=fact.incident, verdict=fact.verdict, actor=fact.actor
+            )
         case _:
             pass
 

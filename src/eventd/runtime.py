@@ -53,6 +53,7 @@ from eventd.core.model import (
     Refused,
     Started,
     Tick,
+    VerdictGiven,
 )
 from eventd.core.snapshot import Snapshot
 from eventd.errors import EventdError, Poisoned, StoreFull
@@ -491,4 +492,5 @@ _OF_INCIDENTS = (
     IncidentClosed,
     IncidentRanked,
     FindingNoted,
+    VerdictGiven,
 )

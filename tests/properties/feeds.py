@@ -33,6 +33,7 @@ from eventd.core.model import (
     Detach,
     EndSilence,
     Event,
+    GiveVerdict,
     Input,
     LoadInventory,
     Merge,
@@ -187,6 +188,7 @@ def regroupings(draw: st.DrawFn) -> Recipe:
         Merge(incident, into, "ann", "text"),
         Split(incident, alerts, "ann", "text"),
         Detach(incident, alerts[0], "ann", "text"),
+        GiveVerdict(incident, bool(len(alerts) % 2), "ann", "text"),
     )
     order = draw(st.sampled_from(orders))
     return lambda now: order

@@ -31,6 +31,7 @@ from eventd.core.model import (
     CommandRejected,
     Detach,
     Event,
+    GiveVerdict,
     IncidentState,
     Input,
     Merge,
@@ -74,7 +75,19 @@ class Act(NamedTuple):
     other: int
 
 
-KINDS = ("fire", "fire", "clear", "tick", "merge", "split", "detach", "resolve", "close", "reopen")
+KINDS = (
+    "fire",
+    "fire",
+    "clear",
+    "tick",
+    "merge",
+    "split",
+    "detach",
+    "resolve",
+    "close",
+    "reopen",
+    "verdict",
+)
 acts = st.lists(
     st.builds(
         Act,
@@ -105,6 +118,7 @@ def chosen(engine: Engine, act: Act, now: float) -> Input:
         "resolve": Resolve(one, "ann"),
         "close": Close(one, "ann"),
         "reopen": Reopen(one, "ann"),
+        "verdict": GiveVerdict(one, bool(act.other % 2), "ann"),
         "silence": silence(f'ci="{said.ci}"', at(now + 100)),
     }
     return orders[act.kind]

@@ -13,7 +13,7 @@ from tests.simulation.oracle import POISON
 from tests.simulation.people import ask, pause
 
 NOBODY = "INC-999999", "nonsense"
-ACTS = ("acknowledge", "comment", "comment", "resolve", "close", "reopen", "reopen")
+ACTS = ("acknowledge", "comment", "comment", "resolve", "close", "reopen", "reopen", "verdict")
 REGROUPINGS = ("merge", "split", "detach", "detach")
 
 
@@ -53,6 +53,8 @@ class Operator:
         said: dict[str, Any] = {"actor": "ann"}
         if act == "comment":
             said["text"] = POISON if chance.random() < self._trouble else "looking"
+        elif act == "verdict":
+            said["verdict"] = chance.random() < 0.5
         await self._say("POST", f"/api/v1/incidents/{self._incident(chance)}/{act}", said)
 
     async def _regroup(self, chance: Random, act: str) -> None:

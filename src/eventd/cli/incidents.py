@@ -23,13 +23,14 @@ REGROUPS = {
     "split": "eventd incidents split ID FINGERPRINT…",
     "detach": "eventd incidents detach ID FINGERPRINT",
 }
-WORDS = "|".join(("show", *ACTIONS, *REGROUPS))
+VERDICT = "eventd incidents verdict ID false|true"
+WORDS = "|".join(("show", *ACTIONS, *REGROUPS, "verdict"))
 BASE = "/api/v1/incidents"
 
 
 @click.command()
 @click.argument("what", required=False, metavar=f"[ID | {WORDS}]")
-@click.argument("names", nargs=-1, metavar="[ID] [INTO | FINGERPRINT…]")
+@click.argument("names", nargs=-1, metavar="[ID] [INTO | FINGERPRINT… | false | true]")
 @click.option("--state", help="open, resolved or closed.")
 @click.option("--priority", help="P1 to P5.")
 @click.option("--service", help="Of this service.")
@@ -57,7 +58,8 @@ def incidents(
     """List incidents, newest first; with an ID show one; with an action and an ID act on it.
 
     Merge an incident into another, split alerts off as an incident of their own, or detach an alert
-    that has nothing to do with it.
+    that has nothing to do with it. A verdict says whether there was something to hear of: what
+    scores measurements learns from it.
     """
     client = client_of(url, token_file)
     said = {"actor": actor, "text": text}
@@ -66,8 +68,8 @@ def incidents(
             raise click.UsageError(f"eventd incidents {what} ID")
         answer = client.call("POST", f"{BASE}/{names[0]}/{ACTIONS[what]}", said)
         show(answer) if as_json else click.echo(line(answer))
-    elif what in REGROUPS:
-        answer = client.call("POST", f"{BASE}/{names[0]}/{what}", {**_regroup(what, names), **said})
+    elif what in REGROUPS or what == "verdict":
+        answer = client.call("POST", f"{BASE}/{names[0]}/{what}", {**_said(what, names), **said})
         show(answer) if as_json else click.echo(line(answer))
     elif what:
         if (what == "show") != (len(names) == 1):
@@ -81,8 +83,8 @@ def incidents(
         show({"items": found}) if as_json else _table(found)
 
 
-def _regroup(what: str, names: tuple[str, ...]) -> dict[str, object]:
-    """The body of a request that moves alerts. Raises UsageError."""
+def _said(what: str, names: tuple[str, ...]) -> dict[str, object]:
+    """What the body of a request says beside who and why. Raises UsageError."""
     match what, names:
         case "merge", (_, into):
             return {"into": into}
@@ -90,8 +92,10 @@ def _regroup(what: str, names: tuple[str, ...]) -> dict[str, object]:
             return {"alerts": names[1:]}
         case "detach", (_, fingerprint):
             return {"alert": fingerprint}
+        case "verdict", (_, "false" | "true" as verdict):
+            return {"verdict": verdict == "true"}
         case _:
-            raise click.UsageError(REGROUPS[what])
+            raise click.UsageError(REGROUPS.get(what, VERDICT))
 
 
 def line(one: dict[str, Any]) -> str:
@@ -127,6 +131,8 @@ def print_one(one: dict[str, Any], *, why: bool) -> None:
         click.echo(f"  owner: {one['owner']}")
     if one["workaround"]:
         click.echo(f"  workaround: {one['workaround']}")
+    if one["verdict"] is not None:
+        click.echo(f"  verdict: {'true' if one['verdict'] else 'false'}")
     if one["recurs"]:
         click.echo(f"  recurrence of {one['recurs']}")
     for n, root in enumerate(one["roots"] if why else one["roots"][:1], 1):

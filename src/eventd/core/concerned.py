@@ -17,6 +17,7 @@ from eventd.core.model import (
     IncidentResolved,
     IncidentSplit,
     IncidentUpdated,
+    VerdictGiven,
 )
 
 KINDS: dict[type[Fact], str] = {
@@ -32,6 +33,7 @@ KINDS: dict[type[Fact], str] = {
     IncidentRanked: "ranked",
     AlertDetached: "detached",
     FindingNoted: "finding_noted",
+    VerdictGiven: "verdict",
 }
 _FIELDS = ("incident", "into", "apart")
 

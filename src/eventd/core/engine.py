@@ -36,6 +36,7 @@ from eventd.core.model import (
     EventNoted,
     EventRefused,
     Fact,
+    GiveVerdict,
     Grouped,
     Incident,
     Input,
@@ -68,6 +69,7 @@ from eventd.core.snapshot import Restored, Snapshot
 from eventd.core.state import State, limits_of
 from eventd.core.storms import CHECK_EVERY, Storm, reason, urgent
 from eventd.core.storms import finding as storm_finding
+from eventd.core.verdicts import Verdicts
 from eventd.errors import RuleError
 
 Other = Refused | Denied | Tick | Started | LoadRules | LoadInventory | Command
@@ -107,6 +109,7 @@ class Engine:
             self._cleared,
         )
         self._overruling = Overruling(state.table, state.incidents, state.correlation)
+        self._verdicts = Verdicts(state)
 
     @classmethod
     def restore(cls, data: Restored) -> Engine:
@@ -574,6 +577,8 @@ class Engine:
                 case EndSilence():
                     self._known(command.silence)
                     self._end_silence(command.silence, command.actor, now, facts)
+                case GiveVerdict():
+                    facts.append(self._verdicts.give(command, now))
                 case _:
                     facts += self._overruling.command(command, now, self.settings)
         except Rejected as no:
@@ -694,6 +699,7 @@ class Engine:
                 facts += self.incident_table.close_due(key, at)
                 self.correlation.closed(key)
             case "drop":
+                self._verdicts.keep(key)
                 self.incident_table.drop_due(key)
             case "silent":
                 self._silent(key, at, facts)

@@ -53,6 +53,8 @@ _BREADTH = {
     2: f"{SEVERAL} or more CIs affected",
     3: f"fewer than {SEVERAL} CIs affected",
 }
+PREFIX = "INC-"  # of an incident's id
+MAX_DIGITS = 20  # of its number
 JOINT = "\x1f"  # between the parts of what tells changes apart
 MAX_NOTED = 64  # findings noted on one incident
 # How long a closed incident can still be asked for in memory; the store keeps it longer.
@@ -105,6 +107,7 @@ class IncidentRecord(Struct, gc=False, array_like=True):
     merged_into: str = ""
     recurs: str = ""
     answers_for: list[IncidentKey] = []  # rules and groups of what was merged into it
+    verdict: bool | None = None  # a person's, on whether there was something to hear of
 
     def value(self) -> Incident:
         """The incident as a value."""
@@ -337,7 +340,7 @@ class IncidentTable:
     ) -> IncidentRecord:
         self.count += 1
         record = IncidentRecord(
-            id=f"INC-{self.count:06d}",
+            id=id_of(self.count),
             rule=rule,
             group=group,
             title=title,
@@ -458,9 +461,25 @@ class IncidentTable:
             raise Rejected(missing=False, error=f"{record.id} is closed; closed is final")
         return record
 
+    def judged(self, incident: str, now: datetime) -> IncidentRecord | None:
+        """One on which a verdict can be given; None where the store alone remembers it.
+
+        Raises Rejected.
+        """
+        record = self.records.get(incident)
+        if record is None or _long_closed(record, now):
+            digits = incident.removeprefix(PREFIX)
+            number = int(digits) if digits.isdecimal() and len(digits) < MAX_DIGITS else 0
+            if not 1 <= number <= self.count or id_of(number) != incident:
+                raise Rejected(missing=True, error=f"no incident {incident}")
+            return None
+        if record.merged_into:
+            return self.live(incident, now)  # which says where it went
+        return record
+
     def split_off(self, title: str, lead: Alert, because: Ordered, now: datetime) -> IncidentRecord:
         """An incident for alerts that an operator named; it has no members yet."""
-        number = f"INC-{self.count + 1:06d}"
+        number = id_of(self.count + 1)
         return self._raised(OPERATOR, {"split": number}, title, lead, sentence(because), now)
 
     def answer_for(self, record: IncidentRecord, merged: IncidentRecord) -> None:
@@ -547,7 +566,7 @@ class IncidentTable:
         else:
             reopen_within = float(reopen)
         return IncidentRecord(
-            id=f"INC-{self.count:06d}",
+            id=id_of(self.count),
             rule=finding.rule.name,
             group=finding.group,
             title=render(spec.title, alert, finding.named),
@@ -664,6 +683,11 @@ class IncidentTable:
             elif record.state is IncidentState.RESOLVED and record.resolved_at is not None:
                 wait = seconds(record.reopen_within)
                 self._timers.set(("close", record.id), record.resolved_at + wait)
+
+
+def id_of(number: int) -> str:
+    """What the incident that was opened as that one is called."""
+    return f"{PREFIX}{number:06d}"
 
 
 def _root_of(finding: Finding) -> tuple[RootCandidate, ...]:

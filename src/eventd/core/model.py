@@ -413,6 +413,16 @@ class Detach(Struct, frozen=True, array_like=True, tag="detach"):
     key: bytes = b""
 
 
+class GiveVerdict(Struct, frozen=True, array_like=True, tag="give_verdict"):
+    """A person says whether there was something to hear of; what scores alerts learns from it."""
+
+    incident: str
+    verdict: bool  # False: it was a false alarm
+    actor: str
+    text: str = ""
+    key: bytes = b""
+
+
 class AddSilence(Struct, frozen=True, array_like=True, tag="add_silence"):
     """Suppress what matches until `ends_at`; starts when it is applied."""
 
@@ -440,6 +450,7 @@ Command = (
     | Merge
     | Split
     | Detach
+    | GiveVerdict
     | AddSilence
     | EndSilence
 )
@@ -459,6 +470,7 @@ Input = (
     | Merge
     | Split
     | Detach
+    | GiveVerdict
     | AddSilence
     | EndSilence
 )
@@ -986,6 +998,17 @@ class IncidentClosed(Struct, frozen=True, gc=False, array_like=True, tag="closed
     text: str = ""
 
 
+class VerdictGiven(Struct, frozen=True, gc=False, array_like=True, tag="verdict_given"):
+    """A person said whether there was something to hear of."""
+
+    at: datetime
+    incident: str
+    verdict: bool  # False: it was a false alarm
+    actor: str
+    text: str = ""
+    taught: tuple[tuple[str, int], ...] = ()  # rules that score, and how many streams of each
+
+
 class SilenceAdded(Struct, frozen=True, array_like=True, tag="silence_added"):
     """In force from now."""
 
@@ -1097,6 +1120,7 @@ Fact = (
     | IncidentReopened
     | IncidentClosed
     | AlertRaised
+    | VerdictGiven
     | SilenceAdded
     | SilenceEnded
     | MaintenanceAnnounced

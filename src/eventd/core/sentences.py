@@ -44,6 +44,7 @@ from eventd.core.model import (
     Stormed,
     Strange,
     Tie,
+    VerdictGiven,
     Why,
     sort_of,
 )
@@ -291,8 +292,17 @@ def _regrouped(fact: Fact, incident: str, called: str) -> str:
             return f"{fact.apart} is one of its own: {by}"
         case AlertDetached():
             return _detached(fact, called or fact.fingerprint)
+        case VerdictGiven():
+            return _judged(fact)
         case _:
             raise ValueError(type(fact).__name__)
+
+
+def _judged(fact: VerdictGiven) -> str:
+    said = "it was right to tell of it" if fact.verdict else "it was a false alarm"
+    how = "is trusted more" if fact.verdict else "asks for more"
+    taught = [f"{many(streams, 'stream')} of rule {rule} {how}" for rule, streams in fact.taught]
+    return "; ".join([f"{fact.actor} says {said}{_said(fact.text)}", *taught])
 
 
 def _noted(because: Because) -> str:

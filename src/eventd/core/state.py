@@ -48,6 +48,7 @@ EXPLAINED = ("inhibit:", "dependency:")
 CALENDAR = "calendar:"  # and a rule: what suppresses an alert that is known at given times
 SETTLE_TIMER = "settle"  # its key is the fingerprint of an alert that is waited with
 TimerKey = tuple[str, str]  # kind and id
+Judged = tuple[bool | None, list[str]]  # a person's verdict, and fingerprints of those alerts
 
 
 class Meta(Struct, frozen=True):
@@ -75,6 +76,7 @@ class State:
         self.changes = Changes(self.full)
         self.explained = Explained(self.full)
         self.raised = Raised(self.full)
+        self.judged: dict[str, Judged] = {}  # closed incidents that held alerts of what scores
         self.storms = Storms()
         self.timers: Timers[TimerKey] = Timers()
         self.incidents = IncidentTable(self.timers)
@@ -122,6 +124,7 @@ class State:
                 "joined_last": list(self.changes.joined),
                 "explained": self.explained.dump(),
                 "raised": self.raised.dump(),
+                "judged": [(name, *one) for name, one in self.judged.items()],
                 "storms": self.storms.dump(),
                 "heartbeats": self.heartbeats.dump(),
                 "flapping": self.flapping.dump(),
@@ -189,6 +192,8 @@ class State:
         state.changes.joined.extend(data.read("joined_last", tuple[str, int]))
         state.explained.load(data.read("explained", tuple[str, tuple[Role, ...], str]))
         state.raised.load(data.read("raised", tuple[str, list[str]]))
+        for name, verdict, alerts in data.read("judged", tuple[str, bool | None, list[str]]):
+            state.judged[name] = verdict, alerts
         state.storms.load(data.read("storms", tuple[str, list[int], Storm | None]))
         state.heartbeats.load(data.read("heartbeats", tuple[str, Pulse | None, Beat | None]))
         state.flapping.load(data.read("flapping", tuple[str, int, int, bool]))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from eventd.core.concerned import incidents_of
+from eventd.core.concerned import KINDS, incidents_of
 from eventd.core.engine import Engine
 from eventd.core.model import (
     Alert,
@@ -20,6 +20,7 @@ from eventd.core.model import (
     IncidentState,
     RootCandidate,
     Status,
+    VerdictGiven,
 )
 from eventd.store.journal import JournalReader, Row
 from eventd.store.projection import Projection
@@ -43,6 +44,8 @@ _LEGAL_IN = {
     "resolved": frozenset[IncidentState | None]({IncidentState.OPEN}),
 }
 _NOT_CLOSED = frozenset[IncidentState | None]({IncidentState.OPEN, IncidentState.RESOLVED})
+
+VERDICT = KINDS[VerdictGiven]
 
 
 class Scan:
@@ -113,7 +116,8 @@ class Told:
                 self.incidents[name] = None
 
     def _note(self, fact: Fact, names: dict[str, None]) -> None:
-        names.update(dict.fromkeys(incidents_of(fact)))
+        if not isinstance(fact, VerdictGiven):  # that may be of one retention has taken
+            names.update(dict.fromkeys(incidents_of(fact)))
         alert = getattr(fact, "alert", None)
         fingerprint = alert.fingerprint if isinstance(alert, Alert) else None
         fingerprint = fingerprint or getattr(fact, "fingerprint", None)
@@ -276,6 +280,8 @@ def lifecycles(reader: JournalReader) -> Iterator[tuple[str, str, list[str], str
         counted[name] = counted.get(name, 0) + 1
         if n != counted[name]:
             gaps.append(f"{name}: {n} stands where {counted[name]} was due")
+        if kind == VERDICT:  # given at any time, also when retention has taken all else
+            continue
         state = states.get(name)
         legal = _NOT_CLOSED if state is not None else _LEGAL_IN["opened"]
         if state not in _LEGAL_IN.get(kind, legal) or (kind != "opened" and state is None):

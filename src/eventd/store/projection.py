@@ -38,6 +38,7 @@ from eventd.core.model import (
     RulesLoaded,
     SilenceAdded,
     SilenceEnded,
+    VerdictGiven,
     sort_of,
 )
 from eventd.runtime import Step
@@ -57,6 +58,7 @@ TimelineFact = (
     | IncidentRanked
     | AlertDetached
     | FindingNoted
+    | VerdictGiven
 )
 _PROJECTED = frozenset(
     {
@@ -87,6 +89,7 @@ _ACTS = frozenset(
         IncidentMerged,
         IncidentSplit,
         AlertDetached,
+        VerdictGiven,
         SilenceAdded,
         SilenceEnded,
         RulesLoaded,
@@ -186,6 +189,7 @@ class Projection:
                 | IncidentResolved()
                 | IncidentReopened()
                 | IncidentClosed()
+                | VerdictGiven()
             ):
                 self._happened(seq, fact.incident, fact, fact.actor)
             case SilenceAdded() | SilenceEnded() | MaintenanceAnnounced() | MaintenanceEnded():

@@ -31,6 +31,11 @@ SELECT json_group_object(incident, n) FROM (
 -- What happened to an incident.
 INSERT INTO timeline (incident, n, seq, at, kind, actor, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 
+-- name: verdicts
+-- What operators said of those incidents, in order.
+SELECT body FROM timeline
+WHERE incident IN (SELECT value FROM json_each(?)) AND kind = 'verdict' ORDER BY incident, n
+
 -- name: add_ledger
 -- Why alerts joined an incident, or none.
 INSERT INTO ledger (id, incident, seq, last_seq, at, body) VALUES (?, ?, ?, ?, ?, ?)

@@ -21,6 +21,7 @@ from eventd.core.model import (
     Reason,
     RuleMissed,
     Silence,
+    VerdictGiven,
 )
 from eventd.errors import Stopping
 from eventd.store.database import open_reader
@@ -82,6 +83,13 @@ class Reader:
         """One, or None."""
         rows = await self._ask("SELECT body FROM incident", ["id = ?"], [incident], "id", 1)
         return decode_incident(rows[0][0]) if rows else None
+
+    async def verdicts(self, incidents: Iterable[str]) -> dict[str, bool]:
+        """What operators said last of those of which they did, by id."""
+        wanted = json_array(list(incidents))
+        rows = await self._run(lambda db: db.execute(QUERIES["verdicts"], (wanted,)).fetchall())
+        facts = [decode_fact(body) for (body,) in rows]
+        return {fact.incident: fact.verdict for fact in facts if isinstance(fact, VerdictGiven)}
 
     async def timeline(self, incident: str) -> list[Fact]:
         """What happened to it, in order."""

@@ -16,6 +16,7 @@ from eventd.admission import (
     MAX_COMMAND,
     Act,
     Detaching,
+    Judging,
     Merging,
     Silencing,
     Splitting,
@@ -69,6 +70,10 @@ class Reader(Protocol):
 
     async def incident(self, incident: str) -> Incident | None:
         """One, or None."""
+        ...
+
+    async def verdicts(self, incidents: Iterable[str]) -> dict[str, bool]:
+        """What operators said last of those of which they did."""
         ...
 
     async def timeline(self, incident: str) -> list[Fact]:
@@ -158,6 +163,8 @@ class Api:
                   self.split, views.IncidentView, body=Splitting, status=201),
             Route("POST", f"{base}/incidents/{{id}}/detach", "Take an alert out of an incident",
                   self.act, views.IncidentView, body=Detaching),
+            Route("POST", f"{base}/incidents/{{id}}/verdict", "Say whether it was a false alarm",
+                  self.act, views.IncidentView, body=Judging),
             Route("GET", f"{base}/alerts", "Alerts by fingerprint", self.alerts,
                   views.AlertView, alert_filters, many=True),
             Route("GET", f"{base}/alerts/{{fingerprint}}", "One alert, and why it is where it is",
@@ -187,7 +194,9 @@ class Api:
             filters["priority"] = _priority(str(filters["priority"]))
         await self._fresh()
         found = await self._reader.incidents(filters, after, limit + 1)
-        return _page([views.incident_view(one) for one in found], limit, lambda one: one.id)
+        said = await self._reader.verdicts(one.id for one in found)
+        rows = [views.incident_view(one, said.get(one.id)) for one in found]
+        return _page(rows, limit, lambda one: one.id)
 
     async def incident(self, request: web.Request) -> web.Response:
         """GET /incidents/{id}."""
@@ -203,7 +212,8 @@ class Api:
         alerts = await self._reader.known(about)
         members = tuple(views.member_view(one, alerts.get(one.fingerprint)) for one in joined)
         entries = tuple(views.entry_view(fact, name, alerts) for fact in facts)
-        detail = views.incident_detail(found, entries, members)
+        verdict = (await self._reader.verdicts([name])).get(name)
+        detail = views.incident_detail(found, verdict, entries, members)
         return _json(200, detail)
 
     async def alerts(self, request: web.Request) -> web.Response:
@@ -314,7 +324,8 @@ class Api:
         found = await self._reader.incident(incident)
         if found is None:
             return _missing("the incident is gone")
-        return _json(status, views.incident_view(found))
+        verdict = (await self._reader.verdicts([incident])).get(incident)
+        return _json(status, views.incident_view(found, verdict))
 
     async def silence(self, request: web.Request) -> web.Response:
         """POST /silences."""

@@ -39,6 +39,7 @@ from eventd.core.model import (
     Silence,
     SilenceAdded,
     SilenceEnded,
+    VerdictGiven,
 )
 from eventd.core.sentences import alert_said, evidence, happened, miss, runner_up, sentence
 
@@ -167,6 +168,7 @@ class IncidentView(Struct, frozen=True):
     roots: tuple[RootView, ...]  # the likeliest first
     merged_into: str | None  # the incident that has its alerts now
     recurs: str | None  # the incident this is a recurrence of
+    verdict: bool | None  # an operator's: false is a false alarm; null: nobody said
 
 
 class EntryView(Struct, frozen=True):
@@ -294,8 +296,8 @@ def alert_view(alert: Alert) -> AlertView:
     )
 
 
-def incident_view(incident: Incident) -> IncidentView:
-    """For people and tools."""
+def incident_view(incident: Incident, verdict: bool | None) -> IncidentView:
+    """For people and tools, with what an operator said of it."""
     return IncidentView(
         id=incident.id,
         state=incident.state.value,
@@ -324,6 +326,7 @@ def incident_view(incident: Incident) -> IncidentView:
         roots=tuple(map(root_view, incident.roots)),
         merged_into=incident.merged_into or None,
         recurs=incident.recurs or None,
+        verdict=verdict,
     )
 
 
@@ -333,11 +336,14 @@ def root_view(root: RootCandidate) -> RootView:
 
 
 def incident_detail(
-    incident: Incident, timeline: tuple[EntryView, ...], alerts: tuple[MemberView, ...]
+    incident: Incident,
+    verdict: bool | None,
+    timeline: tuple[EntryView, ...],
+    alerts: tuple[MemberView, ...],
 ) -> IncidentDetail:
     """The same with what happened and who is in it."""
     return IncidentDetail(
-        **structs.asdict(incident_view(incident)), timeline=timeline, alerts=alerts
+        **structs.asdict(incident_view(incident, verdict)), timeline=timeline, alerts=alerts
     )
 
 
@@ -487,6 +493,7 @@ def act_view(number: int, fact: Fact) -> ActView:
             | IncidentMerged()
             | IncidentSplit()
             | AlertDetached()
+            | VerdictGiven()
         ):
             entry = entry_view(fact, fact.incident, {})
             return ActView(number, fact.at, entry.kind, entry.actor, fact.incident, entry.text)

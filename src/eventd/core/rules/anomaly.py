@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
-from eventd.core.rules.budget import STEP, Budget, rate_of
-from eventd.core.rules.own import own_event
+from eventd.core.rules.budget import Budget, Trust, rate_of
+from eventd.core.rules.own import own_event, own_fingerprint
 from eventd.core.rules.rule import (
     OWN_SOURCE,
     Answer,
@@ -40,7 +40,6 @@ UNUSUAL = " unusual"  # what the name of its alert ends with
 CALM = 0.5  # of what is needed: below, a value is calm
 CALM_VALUES = 10  # in a row: then the alert is over
 QUIET = timedelta(hours=1)  # without a value: then, too
-FORGIVES = 7 * 86_400.0  # s in which half of what a stream cried is forgotten
 Key = tuple[str, ...]
 
 
@@ -60,7 +59,7 @@ class Stream(Struct, gc=False):
     """The values of one key."""
 
     scorer: ValueScorer
-    cried: float = 0.0  # alerts, half of them forgotten each week
+    trust: Trust | None = None  # None: it never cried
     at: float = 0.0  # s since 1970; of the last value
     fires: bool = False
     calm: int = 0  # values in a row, while it fires
@@ -75,12 +74,14 @@ class Row(Struct, frozen=True, array_like=True):
     at: float
     fires: bool
     calm: int
+    doubt: float | None = None  # None: it never cried
 
 
 class State:
-    """A scorer for each key, and a budget that they share.
+    """A scorer for each key, and a budget that they share by how trustworthy they have proved.
 
-    A stream that cried asks for more surprise than the others until that is forgotten.
+    A stream that cried asks for more surprise than the others until that is forgotten; one that
+    cried wolf, as a person says, for longer, and one that was right for less.
     """
 
     repeats = always = ends = holds = False
@@ -105,24 +106,24 @@ class State:
         stream = self._stream(key)
         score = stream.scorer.score_then_learn(at, value)
         self.budget.give(now.timestamp())
-        stream.cried *= 0.5 ** (max(0.0, at - stream.at) / FORGIVES)
+        if stream.trust is not None:
+            stream.trust.forget(max(0.0, at - stream.at))
         stream.at = at
         if score is None:
             return ()
         surprise = score.raw_score * HALF / (1.0 - score.raw_score)
-        needed = self.budget.needed + STEP * stream.cried
+        needed = self.budget.of(stream.trust)
         if stream.fires:
             stream.calm = stream.calm + 1 if surprise < CALM * needed else 0
             return (self._over(key, stream, now),) if stream.calm >= CALM_VALUES else ()
         if surprise < needed:
             return ()
-        stream.fires, stream.calm = True, 0
-        stream.cried += 1.0
-        self.budget.spend()
         said = tuple(map(sentence, score.because))
         group = self._grouping.named(key)
         because = Strange(self.rule.name, group, value, surprise, needed, said)
         fires = self._event(key, Status.FIRING, now, seen.alert, "; ".join(said))
+        stream.fires, stream.calm = True, 0
+        stream.trust = self.budget.spend(fires.fingerprint, stream.trust)
         return (Raise(fires, because=because), Wake(self._grouping.key(key), now + QUIET))
 
     def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
@@ -138,7 +139,9 @@ class State:
         """What is needed, then the streams."""
         rows: list[object] = [(self.budget.needed, self.budget.given_at)]
         for key, one in self._streams.items():
-            rows.append(Row(key, one.scorer.dump(), one.cried, one.at, one.fires, one.calm))
+            trust, learned = one.trust, one.scorer.dump()
+            cried, doubt = (trust.cried, trust.doubt) if trust is not None else (0.0, None)
+            rows.append(Row(key, learned, cried, one.at, one.fires, one.calm, doubt))
         return rows
 
     def load(self, data: list[object]) -> None:
@@ -146,8 +149,11 @@ class State:
         needed, given_at = msgspec.convert(data[0], tuple[float, float])
         self.budget.needed, self.budget.given_at = needed, given_at
         for row in msgspec.convert(data[1:], list[Row]):
-            scorer = ValueScorer.load(row.learned)
-            self._streams[row.key] = Stream(scorer, row.cried, row.at, row.fires, row.calm)
+            stream = Stream(ValueScorer.load(row.learned), None, row.at, row.fires, row.calm)
+            if row.cried or row.doubt is not None:
+                stream.trust = Trust(row.cried, row.doubt or 0.0)
+                self.budget.criers[self._alert(row.key)] = stream.trust
+            self._streams[row.key] = stream
 
     # -- parts ------------------------------------------------------------------------------------
 
@@ -157,10 +163,14 @@ class State:
             self._streams.move_to_end(key)
             return stream
         if len(self._streams) >= self.limits.max_groups:
-            self._streams.popitem(last=False)
+            gone, _ = self._streams.popitem(last=False)
+            self.budget.criers.pop(self._alert(gone), None)
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
         stream = self._streams[key] = Stream(ValueScorer())
         return stream
+
+    def _alert(self, key: Key) -> str:
+        return own_fingerprint(self.rule, self._grouping.named(key))
 
     def _over(self, key: Key, stream: Stream, now: datetime) -> Raise:
         stream.fires = False

@@ -25,43 +25,6 @@ def rate_of(budget: str) -> float:
     return int(count) / _UNITS[unit]
 
 
-class Budget(Struct, gc=False):
-    """How much surprise an alert takes.
-
-    What is needed sinks as the budget is given and rises by STEP with each alert, but never below
-    HALF: so over any time no more alerts come than the budget and (needed - HALF) / STEP further
-    ones.
-    """
-
-    rate: float  # alerts a second
-    needed: float = HALF + BEGINS * STEP
-    given_at: float = 0.0  # s since 1970; until then it was given
-
-    def give(self, now: float) -> None:
-        """The budget of the time that passed."""
-        if self.given_at:
-            passed = max(0.0, now - self.given_at)
-            self.needed = max(HALF, self.needed - STEP * self.rate * passed)
-        self.given_at = max(self.given_at, now)
-
-    def spend(self) -> None:
-        """An alert was made."""
-        self.needed += STEP
-
-    def of(self, trust: Trust | None) -> float:
-        """What is needed of a stream that has proved so trustworthy; None: it has proved nothing.
-
-        Trust is worth something while others cry; below HALF nothing is an alert.
-        """
-        if trust is None:
-            return self.needed
-        return max(HALF, self.needed + STEP * (trust.cried + trust.doubt))
-
-    def give_back(self) -> None:
-        """An alert was right, and so none of those that are budgeted for."""
-        self.needed = max(HALF, self.needed - STEP)
-
-
 class Trust(Struct, gc=False):
     """How much more surprise a stream has to show than the others that share its budget.
 
@@ -76,16 +39,60 @@ class Trust(Struct, gc=False):
         self.cried *= 0.5 ** (passed / FORGIVES)
         self.doubt *= 0.5 ** (passed / FADES)
 
-    def judge(self, verdict: bool | None, weight: int, budget: Budget) -> None:  # noqa: FBT001
-        """A verdict on one of its alerts, or (weight -1) that one is taken back; None: none."""
-        if verdict is None:
-            return
-        doubt = self.doubt + (-weight if verdict else weight)
-        self.doubt = min(max(doubt, -MOST_TRUST), MOST_DOUBT)
-        if not verdict:
-            return
-        self.cried = max(0.0, self.cried - weight)
-        if weight > 0:
-            budget.give_back()
-        else:
-            budget.spend()
+    def learn(self, doubt: int) -> None:
+        """So many verdicts more that it was wrong."""
+        self.doubt = min(max(self.doubt + doubt, -MOST_TRUST), MOST_DOUBT)
+
+
+class Budget(Struct):
+    """How much surprise an alert takes.
+
+    What is needed sinks as the budget is given and rises by STEP with each alert, but never below
+    HALF: so over any time no more alerts come than the budget and (needed - HALF) / STEP further
+    ones.
+    """
+
+    rate: float  # alerts a second
+    needed: float = HALF + BEGINS * STEP
+    given_at: float = 0.0  # s since 1970; until then it was given
+    criers: dict[str, Trust] = {}  # streams that ever cried, by their alert's fingerprint
+
+    def give(self, now: float) -> None:
+        """The budget of the time that passed."""
+        if self.given_at:
+            passed = max(0.0, now - self.given_at)
+            self.needed = max(HALF, self.needed - STEP * self.rate * passed)
+        self.given_at = max(self.given_at, now)
+
+    def of(self, trust: Trust | None) -> float:
+        """What is needed of a stream that has proved so trustworthy; None: it has proved nothing.
+
+        Trust is worth something while others cry; below HALF nothing is an alert.
+        """
+        if trust is None:
+            return self.needed
+        return max(HALF, self.needed + STEP * (trust.cried + trust.doubt))
+
+    def spend(self, alert: str, trust: Trust | None) -> Trust:
+        """An alert of a stream is made; what that stream has proved from now on."""
+        self.needed += STEP
+        trust = self.criers[alert] = trust or Trust()
+        trust.cried += 1.0
+        return trust
+
+    def judge(self, alert: str, was: bool | None, verdict: bool) -> bool:
+        """A person says whether the alert was right, and said so before. False: nobody made it.
+
+        What is said anew takes back what was said. An alert that was right is none of those that
+        are budgeted for.
+        """
+        trust = self.criers.get(alert)
+        if trust is None:
+            return False
+        doubt = -1 if verdict else 1
+        trust.learn(doubt if was is None else 2 * doubt)
+        if verdict:
+            self.needed = max(HALF, self.needed - STEP)
+        elif was:
+            self.needed += STEP
+        return True

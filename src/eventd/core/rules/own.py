@@ -11,6 +11,13 @@ from eventd.core.model import Event, Severity, Status
 from eventd.core.rules.rule import OWN_SOURCE, Rule
 
 
+def own_fingerprint(rule: Rule, group: dict[str, str]) -> str:
+    """Of the alert that the rule fires for a group."""
+    labels = {label: value for label, value in group.items() if label not in {"ci", "service"}}
+    ci, service = group.get("ci", ""), group.get("service", "")
+    return fingerprint_of(OWN_SOURCE, rule.name, ci, service, labels)
+
+
 def own_event(
     rule: Rule, group: dict[str, str], name: str, severity: Severity, status: Status, now: datetime
 ) -> Event:
@@ -20,7 +27,7 @@ def own_event(
     key = encode(tuple(group.values())).decode()
     return Event(
         source=OWN_SOURCE,
-        fingerprint=fingerprint_of(OWN_SOURCE, rule.name, ci, service, labels),
+        fingerprint=own_fingerprint(rule, group),
         key=delivery_key(rule.name, key, status.value, now.isoformat()),
         strong=False,
         status=status,
