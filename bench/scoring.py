@@ -65,10 +65,12 @@ def ablated() -> Ablated:
     return made
 
 
-def stream(kind: str, chance: random.Random) -> tuple[list[float], float]:
-    """Its values, and its usual deviation."""
-    day = [math.sin(2 * math.pi * n / 288) for n in range(COUNT)]
-    noise = [chance.gauss(0, 1) for _ in range(COUNT)]
+def stream(
+    kind: str, chance: random.Random, count: int = COUNT, daily: int = 288
+) -> tuple[list[float], float]:
+    """Its values, so many a day, and its usual deviation."""
+    day = [math.sin(2 * math.pi * n / daily) for n in range(count)]
+    noise = [chance.gauss(0, 1) for _ in range(count)]
     if kind == "gauss":
         return [50 + 3 * z for z in noise], 3.0
     if kind == "season":

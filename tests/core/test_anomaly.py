@@ -77,7 +77,7 @@ def test_a_drop_is_an_alert_that_says_what_is_usual_and_an_incident_by_itself() 
     assert fired.alert.labels == {"rule": "odd"}
     assert "usual beside the slower one is 29" in fired.alert.summary
     told = raised(only(AlertRaised, facts))
-    assert told.startswith(f"fired by rule odd: {fired.alert.summary}; surprise 1")
+    assert told.startswith(f"fired by rule odd: {fired.alert.summary}; surprise 9")
     assert told.endswith(" of 6.9 for ci shop, name orders")
     (incident,) = opened(facts)
     assert incident.title == "orders unusual on shop"

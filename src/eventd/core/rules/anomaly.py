@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
-from eventd.core.rules.budget import Budget, Trust, rate_of
+from eventd.core.rules.budget import Budget, Share, Trust, rate_of, tempered
 from eventd.core.rules.own import own_event, own_fingerprint
 from eventd.core.rules.rule import (
     OWN_SOURCE,
@@ -63,6 +63,7 @@ class Stream(Struct, gc=False):
     at: float = 0.0  # s since 1970; of the last value
     fires: bool = False
     calm: int = 0  # values in a row, while it fires
+    young: bool = True  # it knows too little for a score
 
 
 class Row(Struct, frozen=True, array_like=True):
@@ -75,6 +76,7 @@ class Row(Struct, frozen=True, array_like=True):
     fires: bool
     calm: int
     doubt: float | None = None  # None: it never cried
+    young: bool = True
 
 
 class State:
@@ -96,6 +98,7 @@ class State:
         self._grouping = Grouping(rule.by)
         self.dropped: dict[str, int] = {}
         self._streams: OrderedDict[Key, Stream] = OrderedDict()  # the longest unheard first
+        self._warm = 0  # of them those that are not young
 
     def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
         """A value: score it, then learn it."""
@@ -111,7 +114,11 @@ class State:
         stream.at = at
         if score is None:
             return ()
-        surprise = score.raw_score * HALF / (1.0 - score.raw_score)
+        if stream.young:
+            stream.young = False
+            self._warm += 1
+            self.budget.share(self._warm)
+        surprise = tempered(score.raw_score * HALF / (1.0 - score.raw_score))
         needed = self.budget.of(stream.trust)
         if stream.fires:
             stream.calm = stream.calm + 1 if surprise < CALM * needed else 0
@@ -135,13 +142,19 @@ class State:
         until = datetime.fromtimestamp(stream.at, now.tzinfo) + QUIET
         return (Wake(key, until),) if until > now else (self._over(values, stream, now),)
 
+    def share(self) -> Share:
+        """Its budget as it stood at the last value."""
+        budget, streams = self.budget, len(self._streams)
+        young, criers = streams - self._warm, len(budget.criers)
+        return Share(budget.rate, budget.needed, streams, young, criers)
+
     def dump(self) -> list[object]:
         """What is needed, then the streams."""
         rows: list[object] = [(self.budget.needed, self.budget.given_at)]
         for key, one in self._streams.items():
             trust, learned = one.trust, one.scorer.dump()
             cried, doubt = (trust.cried, trust.doubt) if trust is not None else (0.0, None)
-            rows.append(Row(key, learned, cried, one.at, one.fires, one.calm, doubt))
+            rows.append(Row(key, learned, cried, one.at, one.fires, one.calm, doubt, one.young))
         return rows
 
     def load(self, data: list[object]) -> None:
@@ -149,7 +162,9 @@ class State:
         needed, given_at = msgspec.convert(data[0], tuple[float, float])
         self.budget.needed, self.budget.given_at = needed, given_at
         for row in msgspec.convert(data[1:], list[Row]):
-            stream = Stream(ValueScorer.load(row.learned), None, row.at, row.fires, row.calm)
+            told = row.at, row.fires, row.calm, row.young
+            stream = Stream(ValueScorer.load(row.learned), None, *told)
+            self._warm += not row.young
             if row.cried or row.doubt is not None:
                 stream.trust = Trust(row.cried, row.doubt or 0.0)
                 self.budget.criers[self._alert(row.key)] = stream.trust
@@ -163,7 +178,8 @@ class State:
             self._streams.move_to_end(key)
             return stream
         if len(self._streams) >= self.limits.max_groups:
-            gone, _ = self._streams.popitem(last=False)
+            gone, old = self._streams.popitem(last=False)
+            self._warm -= not old.young
             self.budget.criers.pop(self._alert(gone), None)
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
         stream = self._streams[key] = Stream(ValueScorer())

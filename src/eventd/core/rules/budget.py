@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import log10
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from eventd.core.scoring.scorer import HALF
@@ -12,6 +15,7 @@ BEGINS = 2  # steps above the least at first, when habits are not known yet
 MOST_ALERTS = 10_000  # of a budget
 FORGIVES = 7 * 86_400.0  # s in which half of what a stream cried is forgotten
 FADES = 13 * FORGIVES  # the same of verdicts: what a person says is worth a quarter of a year
+PLAIN = 9.0  # surprise; beyond, tails are guessed, and what is a decade rarer counts a little more
 MOST_DOUBT, MOST_TRUST = 4.0, 2.0  # verdicts that count, false ones and true ones
 _UNITS = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
 
@@ -23,6 +27,24 @@ def rate_of(budget: str) -> float:
         hint = "such as '2 per week': day, week or month"
         raise RuleError("budget", f"expected so many alerts in some time, got {budget!r}", hint)
     return int(count) / _UNITS[unit]
+
+
+def tempered(surprise: float) -> float:
+    """The same up to PLAIN, and beyond it in the same order, but never much more.
+
+    Else a stream that hardly ever moves would surprise by 79 decades, and spend the budget of all.
+    """
+    return surprise if surprise <= PLAIN else PLAIN + log10(surprise - PLAIN + 1.0)
+
+
+class Share(NamedTuple):
+    """A budget, and who shares it."""
+
+    rate: float  # alerts a second
+    needed: float  # surprise
+    streams: int
+    young: int  # of them; too young for a score
+    criers: int  # of them; that ever cried
 
 
 class Trust(Struct, gc=False):
@@ -63,6 +85,14 @@ class Budget(Struct):
             passed = max(0.0, now - self.given_at)
             self.needed = max(HALF, self.needed - STEP * self.rate * passed)
         self.given_at = max(self.given_at, now)
+
+    def share(self, streams: int) -> None:
+        """One more stream can fire, `streams` in all: ten times as many ask a decade more.
+
+        As many more false alarms would come else until each had been paid for.
+        """
+        if streams > 1:
+            self.needed += log10(streams / (streams - 1.0))
 
     def of(self, trust: Trust | None) -> float:
         """What is needed of a stream that has proved so trustworthy; None: it has proved nothing.

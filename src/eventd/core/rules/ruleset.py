@@ -7,7 +7,6 @@ from datetime import datetime
 
 from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
 from eventd.core.rules import anomaly, calendar, change, from_text, inhibit, state_of
-from eventd.core.rules.budget import Budget
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
 from eventd.core.rules.rule import UTC, Limits, Rule, RuleState
@@ -37,7 +36,7 @@ class RuleSet:
         self.calendars = False  # whether any rule says when what is known
         self._calendars: SelectorIndex[calendar.State] = SelectorIndex()
         self.notes = False  # whether any rule says what was changed
-        self.budgets: dict[str, Budget] = {}  # of rules whose alerts follow from scores
+        self.scoring: dict[str, anomaly.State] = {}  # those whose alerts follow from scores
         self.zones: dict[str, Shifts] = {}
         self._moving = False  # whether one of them matches on what a repeat moves
         self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order
@@ -130,11 +129,12 @@ class RuleSet:
 
     def taught_by(self, alert: str) -> bool:
         """Whether a verdict on the alert of that fingerprint teaches any rule."""
-        return any(alert in budget.criers for budget in self.budgets.values())
+        return any(alert in state.budget.criers for state in self.scoring.values())
 
     def teach(self, alert: str, was: bool | None, verdict: bool) -> list[str]:
         """A person says whether the alert was right, and said so before; who learns from it."""
-        return [name for name, one in self.budgets.items() if one.judge(alert, was, verdict)]
+        states = self.scoring.items()
+        return [name for name, one in states if one.budget.judge(alert, was, verdict)]
 
     def _calendar(self, rule: Rule) -> Calendar | None:
         during = rule.during
@@ -171,9 +171,7 @@ class RuleSet:
         self.calendars = bool(calendars)
         self._calendars = SelectorIndex((state, state.rule.match) for state in calendars)
         self.notes = any(isinstance(state, change.State) for state in on)
-        self.budgets = {
-            state.rule.name: state.budget for state in on if isinstance(state, anomaly.State)
-        }
+        self.scoring = {state.rule.name: state for state in on if isinstance(state, anomaly.State)}
         on = [state for state in on if not isinstance(state, inhibit.Explaining | calendar.State)]
         on.sort(key=lambda state: not state.holds)
         self.repeats = any(state.repeats for state in on)
