@@ -7,7 +7,7 @@ waiting.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Protocol
 
 from prometheus_client import (
@@ -48,9 +48,12 @@ from eventd.core.model import (
     Refused,
     RulesLoaded,
     RuleSwitchedOff,
+    Strange,
     TimerFailed,
+    VerdictGiven,
     sort_of,
 )
+from eventd.core.rules.budget import Share
 
 MAX_RULES = 1_000  # label values; beyond that "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -167,6 +170,7 @@ class Meter:
         self._mqtt_dropped = counter("mqtt_dropped", "QoS 0 messages without room.", "source")
         gauge("build_info", "What runs.", "version").labels(__version__).set(1)
         self._correlation(counter, gauge)
+        self._anomalies(counter, gauge)
         self._known_rules: dict[str, None] = {}
         # counts since the last page: a labelled counter costs ten times an addition
         self._since: dict[tuple[Counter, tuple[str, ...]], int] = {}
@@ -183,6 +187,30 @@ class Meter:
         self.silent = gauge("heartbeats_silent", "Of them, those that are missing.")
         self._learned = gauge("learned_rows", "Rows of what is learned from events.", "kind")
         self._learned_limit = gauge("learned_limit_rows", "Rows there may be.", "kind")
+
+    def _anomalies(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        self._strange = counter("anomaly_alerts", "Alerts made of scores.", "rule")
+        self._verdicts = counter(
+            "anomaly_verdicts", "Streams that a verdict taught.", "rule", "verdict"
+        )
+        self._budget = gauge(
+            "anomaly_budget_alerts_per_second", "Alerts wanted of all streams together.", "rule"
+        )
+        self._needed = gauge("anomaly_needed_surprise", "Decades that an alert takes now.", "rule")
+        self._streams = gauge("anomaly_streams", "Streams that are scored.", "rule")
+        self._young = gauge("anomaly_streams_young", "Of them, too young for a score.", "rule")
+        self._criers = gauge("anomaly_streams_cried", "Of them, those that ever cried.", "rule")
+
+    def shares(self, budgets: Mapping[str, Share]) -> None:
+        """The budget of each rule, and who shares it; rules that are gone are shown no more."""
+        told = (self._budget, self._needed, self._streams, self._young, self._criers)
+        for one in told:
+            one.clear()
+        for name, share in budgets.items():
+            rule = self._rule(name)
+            if rule == name:  # the others cannot be added up
+                for gauge, value in zip(told, share, strict=True):
+                    gauge.labels(rule).set(value)
 
     def page(self) -> bytes:
         """The text page of /metrics."""
@@ -296,6 +324,7 @@ class Meter:
                 self._add(self._findings, 1, self._rule(fact.because.rule))
             case AlertRaised(begins=True):
                 self._add(self._findings, 1, self._rule(fact.because.rule))
+                self._scored(fact)
             case AlertSuppressed():
                 self._add(self._suppressed, 1, sort_of(fact.by))
             case AlertAlone():
@@ -313,6 +342,17 @@ class Meter:
                 self._rules_off.inc()
             case TimerFailed():
                 self._timers_failed.inc()
+            case _:
+                self._scored(fact)
+
+    def _scored(self, fact: Fact) -> None:
+        match fact:
+            case AlertRaised(because=Strange() as because):
+                self._add(self._strange, 1, self._rule(because.rule))
+            case VerdictGiven():
+                for rule, streams in fact.taught:
+                    verdict = "true" if fact.verdict else "false"
+                    self._add(self._verdicts, streams, self._rule(rule), verdict)
             case _:
                 pass
 
@@ -350,5 +390,6 @@ _LOOKED_AT = frozenset(
         RulesLoaded,
         RuleSwitchedOff,
         TimerFailed,
+        VerdictGiven,
     }
 )

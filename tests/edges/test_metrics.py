@@ -10,6 +10,7 @@ from eventd.core.model import (
     AlertAlone,
     AlertDetached,
     AlertFlapping,
+    AlertRaised,
     AlertSuppressed,
     CapHit,
     Correlated,
@@ -17,10 +18,13 @@ from eventd.core.model import (
     IncidentMerged,
     IncidentRanked,
     IncidentSplit,
+    Strange,
     Tie,
+    VerdictGiven,
     Why,
 )
-from eventd.metrics import Meter
+from eventd.core.rules.budget import Share
+from eventd.metrics import MAX_RULES, Meter
 from eventd.runtime import Step
 
 TIED = Correlated(Tie.SAME, 0.9, 0.3)
@@ -66,6 +70,43 @@ def test_what_the_correlation_decides_is_counted(fact: Fact, name: str) -> None:
     meter.applied([Step(0, at(0), None, (TICK,), (fact,))])
 
     assert samples(meter.page())[name] == 1
+
+
+def test_budgets_are_shown_beside_what_came_of_them_and_gone_rules_are_not() -> None:
+    meter, strange = Meter(), Strange("odd", {"ci": "shop"}, 1.0, 9.0, 7.0, ())
+    raised = AlertRaised(at(0), "f", 1, "f", "odd", strange, 0, (), begins=True)
+    said = VerdictGiven(at(0), "INC-000001", False, "ann", "", (("odd", 2),))
+    meter.applied([Step(0, at(0), None, (TICK,), (raised, said))])
+
+    meter.shares({"gone": Share(1.0, 5.0, 1, 0, 0)})
+    meter.shares({"odd": Share(0.25, 7.5, 9, 4, 2)})
+
+    page = samples(meter.page())
+    assert page['eventd_anomaly_alerts_total{rule="odd"}'] == 1
+    assert page['eventd_anomaly_verdicts_total{rule="odd",verdict="false"}'] == 2
+    shown = {
+        name: value
+        for name, value in page.items()
+        if "eventd_anomaly_" in name and "_created" not in name
+    }
+    assert {name: value for name, value in shown.items() if name.endswith('{rule="odd"}')} == {
+        'eventd_anomaly_alerts_total{rule="odd"}': 1,
+        'eventd_anomaly_budget_alerts_per_second{rule="odd"}': 0.25,
+        'eventd_anomaly_needed_surprise{rule="odd"}': 7.5,
+        'eventd_anomaly_streams{rule="odd"}': 9,
+        'eventd_anomaly_streams_young{rule="odd"}': 4,
+        'eventd_anomaly_streams_cried{rule="odd"}': 2,
+    }
+    assert not [name for name in shown if "gone" in name]
+
+
+def test_no_more_rules_are_shown_than_can_be() -> None:
+    meter = Meter()
+
+    meter.shares({f"r{n}": Share(1.0, 5.0, 1, 0, 0) for n in range(MAX_RULES + 5)})
+
+    shown = [name for name in samples(meter.page()) if name.startswith("eventd_anomaly_streams{")]
+    assert len(shown) == MAX_RULES
 
 
 def test_what_is_learned_is_shown_beside_its_limit() -> None:
