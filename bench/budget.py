@@ -21,9 +21,10 @@ from msgspec.structs import replace
 from bench.scoring import FAULTS, STREAMS, inject, stream
 from eventd.core.model import Alert, Severity, Status
 from eventd.core.rules import parse
-from eventd.core.rules.anomaly import State, Stream
+from eventd.core.rules.anomaly import State
 from eventd.core.rules.budget import rate_of
 from eventd.core.rules.rule import Limits, Raise, Seen, Transition
+from eventd.core.rules.streams import Stream
 from eventd.core.scoring.scorer import Score
 from eventd.core.scoring.values import ValueScorer
 
@@ -87,8 +88,9 @@ class Told(State):
     """The rule's own state, whose streams are told scores in place of values."""
 
     def _stream(self, key: tuple[str, ...]) -> Stream:
-        if key not in self._streams:
-            self._streams[key] = Stream(_Echo())
+        streams = self._streams.by_key
+        if key not in streams:
+            streams[key] = Stream(_Echo())
         return super()._stream(key)
 
 

@@ -8,6 +8,7 @@ a fixed piece of work just before it.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sqlite3
@@ -18,14 +19,16 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
 from tests.acceptance.daemon import Daemon, Mosquitto, until
 
 from bench import load
 from eventd.core.engine import Engine
 from eventd.core.inventory import Inventory
 from eventd.core.labels import canonical_ci
-from eventd.core.model import Delivery, LoadRules
+from eventd.core.model import Delivery, Event, LoadRules
 from eventd.core.rules import KINDS, text_of
+from eventd.core.rules.streams import Row
 from eventd.files import load_rules
 from eventd.inventory import read_inventory
 from eventd.sources.decoders import native
@@ -37,6 +40,8 @@ COUNTS = 10, 100, 1_000, 10_000  # rules
 _FIRST = ("inhibit", "dependency", "calendar", "change", "settle", "pair", "absence", "sequence")
 ALL_KINDS = (*_FIRST, *(kind for kind in KINDS if kind not in _FIRST))
 BOMB = "a" * 200 + "!"  # a text for which (a+)+$ takes most engines for ever
+STREAMS = 100_000
+STARTS = 3  # of a daemon, of each sort
 TURNS, TURN = 20, 1_000  # and events in each
 T0 = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -415,6 +420,82 @@ def inventory(folder: Path) -> None:
     print(json.dumps(line), flush=True)
 
 
+def streams(folder: Path) -> None:
+    """100,000 streams that are scored: memory, cost of a value, how long a snapshot holds all up.
+
+    And the start of a daemon, without such a rule and with one.
+    """
+    engines = {"no rule": Engine(), "a rule that scores": Engine()}
+    scored = {"name": "it", "anomaly": {"match": 'status="info"'}}
+    engines["a rule that scores"].step(LoadRules("1", (text_of(scored),)), T0)
+    state = engines["a rule that scores"].rules.scoring["it"]
+    for n in range(300):
+        (item,) = _measured(1, 0)
+        value = 100.0 + n * 7919 % 101 / 10
+        engines["a rule that scores"].step(
+            replace(item, value=value, key=n.to_bytes(16, "big")), T0 + timedelta(minutes=n)
+        )
+    gc.collect()
+    head, row = state.dump()
+    assert isinstance(row, Row)
+    before, speed = load.rss(os.getpid()), calib()
+    state.load([head, *(replace(row, key=(f"ci-{n}", "load")) for n in range(STREAMS))])
+    grown = load.rss(os.getpid()) - before
+    spent = dict.fromkeys(engines, 0.0)
+    for turn in range(TURNS):
+        now = T0 + timedelta(minutes=300 + turn)
+        feed = _measured(TURN, turn * TURN)
+        for name, engine in engines.items():
+            began = time.process_time()
+            for item in feed:
+                engine.step(item, now)
+            spent[name] += time.process_time() - began
+    _told("engine, measurements of 100,000 streams, {}", spent)
+    began = time.process_time()
+    snapshot = engines["a rule that scores"].snapshot()
+    held = time.process_time() - began
+    bites, size, rest = [], 0, snapshot.frames()
+    while True:
+        began = time.process_time()
+        frame = next(rest, None)
+        bites.append(time.process_time() - began)
+        if frame is None:
+            break
+        size += len(frame)
+    line = {
+        "figure": "100,000 streams",
+        "bytes_stream": round(grown / STREAMS),
+        "bytes_stream_snapshot": round(size / STREAMS),
+        "snapshot_held_ms": round(held * 1e3, 1),
+        "snapshot_longest_bite_ms": round(max(bites) * 1e3, 1),
+        "snapshot_cpu_s": round(sum(bites), 2),
+        "calib_ms": speed,
+    }
+    print(json.dumps(line), flush=True)
+    starts: dict[str, list[float]] = {"without": [], "with": []}
+    for n in range(2 * STARTS):
+        name = ("without", "with")[(n + n // 2) % 2]
+        kinds = ("anomaly", "group") if name == "with" else ("group",)
+        own = folder / f"{name}-{n}"
+        own.mkdir()
+        bench = Bench(own, 10, kinds=kinds)
+        starts[name].append(load.cpu(bench.daemon.pid))
+        bench.daemon.stop()
+    for name, took in starts.items():
+        line = {"figure": f"start, {name} rules that score", "cpu_s": round(min(took), 2)}
+        print(json.dumps(line), flush=True)
+
+
+def _measured(count: int, first: int) -> list[Event]:
+    """A value each of so many streams."""
+    rows = ((n % STREAMS, 100.0 + n * 7919 % 101 / 10) for n in range(first, first + count))
+    payload = json.dumps(
+        [{"name": "load", "ci": f"ci-{n}", "status": "info", "value": value} for n, value in rows]
+    )
+    one = Delivery(transport="http", received_at=T0, payload=payload.encode(), source="bench")
+    return list(native.decode(one).events)
+
+
 FIGURES = {
     "http": http,
     "mqtt": mqtt,
@@ -423,6 +504,7 @@ FIGURES = {
     "memory": memory,
     "restart": restart,
     "inventory": inventory,
+    "streams": streams,
 }
 
 

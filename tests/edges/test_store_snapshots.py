@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,7 +43,7 @@ async def lived_twice(state: Path) -> None:
 
 
 @given(SECTIONS)
-def test_what_is_written_is_read_back(sections: dict[str, list[object]]) -> None:
+def test_what_is_written_is_read_back(sections: dict[str, Iterable[object]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = written(Path(name), 7, Snapshot(sections))
 

@@ -7,6 +7,7 @@ long. Sections a newer eventd does not know are an error; sections it misses are
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -28,13 +29,14 @@ class Frame(Struct, frozen=True, array_like=True):
 class Snapshot(Struct, frozen=True):
     """The engine's state at one journal position; `frames` may run in another thread."""
 
-    sections: dict[str, list[object]]
+    sections: dict[str, Iterable[object]]  # some of the values are made as they are asked for
 
     def frames(self) -> Iterator[bytes]:
         """Encode piece by piece, in order."""
         for name, items in self.sections.items():
-            for start in range(0, len(items), FRAME_ITEMS):
-                yield _encoder.encode((name, items[start : start + FRAME_ITEMS]))
+            rest = iter(items)
+            while frame := list(islice(rest, FRAME_ITEMS)):
+                yield _encoder.encode((name, frame))
 
 
 class Restored:

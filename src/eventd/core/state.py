@@ -112,9 +112,7 @@ class State:
                 "rules": list(self.rules.texts()),
                 "zones": list(self.rules.zones.items()),
                 "rules_off": list(self.rules.off.items()),
-                "rule_states": [
-                    (name, row) for name, state in self.rules.states.items() for row in state.dump()
-                ],
+                "rule_states": self.rules.dump(),
                 "alerts": list(map(structs.replace, self.table.records.values())),
                 "cleared": list(self.table.cleared),
                 "keys": self.table.keys.dump(),

@@ -6,17 +6,16 @@ been calm for a while. How strange is strange enough follows from a budget of al
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 from msgspec.structs import replace
 
 from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
-from eventd.core.rules.budget import Budget, Share, Trust, rate_of, tempered
+from eventd.core.rules.budget import Budget, Share, rate_of, tempered
 from eventd.core.rules.own import own_event, own_fingerprint
 from eventd.core.rules.rule import (
     OWN_SOURCE,
@@ -31,16 +30,15 @@ from eventd.core.rules.rule import (
     Seen,
     Wake,
 )
+from eventd.core.rules.streams import MAX_CRIES, Frozen, Key, Row, Stream, Streams
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import HALF
-from eventd.core.scoring.scorer import State as Learned
-from eventd.core.scoring.values import ValueScorer
 
 UNUSUAL = " unusual"  # what the name of its alert ends with
 CALM = 0.5  # of what is needed: below, a value is calm
 CALM_VALUES = 10  # in a row: then the alert is over
+TOLD = CALM * HALF  # surprise from which a stream remembers what said so
 QUIET = timedelta(hours=1)  # without a value: then, too
-Key = tuple[str, ...]
 
 
 class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,30 +51,6 @@ class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def check(self) -> None:
         rate_of(self.budget)
-
-
-class Stream(Struct, gc=False):
-    """The values of one key."""
-
-    scorer: ValueScorer
-    trust: Trust | None = None  # None: it never cried
-    at: float = 0.0  # s since 1970; of the last value
-    fires: bool = False
-    calm: int = 0  # values in a row, while it fires
-    young: bool = True  # it knows too little for a score
-
-
-class Row(Struct, frozen=True, array_like=True):
-    """A stream in a snapshot."""
-
-    key: Key
-    learned: Learned
-    cried: float
-    at: float
-    fires: bool
-    calm: int
-    doubt: float | None = None  # None: it never cried
-    young: bool = True
 
 
 class State:
@@ -97,7 +71,7 @@ class State:
         self.hears = Parts(rule.parts).hears
         self._grouping = Grouping(rule.by)
         self.dropped: dict[str, int] = {}
-        self._streams: OrderedDict[Key, Stream] = OrderedDict()  # the longest unheard first
+        self._streams = Streams()
         self._warm = 0  # of them those that are not young
 
     def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
@@ -111,7 +85,8 @@ class State:
         self.budget.give(now.timestamp())
         if stream.trust is not None:
             stream.trust.forget(max(0.0, at - stream.at))
-        stream.at = at
+        stream.at, stream.value = at, value
+        stream.count += 1
         if score is None:
             return ()
         if stream.young:
@@ -120,6 +95,8 @@ class State:
             self.budget.share(self._warm)
         surprise = tempered(score.raw_score * HALF / (1.0 - score.raw_score))
         needed = self.budget.of(stream.trust)
+        stream.surprise = surprise
+        stream.because = score.because if surprise >= TOLD else ()
         if stream.fires:
             stream.calm = stream.calm + 1 if surprise < CALM * needed else 0
             return (self._over(key, stream, now),) if stream.calm >= CALM_VALUES else ()
@@ -131,6 +108,7 @@ class State:
         fires = self._event(key, Status.FIRING, now, seen.alert, "; ".join(said))
         stream.fires, stream.calm = True, 0
         stream.trust = self.budget.spend(fires.fingerprint, stream.trust)
+        stream.cries = (*stream.cries[1 - MAX_CRIES :], at)
         return (Raise(fires, because=because), Wake(self._grouping.key(key), now + QUIET))
 
     def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
@@ -148,42 +126,38 @@ class State:
         young, criers = streams - self._warm, len(budget.criers)
         return Share(budget.rate, budget.needed, streams, young, criers)
 
+    def freeze(self) -> Frozen:
+        """What `dump` gives, made when it is asked for, as it is now."""
+        return self._streams.freeze((self.budget.needed, self.budget.given_at))
+
     def dump(self) -> list[object]:
         """What is needed, then the streams."""
-        rows: list[object] = [(self.budget.needed, self.budget.given_at)]
-        for key, one in self._streams.items():
-            trust, learned = one.trust, one.scorer.dump()
-            cried, doubt = (trust.cried, trust.doubt) if trust is not None else (0.0, None)
-            rows.append(Row(key, learned, cried, one.at, one.fires, one.calm, doubt, one.young))
-        return rows
+        return list(self.freeze())
 
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
         needed, given_at = msgspec.convert(data[0], tuple[float, float])
         self.budget.needed, self.budget.given_at = needed, given_at
-        for row in msgspec.convert(data[1:], list[Row]):
-            told = row.at, row.fires, row.calm, row.young
-            stream = Stream(ValueScorer.load(row.learned), None, *told)
-            self._warm += not row.young
-            if row.cried or row.doubt is not None:
-                stream.trust = Trust(row.cried, row.doubt or 0.0)
-                self.budget.criers[self._alert(row.key)] = stream.trust
-            self._streams[row.key] = stream
+        for row in data[1:]:
+            stream = self._streams.load(msgspec.convert(row, Row))
+            self._warm += not stream.young
+            if stream.trust is not None:
+                key = next(reversed(self._streams.by_key))
+                self.budget.criers[self._alert(key)] = stream.trust
 
     # -- parts ------------------------------------------------------------------------------------
 
     def _stream(self, key: Key) -> Stream:
-        stream = self._streams.get(key)
+        stream, by_key = self._streams.get(key), self._streams.by_key
         if stream is not None:
-            self._streams.move_to_end(key)
+            by_key.move_to_end(key)
             return stream
-        if len(self._streams) >= self.limits.max_groups:
-            gone, old = self._streams.popitem(last=False)
+        if len(by_key) >= self.limits.max_groups:
+            gone, old = by_key.popitem(last=False)
             self._warm -= not old.young
             self.budget.criers.pop(self._alert(gone), None)
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
-        stream = self._streams[key] = Stream(ValueScorer())
-        return stream
+        return self._streams.add(key)
 
     def _alert(self, key: Key) -> str:
         return own_fingerprint(self.rule, self._grouping.named(key))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
@@ -158,6 +158,14 @@ class RuleSet:
         self.states[state.rule.name] = state_of(state.rule, state.limits)
         self._file()
 
+    def dump(self) -> Iterable[object]:
+        """What each rule remembers, by its name; of streams made when it is asked for."""
+        rows: list[tuple[str, Iterable[object]]] = [
+            (name, self.scoring[name].freeze() if name in self.scoring else state.dump())
+            for name, state in self.states.items()
+        ]
+        return Named(rows) if self.scoring else list(Named(rows))
+
     def texts(self) -> Iterator[str]:
         """The rules as they were loaded."""
         return (state.rule.text for state in self.states.values())
@@ -187,6 +195,19 @@ class RuleSet:
         )
         self.index = SelectorIndex((state, state.rule.match) for state in on)
         self._on_repeat.clear()
+
+
+class Named:
+    """Rows of rules, each with the name of its own."""
+
+    def __init__(self, rows: list[tuple[str, Iterable[object]]]) -> None:
+        """In order."""
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[object]:
+        for name, own in self._rows:
+            for row in own:
+                yield name, row
 
 
 def _statuses(selector: tuple[Matcher, ...]) -> frozenset[Status]:
