@@ -132,12 +132,24 @@ def _alert(alert: dict[str, Any]) -> None:
         click.echo(f"  {inert(alert['summary'])}")
     for reason in alert["reasons"]:
         click.echo(f"  {reason['at'][:19]}  {inert(reason['text'])}")
+    for one in alert["scores"]:
+        click.echo(inert(f"  rule {one['rule']} scores it: {_score(one)}"))
     _standing(alert)
     if alert["rules"] is not None:
         rules = ", ".join(alert["rules"][:MAX_RULES])
         more = len(alert["rules"]) - MAX_RULES
         others = f" and {more} more" if more > 0 else ""
         click.echo(inert(f"  rules that match it: {rules}{others}" if rules else _UNKNOWN))
+
+
+def _score(one: dict[str, Any]) -> str:
+    """The last value of a stream, how strange it is and how strange an alert has to be."""
+    group = ", ".join(f"{label} {value}" for label, value in one["group"].items())
+    if one["score"] is None:
+        return f"{one['value']:g} of {group}; {one['values']} values are too few"
+    said = f"surprise {one['surprise']:.1f}, an alert takes {one['needed']:.1f}"
+    why = f": {one['text']}" if one["text"] else ""
+    return f"{one['value']:g} of {group} scores {one['score']:.2f} ({said}){why}"
 
 
 def _standing(alert: dict[str, Any]) -> None:

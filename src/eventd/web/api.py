@@ -169,6 +169,8 @@ class Api:
                   views.AlertView, alert_filters, many=True),
             Route("GET", f"{base}/alerts/{{fingerprint}}", "One alert, and why it is where it is",
                   self.alert, views.AlertDetail),
+            Route("GET", f"{base}/streams", "Values that are scored, by rule and key", self.streams,
+                  views.ScoreView, ("rule", *paging), many=True),
             Route("GET", f"{base}/silences", "Silences, newest first", self.silences,
                   views.SilenceView, paging, many=True),
             Route("POST", f"{base}/silences", "Silence what matches", self.silence,
@@ -251,7 +253,25 @@ class Api:
             engine.explained_by(alert.fingerprint),
             covers.silences.get(alert.suppressed_by) or covers.windows.get(alert.suppressed_by),
             tuple(engine.rules.looking_at(alert)) if engine.rules.states else None,
+            tuple(engine.rules.scores(alert)),
         )
+
+    async def streams(self, request: web.Request) -> web.Response:
+        """GET /streams."""
+        filters, after, limit = _query(request, ("rule",))
+        last = views.stream_of(after) if after else None
+        if after and last is None:
+            raise BadRequest("after", f"expected the `next` of another page, got {after[:40]!r}")
+        scoring, found = self._runtime.engine.rules.scoring, list[views.ScoreView]()
+        for name in sorted(scoring):
+            if filters.get("rule") not in {None, name} or (last is not None and name < last[0]):
+                continue
+            from_key = last[1] if last is not None and name == last[0] else None
+            for key in scoring[name].after(from_key, limit + 1 - len(found)):
+                one = scoring[name].scored(key)
+                if one is not None:
+                    found.append(views.score_view(one))
+        return _page(found, limit, lambda one: one.id)
 
     async def silences(self, request: web.Request) -> web.Response:
         """GET /silences."""

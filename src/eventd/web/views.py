@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
+import msgspec
 from msgspec import Struct, structs
 
 from eventd.core.concerned import KINDS
@@ -41,6 +43,8 @@ from eventd.core.model import (
     SilenceEnded,
     VerdictGiven,
 )
+from eventd.core.rules.streams import Scored
+from eventd.core.scoring.scorer import HALF
 from eventd.core.sentences import alert_said, evidence, happened, miss, runner_up, sentence
 
 
@@ -112,6 +116,23 @@ class WhyView(Struct, frozen=True):
     by: str | None = None  # suppressed and unsuppressed: what does, or did
 
 
+class ScoreView(Struct, frozen=True):
+    """A stream of values as an `anomaly` rule scores it: the last, and what an alert takes."""
+
+    id: str  # of the stream
+    rule: str
+    group: dict[str, str]
+    at: datetime
+    value: float
+    score: float | None  # in [0, 1]; null: it knows too little, 100 values at least
+    surprise: float | None  # decades of rarity; `score` is surprise / (surprise + 5)
+    needed: float  # surprise
+    text: str  # why the last value is strange, "" where it is not
+    values: int  # seen
+    fires: bool
+    alerts: tuple[datetime, ...]  # when its last ones began
+
+
 class AlertDetail(AlertView, frozen=True):
     """An alert and why its present or last episode is where it is, in order."""
 
@@ -120,6 +141,7 @@ class AlertDetail(AlertView, frozen=True):
     covered_by: str | None  # of the silence or maintenance that does: who, until when, why
     rules: tuple[str, ...] | None  # that match it as it stands; None: there are no rules
     reasons: tuple[WhyView, ...]
+    scores: tuple[ScoreView, ...]  # of its values, or of those that it was fired for
 
 
 class RootView(Struct, frozen=True):
@@ -415,6 +437,7 @@ class Standing(Struct, frozen=True):
     source: Alert | None  # explains it
     cover: Silence | Maintenance | None  # suppresses it
     rules: tuple[str, ...] | None  # match it; None: there are none at all
+    scores: tuple[Scored, ...]
 
 
 def alert_detail(
@@ -429,7 +452,45 @@ def alert_detail(
         covered_by=_said_of(cover) if cover is not None else None,
         rules=standing.rules,
         reasons=tuple(why_view(one, sources) for one in reasons),
+        scores=tuple(map(score_view, standing.scores)),
     )
+
+
+def stream_id(rule: str, key: tuple[str, ...]) -> str:
+    """By which a stream is asked for."""
+    return urlsafe_b64encode(msgspec.json.encode((rule, key))).decode().rstrip("=")
+
+
+def stream_of(text: str) -> tuple[str, tuple[str, ...]] | None:
+    """Rule and key of a stream; None where that is no id of one."""
+    try:
+        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return msgspec.json.decode(data, type=tuple[str, tuple[str, ...]])
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+def score_view(scored: Scored) -> ScoreView:
+    """For people and tools."""
+    surprise = scored.surprise
+    return ScoreView(
+        stream_id(scored.rule, scored.key),
+        scored.rule,
+        scored.group,
+        _moment(scored.at),
+        scored.value,
+        surprise / (surprise + HALF) if surprise is not None else None,
+        surprise,
+        scored.needed,
+        "; ".join(scored.said),
+        scored.count,
+        scored.fires,
+        tuple(map(_moment, scored.cries)),
+    )
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
 
 
 def _named(alert: Alert) -> str:

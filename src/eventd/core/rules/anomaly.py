@@ -7,6 +7,7 @@ been calm for a while. How strange is strange enough follows from a budget of al
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from heapq import nsmallest
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -30,7 +31,7 @@ from eventd.core.rules.rule import (
     Seen,
     Wake,
 )
-from eventd.core.rules.streams import MAX_CRIES, Frozen, Key, Row, Stream, Streams
+from eventd.core.rules.streams import MAX_CRIES, Frozen, Key, Row, Scored, Stream, Streams
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import HALF
 
@@ -125,6 +126,37 @@ class State:
         budget, streams = self.budget, len(self._streams)
         young, criers = streams - self._warm, len(budget.criers)
         return Share(budget.rate, budget.needed, streams, young, criers)
+
+    def scored(self, key: Key) -> Scored | None:
+        """The stream of that key as it stands; None where there is none."""
+        stream = self._streams.by_key.get(key)
+        if stream is None:
+            return None
+        return Scored(
+            self.rule.name,
+            key,
+            self._grouping.named(key),
+            stream.at,
+            stream.value,
+            None if stream.young else stream.surprise,
+            self.budget.of(stream.trust),
+            tuple(map(sentence, stream.because)),
+            stream.count,
+            stream.fires,
+            stream.cries,
+        )
+
+    def score_of(self, alert: Alert) -> Scored | None:
+        """That of the values of an alert, or of what the rule fired it for."""
+        if alert.source == OWN_SOURCE:
+            alert = replace(alert, name=alert.name.removesuffix(UNUSUAL))
+        key = self._grouping.of(alert)
+        return self.scored(key) if key is not None else None
+
+    def after(self, key: Key | None, limit: int) -> list[Key]:
+        """The next keys in order."""
+        keys = self._streams.by_key
+        return nsmallest(limit, keys if key is None else (one for one in keys if one > key))
 
     def freeze(self) -> Frozen:
         """What `dump` gives, made when it is asked for, as it is now."""

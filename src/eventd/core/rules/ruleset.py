@@ -9,8 +9,9 @@ from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
 from eventd.core.rules import anomaly, calendar, change, from_text, inhibit, state_of
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
-from eventd.core.rules.rule import UTC, Limits, Rule, RuleState
+from eventd.core.rules.rule import OWN_SOURCE, UTC, Limits, Rule, RuleState
 from eventd.core.rules.selectors import pattern_of
+from eventd.core.rules.streams import Scored
 
 NO_ZONES: Mapping[str, Shifts] = {}
 MOVING = frozenset({"value", "summary"})  # what a repeat moves without being a change
@@ -126,6 +127,16 @@ class RuleSet:
             if missed is not None:
                 return state.rule.name, *missed
         return None
+
+    def scores(self, alert: Alert) -> list[Scored]:
+        """What rules that score make of the alert's values, or of those that they fired it for."""
+        if alert.source == OWN_SOURCE:
+            name = alert.labels.get("rule", "")
+            states = [self.scoring[name]] if name in self.scoring else []
+        else:
+            matching = self.index.matching(alert) if self.scoring else ()
+            states = [one for one in matching if isinstance(one, anomaly.State)]
+        return [one for one in [state.score_of(alert) for state in states] if one is not None]
 
     def taught_by(self, alert: str) -> bool:
         """Whether a verdict on the alert of that fingerprint teaches any rule."""

@@ -34,6 +34,22 @@ class Stream(Struct, gc=False):
     kept_for: int = 0  # the last snapshot that has it as it was then
 
 
+class Scored(Struct, frozen=True):
+    """A stream as it stands, for people."""
+
+    rule: str
+    key: Key
+    group: dict[str, str]
+    at: float  # s since 1970; of the last value
+    value: float
+    surprise: float | None  # None: it knows too little for a score
+    needed: float  # of the next value that is to be an alert
+    said: tuple[str, ...]  # why the last one is strange, where it is
+    count: int  # values
+    fires: bool
+    cries: tuple[float, ...]  # s since 1970; when its last alerts began
+
+
 class Row(Struct, frozen=True, array_like=True):
     """A stream in a snapshot."""
 
