@@ -13,7 +13,7 @@ from eventd.core.scoring.scorer import THRESHOLD, Score
 
 WIDTH, LEFT, RIGHT = 1200, 80, 10  # px
 VALUES, SCORES, GAP, FOOT = 300, 90, 14, 22  # px high
-TICKS = 8  # times written
+TICKS, TIME_WIDE = 8, 95  # times written, and how wide one is in px
 QUIET = 0.005  # of the values, at either end, may lie outside what the picture is scaled to show
 
 _STYLE = (
@@ -29,13 +29,17 @@ class Point(NamedTuple):
     at: float
     value: float
     score: Score | None
+    alarms: bool = False
 
 
-def svg(title: str, points: Sequence[Point]) -> str:
-    """The picture, a file of its own. A column of pixels shows the least and most in it."""
+def svg(title: str, points: Sequence[Point], needed: float = THRESHOLD) -> str:
+    """The picture, a file of its own. A column of pixels shows the least and most in it.
+
+    `needed` is the score from which a value alarms.
+    """
     high = VALUES + GAP + SCORES + FOOT
     known = [point for point in points if isfinite(point.value) and isfinite(point.at)]
-    body = "\n".join(_parts(known)) if known else ""
+    body = "\n".join(_parts(known, needed)) if known else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {high}" role="img">\n'
         f"<title>{escape(title)}</title><style>{_STYLE}</style>\n{body}\n</svg>\n"
@@ -49,7 +53,7 @@ class _Column(NamedTuple):
     points: list[Point]
 
 
-def _parts(points: list[Point]) -> Iterator[str]:
+def _parts(points: list[Point], needed: float) -> Iterator[str]:
     wide = WIDTH - LEFT - RIGHT
     columns: list[_Column] = []
     for index, point in enumerate(points):
@@ -74,7 +78,7 @@ def _parts(points: list[Point]) -> Iterator[str]:
         values = [point.value for point in own]
         line += [f"{x},{y(least)}" for least in dict.fromkeys((min(values), max(values)))]
     yield f'<polyline class="v" points="{" ".join(line)}"/>'
-    yield from _scores(columns)
+    yield from _scores(columns, needed)
     yield from _axes(columns, low, high)
 
 
@@ -87,7 +91,7 @@ def _range(values: list[float]) -> tuple[float, float]:
     return max(low - room, -1e300), min(high + room, 1e300)
 
 
-def _scores(columns: list[_Column]) -> Iterator[str]:
+def _scores(columns: list[_Column], needed: float) -> Iterator[str]:
     base = VALUES + GAP + SCORES
     for x, own in columns:
         scores = [point.score for point in own if point.score is not None]
@@ -96,13 +100,14 @@ def _scores(columns: list[_Column]) -> Iterator[str]:
             high = round(SCORES * raw, 1)
             yield f'<rect class="s" x="{x}" y="{base - high:.1f}" width="1" height="{high}"/>'
         for point in own:
-            if point.score is not None and point.score.alarm:
-                told = "; ".join(sentence(reason) for reason in point.score.because)
+            if point.alarms:
+                because = point.score.because if point.score is not None else ()
+                told = "; ".join(sentence(reason) for reason in because)
                 line = f'<line class="a" x1="{x}" y1="0" x2="{x}" y2="{base}">'
                 yield f"{line}<title>{_time(point.at)}: {escape(told)}</title></line>"
-    edge = base - SCORES * THRESHOLD
+    edge = round(base - SCORES * needed, 1)
     yield f'<line class="g" x1="{LEFT}" y1="{edge}" x2="{WIDTH - RIGHT}" y2="{edge}"/>'
-    yield f'<text x="4" y="{edge + 3}">alarm {THRESHOLD:g}</text>'
+    yield f'<text x="4" y="{edge + 3}">alarm {needed:.2g}</text>'
 
 
 def _axes(columns: list[_Column], low: float, high: float) -> Iterator[str]:
@@ -111,6 +116,8 @@ def _axes(columns: list[_Column], low: float, high: float) -> Iterator[str]:
         yield f'<text x="4" y="{max(10.0, VALUES * (1.0 - share)):.0f}">{text}</text>'
     foot = VALUES + GAP + SCORES + 14
     for x, own in columns[:: max(1, len(columns) // TICKS)]:
+        if x > LEFT and x + TIME_WIDE > WIDTH:
+            break
         yield f'<text x="{x}" y="{foot}">{_time(own[0].at)}</text>'
 
 

@@ -34,6 +34,11 @@ class ApiDesk:
         async with self._client.get(f"/api/v1/{path}") as answer:
             return answer.status, await answer.json()
 
+    async def text(self, path: str) -> tuple[int, str, str]:
+        """Status, content type and body of an answer."""
+        async with self._client.get(f"/api/v1/{path}") as answer:
+            return answer.status, answer.content_type, await answer.text()
+
     async def post(self, path: str, body: object, key: str = "") -> tuple[int, dict[str, Any]]:
         """Status and body of an answer."""
         headers = {"Idempotency-Key": key} if key else {}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from tests.bank import BANK
-from tests.builders import TICK, Feed, at, event, load
+from tests.builders import TICK, Feed, at, clear, event, inventory, load
 from tests.core.test_anomaly import ANOMALY, LOW, MINUTES, STARTS, USUAL, feed_of, measured, orders
-from tests.edges.api_desk import api_desk
+from tests.edges.api_desk import ApiDesk, api_desk
 from tests.edges.store_desk import wrong
+
+from eventd.core.model import Ci
+from eventd.store.snapshots import snapshot_paths
+from eventd.web.views import stream_id
 
 INC = "INC-000001"
 FALLEN: Feed = [
@@ -129,3 +135,99 @@ async def test_streams_are_listed_page_by_page(tmp_path: Path) -> None:
     assert pages == whole["items"]
     assert [one["rule"] for one in odd["items"]] == ["odd"] * 3
     assert wrong_cursor == 400
+
+
+async def plot_of(desk: ApiDesk, stream: str = "") -> tuple[int, str, list[ET.Element]]:
+    """Status, kind and the lines of the picture of a stream, of the only one if none is named."""
+    if not stream:
+        (one,) = (await desk.get("streams"))[1]["items"]
+        stream = one["id"]
+    status, kind, text = await desk.text(f"streams/{stream}/plot.svg")
+    drawn = ET.fromstring(text) if kind == "image/svg+xml" else None
+    return status, kind, list(drawn.iter()) if drawn is not None else []
+
+
+def alarms(drawn: list[ET.Element]) -> list[str]:
+    """What is told where an alert began."""
+    return [one[0].text or "" for one in drawn if one.get("class") == "a"]
+
+
+async def test_a_live_stream_is_drawn_with_its_alerts(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, FALLEN) as desk:
+        status, kind, drawn = await plot_of(desk)
+
+    assert (status, kind) == (200, "image/svg+xml")
+    texts = [one.text or "" for one in drawn]
+    assert "rule odd: ci shop, name orders" in texts
+    assert "alarm 0.64" in texts  # an alert takes more now, as one was made
+    (alarm,) = alarms(drawn)
+    assert alarm.startswith("2026-03-02 14:00: ")
+    assert "usual beside the slower one" in alarm
+    (values,) = [one.get("points", "") for one in drawn if one.get("class") == "v"]
+    assert len(values.split()) == MINUTES + 3
+    assert [one for one in drawn if one.get("class") == "b"]
+
+
+async def test_after_a_restart_the_picture_goes_on_from_the_snapshot(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, FALLEN[:-5]) as desk:
+        await plot_of(desk)
+    async with api_desk(tmp_path, FALLEN[-5:]) as desk:
+        _, _, drawn = await plot_of(desk)
+        _, page = await desk.get("streams")
+
+    (alarm,) = alarms(drawn)
+    assert page["items"][0]["values"] == MINUTES + 3
+    assert "usual beside the slower one" in alarm  # 4 values alone would tell nothing
+    (values,) = [one.get("points", "") for one in drawn if one.get("class") == "v"]
+    assert len(values.split()) == MINUTES + 3
+
+
+async def test_a_damaged_snapshot_costs_scores_and_no_picture(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, FALLEN[:-5]):
+        pass
+    async with api_desk(tmp_path, FALLEN[-5:]) as desk:
+        for path in snapshot_paths(tmp_path):
+            path.write_bytes(path.read_bytes()[:-1000] + b"x" * 1000)
+        status, _, drawn = await plot_of(desk)
+
+    assert status == 200
+    (values,) = [one.get("points", "") for one in drawn if one.get("class") == "v"]
+    assert len(values.split()) == MINUTES + 3
+
+
+async def test_only_a_stream_that_is_scored_has_a_picture(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, FALLEN) as desk:
+        for rule, key in (("odd", ("shop", "logins")), ("gone", ("shop", "orders"))):
+            assert (await plot_of(desk, stream_id(rule, key)))[0] == 404
+        assert (await plot_of(desk, "x"))[0] == 404
+
+
+async def test_a_picture_has_what_the_rule_heard_and_nothing_else(tmp_path: Path) -> None:
+    """Each once, at its place in the inventory, in the rule's times, also where nothing fires."""
+    every: dict[str, object] = {
+        "name": "odd",
+        "anomaly": {"match": ['status="info"', 'name="orders"']},
+        "during": {"starts": "0 9 * * *", "lasts": "1h"},
+    }
+    known = inventory(Ci("shop", aliases=("till",)))
+    twice = structs.replace(orders(2.0), key=b"k" * 16, strong=True)
+    firing = event("orders", ci="shop", value=4.0)
+    told = [
+        orders(1.0), twice, twice, orders(3.0, "till"), orders(9.0, "other"), event("orders"),
+        firing, firing, clear("orders", ci="shop", value=5.0),
+    ]  # fmt: skip
+    feed: Feed = [(at(0), known), (at(0), load(every))]
+    feed = [*feed, *((at(n + 1.0), one) for n, one in enumerate(told)), (at(4000), orders(8.0))]
+    async with api_desk(tmp_path, feed) as desk:
+        _, page = await desk.get("streams")
+        (own,) = [one for one in page["items"] if one["group"]["ci"] == "shop"]
+        found = await drawn_values(desk, own["id"])
+
+    assert found == own["values"] == 4
+
+
+async def drawn_values(desk: ApiDesk, stream: str) -> int:
+    """How many values a picture has."""
+    _, _, drawn = await plot_of(desk, stream)
+    (values,) = [one.get("points", "") for one in drawn if one.get("class") == "v"]
+    return len(values.split())

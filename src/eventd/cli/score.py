@@ -58,7 +58,10 @@ def score(
             if explain is not None:
                 _explain(file, explain, as_json=as_json)
             if picture is not None:
-                points = [Point(row.at, row.value, found) for row, found in scored(file)]
+                points = [
+                    Point(row.at, row.value, found, found is not None and found.alarm)
+                    for row, found in scored(file)
+                ]
                 picture.write_text(plot.svg(str(file), points), encoding="utf-8")
             if out is None and explain is None and picture is None:
                 _print(file, sys.stdout, as_json=as_json)

@@ -23,7 +23,9 @@ from eventd.core.model import (
     Silence,
     VerdictGiven,
 )
+from eventd.core.rules.streams import Hearing
 from eventd.errors import Stopping
+from eventd.plot import Point
 from eventd.store.database import open_reader
 from eventd.store.projection import names_of
 from eventd.store.queries import QUERIES
@@ -36,6 +38,7 @@ from eventd.store.rows import (
     decode_silence,
     json_array,
 )
+from eventd.store.streams import lately
 
 T = TypeVar("T")
 THREADS = 2
@@ -90,6 +93,10 @@ class Reader:
         rows = await self._run(lambda db: db.execute(QUERIES["verdicts"], (wanted,)).fetchall())
         facts = [decode_fact(body) for (body,) in rows]
         return {fact.incident: fact.verdict for fact in facts if isinstance(fact, VerdictGiven)}
+
+    async def lately(self, hearing: Hearing) -> list[Point]:
+        """The latest values of a stream, in order, with their scores as far as they are known."""
+        return await self._run(lambda db: lately(self._directory, db, hearing))
 
     async def timeline(self, incident: str) -> list[Fact]:
         """What happened to it, in order."""

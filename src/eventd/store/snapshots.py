@@ -18,7 +18,7 @@ from msgspec import Struct
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from eventd import __version__
-from eventd.core.snapshot import Snapshot
+from eventd.core.snapshot import Frame, Snapshot
 from eventd.errors import StoreError
 from eventd.store.database import sync_directory
 
@@ -143,6 +143,26 @@ def read_snapshot(path: Path) -> tuple[Header, list[bytes]]:
     if header.format != FORMAT:
         raise StoreError(f"has format {header.format}; this eventd reads {FORMAT}")
     return header, [bytes(payload) for _, payload in records[1:]]
+
+
+def frames_of(path: Path) -> Iterator[tuple[str, list[msgspec.Raw]]]:
+    """Section and values of each frame, one at a time in memory, its sum checked.
+
+    Raises StoreError and OSError.
+    """
+    decode = msgspec.msgpack.Decoder(Frame).decode
+    with path.open("rb") as file:
+        file.seek(len(MAGIC))
+        number = 0
+        while head := file.read(_HEAD.size):
+            length, digest = _HEAD.unpack(head.ljust(_HEAD.size))
+            payload = file.read(length)
+            if len(payload) != length or xxh3_64_intdigest(payload) != digest:
+                raise StoreError(f"is damaged before byte {file.tell()}")
+            if number and length != _TRAILER.size:  # the first is the header
+                frame = decode(payload)
+                yield frame.section, frame.items
+            number += 1
 
 
 def _records(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -40,10 +40,12 @@ from eventd.core.model import (
     Silence,
     SilenceAdded,
 )
+from eventd.core.rules.streams import Hearing
 from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, StoreBroken
 from eventd.inbox import FAILED
 from eventd.intake import body_of
+from eventd.plot import Point
 from eventd.runtime import Runtime
 from eventd.web import views
 from eventd.web.openapi import Route, document
@@ -74,6 +76,10 @@ class Reader(Protocol):
 
     async def verdicts(self, incidents: Iterable[str]) -> dict[str, bool]:
         """What operators said last of those of which they did."""
+        ...
+
+    async def lately(self, hearing: Hearing) -> list[Point]:
+        """The latest values of a stream, in order, scored."""
         ...
 
     async def timeline(self, incident: str) -> list[Fact]:
@@ -131,6 +137,7 @@ class Api:
         """Reads come from `reader`, commands go through `runtime`."""
         self._runtime, self._reader = runtime, reader
         self._credentials, self._guesses = credentials, guesses
+        self._plotting = asyncio.Lock()
         self.table = self._table()
         self._document = _encode(document(self.table))
 
@@ -171,6 +178,8 @@ class Api:
                   self.alert, views.AlertDetail),
             Route("GET", f"{base}/streams", "Values that are scored, by rule and key", self.streams,
                   views.ScoreView, ("rule", *paging), many=True),
+            Route("GET", f"{base}/streams/{{id}}/plot.svg", "Its latest values and scores, drawn",
+                  self.plot, None, content="image/svg+xml"),
             Route("GET", f"{base}/silences", "Silences, newest first", self.silences,
                   views.SilenceView, paging, many=True),
             Route("POST", f"{base}/silences", "Silence what matches", self.silence,
@@ -272,6 +281,21 @@ class Api:
                 if one is not None:
                     found.append(views.score_view(one))
         return _page(found, limit, lambda one: one.id)
+
+    async def plot(self, request: web.Request) -> web.Response:
+        """GET /streams/{id}/plot.svg: one at a time, as each reads much of the journal."""
+        name, engine = views.stream_of(request.match_info["id"]), self._runtime.engine
+        state = engine.rules.scoring.get(name[0]) if name is not None else None
+        scored = state.scored(name[1]) if state is not None and name is not None else None
+        if state is None or scored is None:
+            return _missing("no such stream is scored")
+        settings, inventory = engine.settings, engine.inventory
+        hearing = Hearing(state.rule, state.limits, scored.key, inventory, settings)
+        async with self._plotting:
+            await self._fresh()
+            points = await self._reader.lately(hearing)
+            picture = await asyncio.to_thread(views.picture, scored, points)
+        return web.Response(text=picture, content_type="image/svg+xml")
 
     async def silences(self, request: web.Request) -> web.Response:
         """GET /silences."""

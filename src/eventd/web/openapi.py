@@ -12,6 +12,8 @@ from msgspec import Struct
 from eventd import __version__
 from eventd.web.views import Problem
 
+JSON = "application/json"
+
 
 class Route(Struct, frozen=True):
     """One row of the table: where, what for, who answers, and the types it speaks."""
@@ -25,6 +27,7 @@ class Route(Struct, frozen=True):
     body: type[Struct] | None = None
     many: bool = False
     status: int = 200
+    content: str = JSON
 
 
 def document(routes: Sequence[Route]) -> dict[str, object]:
@@ -68,6 +71,8 @@ def _operation(route: Route, of: dict[type[Struct], dict[str, object]]) -> dict[
                 "required": ["items", "next"],
             }
         answer["content"] = {"application/json": {"schema": schema}}
+    elif route.content != JSON:
+        answer["content"] = {route.content: {"schema": {"type": "string"}}}
     error = {
         "description": "What is wrong",
         "content": {"application/problem+json": {"schema": of[Problem]}},

@@ -46,6 +46,7 @@ from eventd.core.model import (
 from eventd.core.rules.streams import Scored
 from eventd.core.scoring.scorer import HALF
 from eventd.core.sentences import alert_said, evidence, happened, miss, runner_up, sentence
+from eventd.plot import Point, svg
 
 
 class AlertView(Struct, frozen=True):
@@ -487,6 +488,15 @@ def score_view(scored: Scored) -> ScoreView:
         scored.fires,
         tuple(map(_moment, scored.cries)),
     )
+
+
+def picture(scored: Scored, points: Iterable[Point]) -> str:
+    """The latest values of a stream, as SVG; where its alerts began is known, whatever they are."""
+    cries = frozenset(scored.cries)
+    told = [point._replace(alarms=point.at in cries) for point in points]
+    named = ", ".join(f"{label} {value}" for label, value in scored.group.items())
+    title = f"rule {scored.rule}: {named}"
+    return svg(title, told, scored.needed / (scored.needed + HALF))
 
 
 def _moment(at: float) -> datetime:

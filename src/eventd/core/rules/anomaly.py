@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
-from eventd.core.rules.budget import Budget, Share, rate_of, tempered
+from eventd.core.rules.budget import Budget, Share, rate_of, surprise_of, tempered
 from eventd.core.rules.own import own_event, own_fingerprint
 from eventd.core.rules.rule import (
     OWN_SOURCE,
@@ -94,7 +94,7 @@ class State:
             stream.young = False
             self._warm += 1
             self.budget.share(self._warm)
-        surprise = tempered(score.raw_score * HALF / (1.0 - score.raw_score))
+        surprise = tempered(surprise_of(score.raw_score))
         needed = self.budget.of(stream.trust)
         stream.surprise = surprise
         stream.because = score.because if surprise >= TOLD else ()

@@ -8,7 +8,10 @@ from weakref import ref
 
 from msgspec import Struct
 
+from eventd.core.inventory import Inventory
+from eventd.core.model import Settings
 from eventd.core.rules.budget import Trust
+from eventd.core.rules.rule import Limits, Rule
 from eventd.core.scoring.scorer import Reason
 from eventd.core.scoring.scorer import State as Learned
 from eventd.core.scoring.values import ValueScorer
@@ -48,6 +51,16 @@ class Scored(Struct, frozen=True):
     count: int  # values
     fires: bool
     cries: tuple[float, ...]  # s since 1970; when its last alerts began
+
+
+class Hearing(Struct, frozen=True):
+    """What tells which events a stream hears, as it is now."""
+
+    rule: Rule
+    limits: Limits
+    key: Key
+    inventory: Inventory
+    settings: Settings
 
 
 class Row(Struct, frozen=True, array_like=True):
