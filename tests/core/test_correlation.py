@@ -186,6 +186,27 @@ def test_what_was_changed_a_moment_ago_is_less_likely_a_consequence() -> None:
     assert because((200, change)) == because() / 2
 
 
+def test_what_was_changed_is_no_root_of_what_began_before() -> None:
+    before = ((0, down("web")), (1, down("portal")), (300, down("shop")))
+    change = event("deploy", ci="shop", status=Status.CHANGE)
+
+    assert members(bank(*before, until=900)) == {"INC-000001": ["portal", "shop", "web"]}
+    assert members(bank(*before, (200, change), until=900)) == {
+        "INC-000001": ["portal", "web"],
+        "INC-000002": ["shop"],
+    }
+
+
+def test_what_follows_from_a_change_is_not_taken_up_by_what_went_on_before() -> None:
+    correlation = bank((0, down("mail")), (300, down("shop")), until=320).correlation
+    first, second = correlation.table.clusters.values()
+
+    assert not correlation._was_changed("shop", second, first)
+    correlation.changes["shop"] = second.born - 100
+    assert correlation._was_changed("shop", second, first)
+    assert not correlation._was_changed("shop", first, second)
+
+
 def test_a_storm_of_alike_names_without_edges_is_one() -> None:
     unrelated = inventory(*(Ci(f"atm-{n}") for n in range(1, 30)))
     engine = bank()

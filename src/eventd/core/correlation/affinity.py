@@ -27,21 +27,24 @@ class Link(Struct, frozen=True, gc=False):
 Links = dict[int, Link]  # the strongest of each cluster
 
 
-def links(table: Table, ci: str, name: str, t: float, *, changed: bool, apart: int = 0) -> Links:
+def links(
+    table: Table, ci: str, name: str, t: float, *, changed: float | None, apart: int = 0
+) -> Links:
     """The clusters an alert on `ci` that began at `t` may belong to.
 
-    `changed`: the CI was changed a moment ago. `apart`: a cluster left out. The cost is that of
-    what the CI depends on, and of at most SCAN clusters each; the number of clusters is no factor.
+    `changed`: when the CI was changed, if that was a moment ago. `apart`: a cluster left out. The
+    cost is that of what the CI depends on, and of at most SCAN clusters each; the number of
+    clusters is no factor.
     """
     found: Links = {}
     reaches = table.inventory.ancestors(ci)
     _same(table, ci, name, t, apart, found)
-    _root(table, ci, t, apart, found)
+    _root(table, ci, t, apart, found, changed)
     upstream = False
     on, under = table.on, table.under
     for c, reach in reaches.items():
         if c in on:
-            upstream = _depends(table, c, reach, t, apart, found, changed=changed) or upstream
+            upstream = _depends(table, c, reach, t, apart, found, changed) or upstream
         if c in under:
             _common(table, c, reach, t, apart, found)
     _alike(table, ci, name, t, apart, found, upstream=upstream)
@@ -79,13 +82,15 @@ def explained(table: Table, cluster: Cluster, ci: str) -> list[str]:
     ]
 
 
-def _root(table: Table, ci: str, t: float, apart: int, found: Links) -> None:
+def _root(table: Table, ci: str, t: float, apart: int, found: Links, changed: float | None) -> None:
     for number, below in newest(table.under, ci):
         cluster = table.clusters[number]
         if number != apart and ci not in cluster.cis:
             late = max(below.first - t, t - below.last, 0.0)
             share = below.count / len(cluster.cis)
             score = below.most * (p.UP_LEAST + p.UP_SHARE * share) * exp(-late / p.UP)
+            if changed is not None and below.first < changed:  # they do not follow from that
+                score *= p.SUSPECT
             _take(found, number, score, Tie.ROOT, ci)
 
 
@@ -96,8 +101,7 @@ def _depends(
     t: float,
     apart: int,
     found: Links,
-    *,
-    changed: bool,
+    changed: float | None,
 ) -> bool:
     """Whether `c` fires anywhere."""
     fires = False
@@ -116,7 +120,7 @@ def _depends(
         for between in reach.via:
             if between not in table.clusters[number].cis:
                 score *= p.SILENT_STEP
-        if changed:
+        if changed is not None:
             score *= p.SUSPECT
         _take(found, number, score, Tie.DEPENDS, c, reach.hops)
     return fires

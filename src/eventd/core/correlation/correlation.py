@@ -420,7 +420,7 @@ class Correlation:
 
     def _found(self, ci: str, name: str, t: float, now: float, apart: int = 0) -> Links:
         at = self.changes.get(ci)
-        changed = at is not None and 0 <= now - at < p.CHANGE_WITHIN
+        changed = at if at is not None and 0 <= now - at < p.CHANGE_WITHIN else None
         return links(self.table, ci, name, t, changed=changed, apart=apart)
 
     def _bound(self, fingerprint: str) -> Cluster | None:
@@ -667,8 +667,9 @@ class Correlation:
         best: tuple[float, int] | None = None
         for number, mean in means.items():
             there = at_root.get(number)
-            lost = root in cluster.cis and (there is None or there.score < p.ABSORB_ROOT)
             other = self.table.clusters[number]
+            lost = root in cluster.cis and (there is None or there.score < p.ABSORB_ROOT)
+            lost = lost or self._was_changed(root, cluster, other)
             if lost or other.resolved_at is not None or (cluster.raised and other.ruled):
                 continue
             if mean < least or (best is not None and (-mean, number) >= (-best[0], best[1])):
@@ -679,6 +680,14 @@ class Correlation:
         if best is None:
             return None
         return self.table.clusters[best[1]], strongest[best[1]]
+
+    def _was_changed(self, root: str, cluster: Cluster, other: Cluster) -> bool:
+        """Whether the root was, a moment before this began, while the other went on already.
+
+        A change is a cause of its own: what began before it has another.
+        """
+        at = self.changes.get(root)
+        return at is not None and other.born < at <= cluster.born < at + p.CHANGE_WITHIN
 
     def _review(self, cluster: Cluster, now: float, said: list[Verdict]) -> Cluster:
         """Split what has two roots; else let an older one take it up."""
