@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from msgspec.structs import replace
 from tests.acceptance.daemon import Daemon, Mosquitto, until
@@ -27,7 +28,7 @@ from eventd.core.engine import Engine
 from eventd.core.inventory import Inventory
 from eventd.core.labels import canonical_ci
 from eventd.core.model import Delivery, Event, LoadRules
-from eventd.core.rules import KINDS, text_of
+from eventd.core.rules import KINDS, anomaly, text_of
 from eventd.core.rules.streams import Row
 from eventd.files import load_rules
 from eventd.inventory import read_inventory
@@ -39,6 +40,7 @@ COUNTS = 10, 100, 1_000, 10_000  # rules
 # what is asked of every alert comes first, so that ten rules have it too
 _FIRST = ("inhibit", "dependency", "calendar", "change", "settle", "pair", "absence", "sequence")
 ALL_KINDS = (*_FIRST, *(kind for kind in KINDS if kind not in _FIRST))
+OF = get_args(anomaly.Of)  # what an anomaly is looked for in
 BOMB = "a" * 200 + "!"  # a text for which (a+)+$ takes most engines for ever
 STREAMS = 100_000
 STARTS = 3  # of a daemon, of each sort
@@ -64,7 +66,10 @@ def of_kind(kind: str, n: int) -> dict[str, object]:
         "sequence": (parts, keyed),
         "all": (parts, keyed),
         "topology": ({"match": match}, {"within": "10m"}),
-        "anomaly": ({"match": f'{match}, status="info"', "budget": "2 per week"}, {}),
+        "anomaly": (
+            {"match": f'{match}, status="info"', "of": OF[n // len(ALL_KINDS) % len(OF)]},
+            {},
+        ),
         "similar": ({"match": match}, {"within": "10m"}),
         "threshold": ({"match": match, "count": 3, "of": "events"}, keyed),
         "group": ({"match": match}, keyed),

@@ -294,8 +294,8 @@ class _Daemon:
         found = await self._reader.open_by_priority()
         for priority in range(1, 6):
             self._meter.open.labels(f"P{priority}").set(found.get(priority, 0))
-        scoring = self._runtime.engine.rules.scoring
-        self._meter.shares({name: state.share() for name, state in scoring.items()})
+        budgeted = self._runtime.engine.rules.budgeted
+        self._meter.shares({name: state.share() for name, state in budgeted.items()})
         return self._meter.page()
 
     def _watch(self) -> None:

@@ -31,7 +31,7 @@ def tables() -> str:
 def habits() -> str:
     """Those of flapping, heartbeats and the habits of sources."""
     parts = []
-    for name in ("flapping", "heartbeats", "habits"):
+    for name in ("flapping", "heartbeats", "scoring/pulse", "habits"):
         parts.append(f"\n**`core/{name}.py`**\n\n{HEAD}")
         lines = (CORE / f"{name}.py").read_text().splitlines()
         rows = (

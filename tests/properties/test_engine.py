@@ -59,6 +59,7 @@ def memory(engine: Engine) -> list[bytes]:
     remembered = revived(engine)
     for incident in list(remembered.incidents()):
         if incident.state is IncidentState.CLOSED:
+            remembered._verdicts.keep(incident.id)
             remembered.incident_table.drop_due(incident.id)
             remembered.timers.cancel(("drop", incident.id))
     return frames(remembered)

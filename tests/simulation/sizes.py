@@ -12,6 +12,7 @@ from eventd.config import Config
 from eventd.core import flapping, habits, heartbeats, incidents, placement
 from eventd.core.correlation import parameters
 from eventd.core.model import Settings
+from eventd.core.scoring import pulse
 from eventd.store import sqlite
 
 StandIn = tuple[object, str, object]  # where, under which name, what
@@ -36,7 +37,8 @@ TIMES: tuple[tuple[object, tuple[str, ...]], ...] = (
     (incidents, ("REOPEN_WITHIN",)),
     (placement, ("OVER_AFTER",)),
     (flapping, ("SLOT",)),
-    (heartbeats, ("SLACK", "USUALLY")),
+    (heartbeats, ("SLACK",)),
+    (pulse, ("USUALLY",)),
     (habits, ("BURST_LEAST", "BURST_MOST", "SESSION_LEAST", "SESSION_MOST")),
 )
 

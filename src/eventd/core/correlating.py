@@ -21,7 +21,7 @@ from eventd.core.model import (
     seconds,
 )
 from eventd.core.placement import Placement
-from eventd.core.rules.anomaly import UNUSUAL
+from eventd.core.rules.own import ENDINGS
 from eventd.core.rules.rule import OWN_SOURCE
 from eventd.core.state import State
 
@@ -174,7 +174,7 @@ class Correlating:
         if source is not None and not claimed and source.polled:
             gap, most = source.session()
             session = Session(stream, gap, most, self._habits.surprise(stream, alert.ci))
-        strange = alert.source == OWN_SOURCE and alert.name.endswith(UNUSUAL)
+        strange = alert.source == OWN_SOURCE and alert.name.endswith(ENDINGS)
         firing = Firing(
             alert,
             alert.started_at.timestamp() if began is None else began.onset,

@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from copy import copy
 from datetime import UTC, datetime
-from math import exp
 
 from msgspec import Struct
 
 from eventd.core.labels import delivery_key, fingerprint_of
 from eventd.core.model import Event, Severity, Status
+from eventd.core.scoring.pulse import TALKS, Pulse
 from eventd.core.timers import Timers
 
 GAPS = 20  # whose median is the cadence
@@ -19,8 +19,6 @@ GAPS_LEAST = 5  # before it is believed
 MISSED = 3.6  # cadences without a beat that are silence
 SLACK = 20.0  # s more
 MAX_BEATING = 100_000  # the one longest unheard makes room
-USUALLY = 3600.0  # s; what the rate of a source's heartbeats looks back
-TALKS = 0.4  # share of its usual rate at which a source still talks
 MAX_SOURCES = 10_000
 NEVER = float("inf")
 TIMER = "silent"
@@ -49,27 +47,6 @@ class Beat(Struct, gc=False, array_like=True):
     def cadence(self) -> float:
         """Seconds between two beats, of those that were heard."""
         return sorted(self.gaps)[len(self.gaps) // 2]
-
-
-class Pulse(Struct, gc=False, array_like=True):
-    """How many of a source's heartbeats came, and how many do: a decayed rate, per second."""
-
-    first: float
-    at: float
-    count: int = 0
-    usually: float = 0.0
-
-    def hear(self, now: float) -> None:
-        """Another came."""
-        self.usually = self.usually * exp((self.at - now) / USUALLY) + 1 / USUALLY
-        self.at = now
-        self.count += 1
-
-    def expected(self, since: float, now: float) -> float:
-        """How many come between the two; the rate is one of the time heard, however short."""
-        heard = self.at - self.first
-        rate = self.usually / (1 - exp(-heard / USUALLY)) if heard > 0 else 0.0
-        return rate * (now - since)
 
 
 class Heartbeats:

@@ -15,7 +15,7 @@ from eventd.core.enrich import Enrichment
 from eventd.core.explained import Explained
 from eventd.core.flapping import Flapping
 from eventd.core.habits import Habits, Hours, Pace, Source
-from eventd.core.heartbeats import Beat, Heartbeats, Pulse
+from eventd.core.heartbeats import Beat, Heartbeats
 from eventd.core.incidents import IncidentRecord, IncidentTable
 from eventd.core.inventory import Inventory
 from eventd.core.labels import shared, shared_labels, shared_links
@@ -37,6 +37,7 @@ from eventd.core.raised import Raised
 from eventd.core.rules.inhibit import Role
 from eventd.core.rules.rule import Limits
 from eventd.core.rules.ruleset import RuleSet
+from eventd.core.scoring.pulse import Pulse
 from eventd.core.snapshot import Restored, Snapshot
 from eventd.core.storms import Storm, Storms
 from eventd.core.suppress import Suppressions

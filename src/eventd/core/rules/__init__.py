@@ -22,6 +22,7 @@ from eventd.core.rules import (
     pair,
     sequence,
     settle,
+    silences,
     similar,
     threshold,
     together,
@@ -63,6 +64,11 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
     "calendar": (calendar.Spec, calendar.State),
     "change": (change.Spec, change.State),
     "anomaly": (anomaly.Spec, anomaly.State),
+}
+# what an anomaly is looked for in → the State of its module
+SCORED: dict[anomaly.Of, type[RuleState]] = {
+    "values": anomaly.State,
+    "silences": silences.State,
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 
@@ -223,4 +229,6 @@ def from_text(text: str) -> Rule:
 
 def state_of(rule: Rule, limits: Limits) -> RuleState:
     """A fresh state for the rule."""
+    if isinstance(rule.spec, anomaly.Spec):
+        return SCORED[rule.spec.of](rule, limits)
     return KINDS[rule.kind][1](rule, limits)

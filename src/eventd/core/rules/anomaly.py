@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from heapq import nsmallest
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
 from eventd.core.rules.budget import Budget, Share, rate_of, surprise_of, tempered
-from eventd.core.rules.own import own_event, own_fingerprint
+from eventd.core.rules.own import UNUSUAL, own_fingerprint, strange_event
 from eventd.core.rules.rule import (
     OWN_SOURCE,
     Answer,
@@ -35,18 +35,19 @@ from eventd.core.rules.streams import MAX_CRIES, Frozen, Key, Row, Scored, Strea
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import HALF
 
-UNUSUAL = " unusual"  # what the name of its alert ends with
 CALM = 0.5  # of what is needed: below, a value is calm
 CALM_VALUES = 10  # in a row: then the alert is over
 TOLD = CALM * HALF  # surprise from which a stream remembers what said so
 QUIET = timedelta(hours=1)  # without a value: then, too
+Of = Literal["values", "silences"]
 
 
 class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Whose values are looked at, and how many alerts of them are wanted."""
+    """Of which streams what is looked at, and how many alerts of them are wanted."""
 
     streams: ClassVar[bool] = True
 
+    of: Of = "values"
     budget: Annotated[str, Meta(max_length=64)] = "2 per week"
     severity: Grade = "minor"
 
@@ -206,16 +207,12 @@ class State:
         measured: Alert | None = None,
         summary: str = "",
     ) -> Event:
-        """What it says of a stream; the alert's name has that of the measurement already."""
-        rule, group = self.rule, self._grouping.named(key)
-        called = f"{group.get('name', rule.name)}{UNUSUAL}"
-        severity = severity_of(self._spec.severity) or Severity.MINOR
-        event = own_event(rule, group, called, severity, status, now)
-        labels = {label: said for label, said in event.labels.items() if label != "name"}
+        """What it says of a stream."""
+        group, severity = self._grouping.named(key), severity_of(self._spec.severity)
+        event = strange_event(self.rule, group, UNUSUAL, severity or Severity.MINOR, status, now)
         return replace(
             event,
             service=event.service or (measured.service if measured is not None else ""),
             summary=summary,
             value=measured.value if measured is not None else None,
-            labels={"rule": rule.name, **labels},
         )

@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from eventd.core.labels import delivery_key, fingerprint_of
 from eventd.core.model import Event, Severity, Status
 from eventd.core.rules.rule import OWN_SOURCE, Rule
+
+# What the names of alerts end with that tell of something unusual: each tells of itself alone.
+UNUSUAL, SILENT, OFTEN, NEW = " unusual", " unusually silent", " unusually often", " newly seen"
+ENDINGS = (UNUSUAL, SILENT, OFTEN, NEW)
 
 
 def own_fingerprint(rule: Rule, group: dict[str, str]) -> str:
@@ -39,3 +44,18 @@ def own_event(
         labels=labels,
         volatile=(),
     )
+
+
+def strange_event(
+    rule: Rule,
+    group: dict[str, str],
+    ending: str,
+    severity: Severity,
+    status: Status,
+    now: datetime,
+) -> Event:
+    """The same of something unusual; the alert's name has that of what it tells of already."""
+    called = f"{group.get('name', rule.name)}{ending}"
+    event = own_event(rule, group, called, severity, status, now)
+    labels = {label: said for label, said in event.labels.items() if label != "name"}
+    return replace(event, summary="", labels={"rule": rule.name, **labels})

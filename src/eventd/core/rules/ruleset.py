@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
 from eventd.core.rules import anomaly, calendar, change, from_text, inhibit, state_of
@@ -12,6 +13,7 @@ from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
 from eventd.core.rules.rule import OWN_SOURCE, UTC, Limits, Rule, RuleState
 from eventd.core.rules.selectors import pattern_of
 from eventd.core.rules.streams import Scored
+from eventd.core.rules.watching import Watching
 
 NO_ZONES: Mapping[str, Shifts] = {}
 MOVING = frozenset({"value", "summary"})  # what a repeat moves without being a change
@@ -37,7 +39,9 @@ class RuleSet:
         self.calendars = False  # whether any rule says when what is known
         self._calendars: SelectorIndex[calendar.State] = SelectorIndex()
         self.notes = False  # whether any rule says what was changed
-        self.scoring: dict[str, anomaly.State] = {}  # those whose alerts follow from scores
+        self.scoring: dict[str, anomaly.State] = {}  # those that score values
+        # those that have a budget of alerts
+        self.budgeted: dict[str, anomaly.State | Watching[Any]] = {}
         self.zones: dict[str, Shifts] = {}
         self._moving = False  # whether one of them matches on what a repeat moves
         self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order
@@ -140,11 +144,11 @@ class RuleSet:
 
     def taught_by(self, alert: str) -> bool:
         """Whether a verdict on the alert of that fingerprint teaches any rule."""
-        return any(alert in state.budget.criers for state in self.scoring.values())
+        return any(alert in state.budget.criers for state in self.budgeted.values())
 
     def teach(self, alert: str, was: bool | None, verdict: bool) -> list[str]:
         """A person says whether the alert was right, and said so before; who learns from it."""
-        states = self.scoring.items()
+        states = self.budgeted.items()
         return [name for name, one in states if one.budget.judge(alert, was, verdict)]
 
     def _calendar(self, rule: Rule) -> Calendar | None:
@@ -191,6 +195,9 @@ class RuleSet:
         self._calendars = SelectorIndex((state, state.rule.match) for state in calendars)
         self.notes = any(isinstance(state, change.State) for state in on)
         self.scoring = {state.rule.name: state for state in on if isinstance(state, anomaly.State)}
+        self.budgeted = {
+            state.rule.name: state for state in on if isinstance(state, anomaly.State | Watching)
+        }
         on = [state for state in on if not isinstance(state, inhibit.Explaining | calendar.State)]
         on.sort(key=lambda state: not state.holds)
         self.repeats = any(state.repeats for state in on)

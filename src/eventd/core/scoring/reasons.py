@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eventd.core.scoring.scorer import Reason
+from eventd.core.sentences import span
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 RAREST = 9.0  # decades: rarer is not told apart
@@ -36,6 +37,21 @@ def sentence(reason: Reason) -> str:
         case scale:
             text = f"{scale} values is {seen}; usual beside the slower one is {usual}"
     return f"{text} ({often})"
+
+
+def silent(surprise: float, passed: float, usual: float, hour: int) -> str:
+    """Such as "nothing for 66 s; usual for Monday 12:00 is at most 30 s (once in 2,000 hours)"."""
+    told = f"nothing for {span(passed)}; usual for {_hour(hour)} is at most {span(usual)}"
+    return f"{told} ({_hours(surprise)})"
+
+
+def _hour(hour: int) -> str:
+    day, hour = divmod(hour, 24)
+    return f"{_DAYS[day]} {hour:02}:00"
+
+
+def _hours(surprise: float) -> str:
+    return f"once in {_rounded(10.0 ** min(surprise, RAREST)):,} hours"
 
 
 def _number(value: float) -> str:

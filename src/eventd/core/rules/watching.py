@@ -1,0 +1,162 @@
+"""What `anomaly` has in common where not values are looked at but when events come, and which.
+
+A key is watched, for which the rule fires an alert of its own within a budget.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime
+from typing import ClassVar, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventd.core.labels import severity_of
+from eventd.core.model import Severity, Status, Strange
+from eventd.core.rules.anomaly import Spec
+from eventd.core.rules.budget import Budget, Share, Trust, rate_of
+from eventd.core.rules.own import own_fingerprint, strange_event
+from eventd.core.rules.rule import (
+    OWN_SOURCE,
+    Grouping,
+    Limits,
+    Parts,
+    Raise,
+    Rule,
+    Seen,
+    Transition,
+)
+from eventd.core.rules.streams import Key
+
+COMES = frozenset(
+    {
+        Transition.FIRED,
+        Transition.WAITED,
+        Transition.CHANGED,
+        Transition.REPEATED,
+        Transition.NOTED,
+    }
+)
+
+
+class Watched(Struct, gc=False, kw_only=True, array_like=True):
+    """What is known of a key, in memory and in a snapshot."""
+
+    fires: bool = False
+    service: str = ""
+    trust: Trust | None = None  # None: it never cried
+    trusted_at: float = 0.0  # s since 1970; what was long before weighs less since then
+
+
+W = TypeVar("W", bound=Watched)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Watching(Generic[W]):
+    """The keys that are watched, the longest unheard first, and a budget that they share."""
+
+    ending: ClassVar[str]  # of the names of its alerts
+    watched: type[W]  # what is known of a key
+    repeats = True
+    always = ends = holds = False
+
+    def __init__(self, rule: Rule, limits: Limits) -> None:
+        """Nothing seen yet."""
+        if not isinstance(rule.spec, Spec):
+            raise TypeError(rule.kind)
+        self.rule, self.spec, self.limits = rule, rule.spec, limits
+        self.budget = Budget(rate_of(rule.spec.budget))
+        self.hears = Parts(rule.parts).hears
+        self._grouping = Grouping(rule.by)
+        self.dropped: dict[str, int] = {}
+        self._watched: OrderedDict[Key, W] = OrderedDict()
+
+    def dump(self) -> list[object]:
+        """What is needed, then what is watched."""
+        rows: list[object] = [(self.budget.needed, self.budget.given_at)]
+        return rows + [(key, _encode(one)) for key, one in self._watched.items()]
+
+    def load(self, data: list[object]) -> None:
+        """Take up what `dump` gave."""
+        needed, given_at = msgspec.convert(data[0], tuple[float, float])
+        self.budget.needed, self.budget.given_at = needed, given_at
+        for key, row in msgspec.convert(data[1:], list[tuple[Key, bytes]]):
+            one = self._watched[key] = msgspec.msgpack.decode(row, type=self.watched)
+            if one.trust is not None:
+                self.budget.criers[self._alert(key)] = one.trust
+
+    def share(self) -> Share:
+        """Its budget as it stands."""
+        budget, watched = self.budget, self._watched.values()
+        young = sum(map(self._young, watched))
+        return Share(budget.rate, budget.needed, len(watched), young, len(budget.criers))
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _key(self, seen: Seen) -> Key | None:
+        """Of what comes; None of what does not, or is eventd's own."""
+        if seen.transition not in COMES or seen.alert.source == OWN_SOURCE:
+            return None
+        return self._grouping.of(seen.alert)
+
+    def _find(self, key: Key) -> W | None:
+        """What is known of a key that was heard."""
+        one = self._watched.get(key)
+        if one is not None:
+            self._watched.move_to_end(key)
+        return one
+
+    def _add(self, key: Key, one: W) -> W:
+        """Watch another; at the cap the one longest unheard makes room."""
+        if len(self._watched) >= self.limits.max_groups:
+            gone, _ = self._watched.popitem(last=False)
+            self.budget.criers.pop(self._alert(gone), None)
+            self.dropped["groups"] = self.dropped.get("groups", 0) + 1
+        self._watched[key] = one
+        return one
+
+    def _young(self, one: W) -> bool:
+        """Whether it knows too little of it."""
+        return False
+
+    def _alert(self, key: Key) -> str:
+        return own_fingerprint(self.rule, self._grouping.named(key))
+
+    def _needed(self, one: W, at: float) -> float:
+        """How much surprise an alert of it takes."""
+        self.budget.give(at)
+        if one.trust is not None:
+            one.trust.forget(max(0.0, at - one.trusted_at))
+            one.trusted_at = at
+        return self.budget.of(one.trust)
+
+    def _fire(
+        self, key: Key, one: W, now: datetime, told: tuple[float, float, float, str]
+    ) -> Raise:
+        """`told`: what was seen, how much that surprises, how much it had to, and all in words."""
+        one.fires = True
+        value, surprise, needed, said = told
+        group = self._grouping.named(key)
+        because = Strange(self.rule.name, group, value, surprise, needed, (said,))
+        fires = self._raise(key, one, Status.FIRING, now, because)
+        one.trust = self.budget.spend(fires.event.fingerprint, one.trust)
+        one.trusted_at = now.timestamp()
+        return fires
+
+    def _over(self, key: Key, one: W, now: datetime) -> Raise:
+        one.fires = False
+        return self._raise(key, one, Status.CLEARED, now)
+
+    def _raise(
+        self, key: Key, one: W, status: Status, now: datetime, because: Strange | None = None
+    ) -> Raise:
+        group, severity = self._grouping.named(key), severity_of(self.spec.severity)
+        event = strange_event(
+            self.rule, group, self.ending, severity or Severity.MINOR, status, now
+        )
+        event = replace(event, service=event.service or one.service)
+        if because is not None:
+            event = replace(event, summary=because.said[0], value=because.value)
+        return Raise(event, because=because)
