@@ -20,6 +20,7 @@ from eventd.core.rules import (
     group,
     inhibit,
     pair,
+    rates,
     sequence,
     settle,
     silences,
@@ -68,6 +69,7 @@ KINDS: dict[str, tuple[type[Kind], type[RuleState]]] = {
 # what an anomaly is looked for in → the State of its module
 SCORED: dict[anomaly.Of, type[RuleState]] = {
     "values": anomaly.State,
+    "rates": rates.State,
     "silences": silences.State,
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is

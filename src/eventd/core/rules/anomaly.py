@@ -29,17 +29,20 @@ from eventd.core.rules.rule import (
     Raise,
     Rule,
     Seen,
+    Span,
     Wake,
 )
 from eventd.core.rules.streams import MAX_CRIES, Frozen, Key, Row, Scored, Stream, Streams
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import HALF
+from eventd.errors import RuleError
 
 CALM = 0.5  # of what is needed: below, a value is calm
 CALM_VALUES = 10  # in a row: then the alert is over
 TOLD = CALM * HALF  # surprise from which a stream remembers what said so
 QUIET = timedelta(hours=1)  # without a value: then, too
-Of = Literal["values", "silences"]
+LONGEST_WINDOW = 3600.0  # s: what is usual is known by the hour
+Of = Literal["values", "rates", "silences"]
 
 
 class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,8 +54,16 @@ class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
     budget: Annotated[str, Meta(max_length=64)] = "2 per week"
     severity: Grade = "minor"
 
+    window: Span | None = None  # of rates: in which events are counted
+
     def check(self) -> None:
         rate_of(self.budget)
+        if self.window is None:
+            return
+        if self.of != "rates":
+            raise RuleError("window", f"{self.of} have no windows", "leave it out, or of: rates")
+        if not 1.0 <= self.window <= LONGEST_WINDOW:
+            raise RuleError("window", f"expected 1s to 1h, got {self.window:g} s", "such as 1m")
 
 
 class State:

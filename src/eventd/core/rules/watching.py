@@ -113,6 +113,7 @@ class Watching(Generic[W]):
         if len(self._watched) >= self.limits.max_groups:
             gone, _ = self._watched.popitem(last=False)
             self.budget.criers.pop(self._alert(gone), None)
+            self._gone(gone)
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
         self._watched[key] = one
         return one
@@ -123,6 +124,9 @@ class Watching(Generic[W]):
 
     def _alert(self, key: Key) -> str:
         return own_fingerprint(self.rule, self._grouping.named(key))
+
+    def _gone(self, key: Key) -> None:
+        """It made room; for kinds that know it elsewhere too."""
 
     def _needed(self, one: W, at: float) -> float:
         """How much surprise an alert of it takes."""

@@ -72,7 +72,7 @@ class PauseScorer(Struct, gc=False, array_like=True):
                 self._close(hour)
             self.whole = True
             self.open = now - hour * HOUR
-            week = _of_week(hour)
+            week = of_week(hour)
             self.usual = self._around(week) if self.known[week] else 0.0
         self.last = now
 
@@ -85,12 +85,12 @@ class PauseScorer(Struct, gc=False, array_like=True):
         if not self.warm:
             return None
         hour = self.last // HOUR
-        found = self._pause(self.last, _of_week(hour), needed)
+        found = self._pause(self.last, of_week(hour), needed)
         for ahead in range(1, WEEK):
             since = (hour + ahead) * HOUR
             if found is not None and since >= found.until:
                 break
-            week = _of_week(hour + ahead)
+            week = of_week(hour + ahead)
             if self.streak[week] >= SURE:
                 other = self._pause(since, week, needed)
                 if other is not None and (found is None or other.until < found.until):
@@ -127,14 +127,14 @@ class PauseScorer(Struct, gc=False, array_like=True):
     def _close(self, until: float) -> None:
         """The hour of the last event is over, and perhaps others after it with none."""
         hour = self.last // HOUR
-        week, longest = _of_week(hour), memoryview(self.longest).cast("f")
+        week, longest = of_week(hour), memoryview(self.longest).cast("f")
         known = self.known[week] = min(self.known[week] + 1, WEEKS)
         longest[week] += (log(max(SHORTEST, self.open)) - longest[week]) / known
         self.streak[week] = min(self.streak[week] + 1, SURE)
         for empty in range(1, min(int(until - hour), WEEK)):
-            self.streak[_of_week(hour + empty)] = 0
+            self.streak[of_week(hour + empty)] = 0
 
 
-def _of_week(hour: float) -> int:
+def of_week(hour: float) -> int:
     """Of an hour since 1970; 0 is Monday 00:00 UTC."""
     return int(hour + MONDAY) % WEEK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eventd.core.scoring.counts import Burst
 from eventd.core.scoring.scorer import Reason
 from eventd.core.sentences import span
 
@@ -43,6 +44,14 @@ def silent(surprise: float, passed: float, usual: float, hour: int) -> str:
     """Such as "nothing for 66 s; usual for Monday 12:00 is at most 30 s (once in 2,000 hours)"."""
     told = f"nothing for {span(passed)}; usual for {_hour(hour)} is at most {span(usual)}"
     return f"{told} ({_hours(surprise)})"
+
+
+def burst(found: Burst, length: float) -> str:
+    """Such as "310 in 60 s; usual for Monday 09:00 is 40 to 60; the highest seen was 88 (…)"."""
+    when = f"for {_hour(found.hour)}" if found.hour >= 0 else "lately"
+    usual = f"usual {when} is {found.low:.0f} to {found.high:.0f}"
+    told = f"{found.events} in {span(length)}; {usual}; the highest seen was {found.highest}"
+    return f"{told} ({_hours(found.surprise)})"
 
 
 def _hour(hour: int) -> str:
