@@ -30,7 +30,7 @@ from eventd.core.model import (
 )
 from eventd.core.rules import parse, state_of
 from eventd.core.rules.rates import CALM_WINDOWS, LEAST, State
-from eventd.core.rules.rule import Limits, Seen, Transition
+from eventd.core.rules.rule import Limits, Raise, Seen, Transition
 from eventd.core.scoring.counts import Burst, CountScorer, tail
 from eventd.core.scoring.reasons import burst
 from eventd.core.sentences import raised
@@ -234,17 +234,21 @@ def test_at_the_cap_the_stream_longest_unheard_makes_room() -> None:
     assert state.dropped == {"groups": 1}
 
 
-def test_what_made_room_while_its_alert_fired_is_looked_at_no_more() -> None:
+def test_what_makes_room_while_its_alert_fires_ends_it() -> None:
     engine = engine_with(RULE)
     engine.step(TICK, MONDAY)
     state = engine.rules.states["often"]
     assert isinstance(state, State)
     see(state, MONDAY, "a")
     state._firing["a", "login"] = None
+    state._watched["a", "login"].fires = True
     state.limits = Limits(1)
 
-    see(state, MONDAY, "b")
+    seen = Seen(as_alert(login("b"), MONDAY), Transition.NOTED, MONDAY)
+    over, _ = state.observe(seen, MONDAY)
 
+    assert isinstance(over, Raise)
+    assert over.event.status is Status.CLEARED
     assert list(state._firing) == []
     assert state.due("grid", MONDAY + WINDOW) == ()
 

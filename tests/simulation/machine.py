@@ -71,6 +71,7 @@ KINDS: tuple[dict[str, object], ...] = (
     kind_rule("change", {"match": 'status="change"'}, "changes", within="10m"),
     {"name": "odd", "anomaly": {"match": 'status="info"', "budget": "9 per day"}},
     {"name": "much", "anomaly": {"match": "", "of": "rates", "window": "5s"}, "by": ["name"]},
+    {"name": "fresh", "anomaly": {"match": "", "of": "new"}, "by": ["name", "template"]},
     {"name": "mute", "anomaly": {"match": "", "of": "silences"}, "by": ["source"]},
     calendar_rule('name="plain-4"', "*/10 * * * *", "4m", name="hourly"),
     {**kind_rule("all", PAIRS, "sometimes", within="5m"), "during": HOURLY},

@@ -19,6 +19,7 @@ from eventd.core.rules import (
     dependency,
     group,
     inhibit,
+    novelty,
     pair,
     rates,
     sequence,
@@ -71,6 +72,7 @@ SCORED: dict[anomaly.Of, type[RuleState]] = {
     "values": anomaly.State,
     "rates": rates.State,
     "silences": silences.State,
+    "new": novelty.State,
 }
 LISTS = {"sequence": "steps", "all": "parts"}  # kinds written as a list, and the field that it is
 

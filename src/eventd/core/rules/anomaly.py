@@ -42,7 +42,7 @@ CALM_VALUES = 10  # in a row: then the alert is over
 TOLD = CALM * HALF  # surprise from which a stream remembers what said so
 QUIET = timedelta(hours=1)  # without a value: then, too
 LONGEST_WINDOW = 3600.0  # s: what is usual is known by the hour
-Of = Literal["values", "rates", "silences"]
+Of = Literal["values", "rates", "silences", "new"]
 
 
 class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):

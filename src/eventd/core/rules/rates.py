@@ -51,15 +51,15 @@ class State(Watching[Stream]):
             return ()
         self.budget.give(at)
         window = int(at // self._length)
-        stream = self._find(key)
+        stream, over = self._find(key), tuple[Answer, ...]()
         if stream is None:
-            scorer = CountScorer(at, window - 1.0, hour=int(at // 3600.0))
-            stream = self._add(key, Stream(scorer=scorer))
+            stream = Stream(scorer=CountScorer(at, window - 1.0, hour=int(at // 3600.0)))
+            over = self._add(key, stream, now)
         stream.service = seen.alert.service or stream.service
         waits = self._counts or self._firing
         self._window = window
         self._counts[key] = self._counts.get(key, 0) + 1
-        return () if waits else (self._wake(),)
+        return over if waits else (*over, self._wake())
 
     def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
         """A window has ended."""
@@ -86,6 +86,9 @@ class State(Watching[Stream]):
         self._firing.update({key: None for key, one in self._watched.items() if one.fires})
 
     # -- parts ------------------------------------------------------------------------------------
+
+    def _young(self, one: Stream) -> bool:
+        return not one.scorer.warm(self._window, self._length)
 
     def _wake(self) -> Wake:
         """At the end of the window that runs."""

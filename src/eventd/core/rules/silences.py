@@ -66,16 +66,17 @@ class State(Watching[Stream]):
         if key is None or alert.status is Status.HEARTBEAT:
             return ()
         self.budget.give(at)
-        stream = self._find(key)
+        stream, over = self._find(key), tuple[Answer, ...]()
         if stream is None:
             source = "" if self._apart else alert.source
             pulse = Pulse(at, at)
-            one = Stream(
+            stream = Stream(
                 source=source, scorer=PauseScorer(at, at), pulse=pulse, heard_at=at, since=at
             )
-            stream = self._add(key, one)
+            over = self._add(key, stream, now)
         stream.service = alert.service or stream.service
-        over = (self._over(key, stream, now),) if stream.fires else ()
+        if stream.fires:
+            over = (*over, self._over(key, stream, now))
         self._excuse_start(stream, at)
         stream.scorer.hear(at)
         stream.heard_at = at

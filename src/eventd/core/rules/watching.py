@@ -20,6 +20,7 @@ from eventd.core.rules.budget import Budget, Share, Trust, rate_of
 from eventd.core.rules.own import own_fingerprint, strange_event
 from eventd.core.rules.rule import (
     OWN_SOURCE,
+    Answer,
     Grouping,
     Limits,
     Parts,
@@ -108,15 +109,17 @@ class Watching(Generic[W]):
             self._watched.move_to_end(key)
         return one
 
-    def _add(self, key: Key, one: W) -> W:
-        """Watch another; at the cap the one longest unheard makes room."""
+    def _add(self, key: Key, one: W, now: datetime) -> tuple[Answer, ...]:
+        """Watch another; at the cap the one longest unheard makes room, and its alert is over."""
+        answers: tuple[Answer, ...] = ()
         if len(self._watched) >= self.limits.max_groups:
-            gone, _ = self._watched.popitem(last=False)
+            gone, left = self._watched.popitem(last=False)
             self.budget.criers.pop(self._alert(gone), None)
             self._gone(gone)
+            answers = (self._over(gone, left, now),) if left.fires else ()
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
         self._watched[key] = one
-        return one
+        return answers
 
     def _young(self, one: W) -> bool:
         """Whether it knows too little of it."""

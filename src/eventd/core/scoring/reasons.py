@@ -54,6 +54,13 @@ def burst(found: Burst, length: float) -> str:
     return f"{told} ({_hours(found.surprise)})"
 
 
+def newly(passed: float, text: str, *, again: bool) -> str:
+    """Such as "never seen in the 34 days that were listened to: I/O error on sda3"."""
+    days = f"{passed / 86_400.0:.0f} days"
+    told = f"not seen for {days}" if again else f"never seen in the {days} that were listened to"
+    return f"{told}: {text}" if text else told
+
+
 def _hour(hour: int) -> str:
     day, hour = divmod(hour, 24)
     return f"{_DAYS[day]} {hour:02}:00"
