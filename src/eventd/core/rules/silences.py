@@ -37,10 +37,10 @@ class Stream(Watched, kw_only=True):
     heard_at: float
     since: float  # from when on its source is listened to
     counted: int = 0  # of its source's events until then
-    others: float = 0.0  # of others, a second, when it came last
+    others: float = 0.0  # of others, a second, in that hour
+    hour: float = 0.0  # since 1970, in which it was last looked at as it came
     wakes_at: float = 0.0  # 0: it does not wait to be looked at
-    patience: float = 0.0  # s, as it was when last looked at
-    hour: float = 0.0  # since 1970, of that
+    patience: float = 0.0  # s after its last event, when it was set
 
 
 class State(Watching[Stream]):
@@ -88,11 +88,12 @@ class State(Watching[Stream]):
         pulse.hear(at)
         stream.pulse.hear(at)
         stream.since, stream.counted = at, pulse.count
-        stream.others = max(0.0, pulse.expected(0.0, 1.0) - stream.pulse.expected(0.0, 1.0))
         waits = stream.wakes_at and stream.wakes_at <= at + stream.patience
         if waits and stream.hour == at // HOUR:
             return over
-        return (*over, *self._wait(key, stream, at))
+        stream.others = max(0.0, pulse.expected(0.0, 1.0) - stream.pulse.expected(0.0, 1.0))
+        stream.hour, pause = at // HOUR, stream.scorer.judge(self._needed(stream, at))
+        return (*over, *self._wait(key, stream, at, pause))
 
     def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
         """Whether a pause has become a silence."""
@@ -104,7 +105,7 @@ class State(Watching[Stream]):
         needed = self._needed(stream, at)
         pause = stream.scorer.judge(needed)
         if pause is None or self._until(pause) > at:
-            return self._wait(values, stream, at)
+            return self._wait(values, stream, at, pause)
         during = self.limits.during
         if during is not None and not during.covers(now):
             return self._wake(values, stream, at, AGAIN)
@@ -115,7 +116,7 @@ class State(Watching[Stream]):
                 step = LATE if late < LATE else 2 * LATE
                 return self._wake(values, stream, at, (step - late) / often)
             self._listen(stream, at)
-            return self._wait(values, stream, at)
+            return self._wait(values, stream, at, stream.scorer.judge(needed))
         stream.wakes_at = 0.0
         surprise, passed = stream.scorer.surprise(pause, at), at - stream.heard_at
         said = silent(surprise, passed, pause.usual, pause.hour)
@@ -144,14 +145,14 @@ class State(Watching[Stream]):
             pulse = self._pulses[source] = Pulse(at, at)
         return pulse
 
-    def _wait(self, key: Key, stream: Stream, at: float) -> tuple[Answer, ...]:
-        """Be asked when the pause that began with the last event is a silence."""
-        pause = stream.scorer.judge(self._needed(stream, at))
+    def _wait(self, key: Key, stream: Stream, at: float, pause: Pause | None) -> tuple[Answer, ...]:
+        """Be asked when the pause is a silence."""
         if pause is None:
             stream.wakes_at = 0.0
             return ()
-        stream.patience, stream.hour = self._until(pause) - at, at // HOUR
-        return self._wake(key, stream, at, stream.patience)
+        until = self._until(pause)
+        stream.patience = until - stream.scorer.last
+        return self._wake(key, stream, at, until - at)
 
     def _wake(self, key: Key, stream: Stream, at: float, after: float) -> tuple[Answer, ...]:
         """Be asked so many seconds later."""
