@@ -65,7 +65,7 @@ KINDS: tuple[tuple[str, object, str], ...] = (
     ("all", [{**NETS, "of": "events", "count": 2}, {"match": "severity>=major"}], "all"),
 )
 TIMES = {"starts": "*/2 * * * *", "lasts": "70s", "zone": "Europe/Berlin"}
-RULES = (
+RULES: tuple[dict[str, object], ...] = (
     group_rule(),
     group_rule("by-ci", by=["ci"], within="20s", reopen_within="1m", impact=2),
     group_rule("worst", "severity>=critical", by=["name"], within="1h", urgency=1),
@@ -79,6 +79,9 @@ RULES = (
         "alert": {"severity": "minor"},
     },
     {**kind_rule("all", [NETS, {"match": 'name="grave"'}], "both"), "alert": {"name": "cpu"}},
+    {"name": "much", "anomaly": {"match": "", "of": "rates", "window": "10s"}, "by": ["name"]},
+    {"name": "mute", "anomaly": {"match": "severity>=major", "of": "silences"}},
+    {"name": "fresh", "anomaly": {"match": "", "of": "new"}, "by": ["name", "service"]},
     settle_rule('name="cpu", severity<=major', "10s"),
     inhibit_rule('name=~"net|disk"', 'name=~"disk|odd|cpu", severity<=major', ("service",)),
     inhibit_rule('name="odd"', 'name="net"', within="20s", name="backwards"),

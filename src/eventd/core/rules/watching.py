@@ -31,6 +31,7 @@ from eventd.core.rules.rule import (
 )
 from eventd.core.rules.streams import Key
 
+# Why a rule is asked where something comes; else what came is only judged again.
 COMES = frozenset(
     {
         Transition.FIRED,
