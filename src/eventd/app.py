@@ -67,6 +67,9 @@ START_WITHIN = 120.0  # s a supervisor is asked to wait for recovery
 # Values are made without cycles, so the collector finds next to nothing in the young: look
 # seldom, and never at what was there when the daemon was ready.
 GC_THRESHOLDS = (50_000, 20, 100)
+# s between looks at the young, however few they are: connections that are cut leave cycles, and at
+# some ten objects a second those of an hour would stay
+SWEEP_EVERY = 60.0
 # How long the writer waits for a busy loop to let it run, several times a commit; by default 5 ms.
 SWITCH_EVERY = 0.0005  # s
 
@@ -114,6 +117,13 @@ def is_rules_file(path: Path) -> bool:
     """Whether a YAML file holds rules. Raises ConfigError where it cannot be read."""
     data = read_yaml(path, MAX_RULES_FILE).data
     return isinstance(data, dict) and "rules" in data and not isinstance(data["rules"], str)
+
+
+async def sweep(every: float) -> None:
+    """Free what is young and only the collector can, each time so many seconds have gone by."""
+    while True:
+        await asyncio.sleep(every)
+        gc.collect(1)
 
 
 async def _serve(config: Config, environment: Environment, meter: metrics.Meter) -> None:
@@ -212,6 +222,7 @@ class _Daemon:
             reloads = group.create_task(self._reloads(notifier), name="reload")
             audit = group.create_task(self._settle(), name="audit")
             watchdog = group.create_task(self._feed(notifier, environment), name="watchdog")
+            sweeping = group.create_task(sweep(SWEEP_EVERY), name="sweep")
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
@@ -229,6 +240,7 @@ class _Daemon:
             reloads.cancel()
             watchdog.cancel()
             audit.cancel()
+            sweeping.cancel()
             self._guesses.settle(math.inf)
             self._inbox.close()
 
