@@ -11,6 +11,7 @@ from eventd.core.scoring.scorer import HALF
 from eventd.errors import RuleError
 
 STEP = 1.0  # decades of surprise that an alert asks more of the next one
+FEW = 10  # streams, of which all that is strange may well be told
 BEGINS = 2  # steps above the least at first, when habits are not known yet
 MOST_ALERTS = 10_000  # of a budget
 FORGIVES = 7 * 86_400.0  # s in which half of what a stream cried is forgotten
@@ -94,9 +95,9 @@ class Budget(Struct):
     def share(self, streams: int) -> None:
         """One more stream can fire, `streams` in all: ten times as many ask a decade more.
 
-        As many more false alarms would come else until each had been paid for.
+        Beyond FEW. As many more false alarms would come else until each had been paid for.
         """
-        if streams > 1:
+        if streams > FEW:
             self.needed += log10(streams / (streams - 1.0))
 
     def of(self, trust: Trust | None) -> float:
