@@ -12,6 +12,7 @@ from tests.core.test_anomaly import UNBOUNDED, USUAL, orders
 
 from eventd.core.asking import as_alert
 from eventd.core.rules.anomaly import State
+from eventd.core.rules.budget import Share
 from eventd.core.rules.rule import Limits, Seen, Transition
 
 CIS = ("a", "b", "c", "d")
@@ -87,6 +88,14 @@ def test_what_changes_while_it_is_made_plain_is_thrown_away() -> None:
     frozen.row = slowly  # type: ignore[assignment,method-assign]
 
     assert list(frozen) == expected
+
+
+def test_a_budget_tells_who_shares_it() -> None:
+    turn = warm()
+    turn.hear("c", 1.0)
+    budget = turn.state.budget
+
+    assert turn.state.share() == Share(budget.rate, budget.needed, streams=3, young=1, criers=1)
 
 
 def test_a_snapshot_that_nobody_reads_any_more_costs_nothing() -> None:
