@@ -176,6 +176,9 @@ def test_what_comes_by_chance_is_as_rarely_a_burst_as_it_says(mean: float, heaps
     much = scorer.score_then_learn(20_000, int(12 * mean + 20 * heaps), length)
     assert much is not None
     assert much.surprise >= 5.0
+    if mean >= 1.0:  # else too few came to tell
+        wide = 1.64 * (heaps * mean) ** 0.5  # the variance is `heaps` times the mean
+        assert much.high - mean == pytest.approx(wide, rel=0.4)
 
 
 def test_a_burst_that_lasts_is_usual_after_an_hour() -> None:

@@ -40,7 +40,8 @@ from eventd.core.model import (
     VerdictGiven,
 )
 from eventd.core.rules import silences
-from eventd.core.rules.rule import Limits, Raise, Seen, Transition
+from eventd.core.rules.budget import raw, tempered
+from eventd.core.rules.rule import Limits, Raise, Seen, Transition, Wake
 from eventd.core.rules.silences import State
 from eventd.core.scoring.excess import Excess
 from eventd.core.scoring.pauses import PauseScorer
@@ -129,7 +130,7 @@ def test_silence_at_noon_is_one_incident_within_three_intervals(by: tuple[str, .
     )
     assert alert.name.endswith(" unusually silent")
     told = raised(only(AlertRaised, facts))
-    assert told.startswith(f"fired by rule quiet: {alert.summary}; surprise 10.8 of 5.0 for ")
+    assert told.startswith(f"fired by rule quiet: {alert.summary}; surprise 9.4 of 5.0 for ")
     sys.stdout.write(f"{told}\n")  # to be looked at with -s
     back = engine.step(polled(), NOON + timedelta(hours=2))
     assert [one.fingerprint for one in back if isinstance(one, AlertCleared)] == [alert.fingerprint]
@@ -141,6 +142,29 @@ def test_weekends_and_nights_that_begin_at_any_minute_are_no_silence() -> None:
     engine = two_weeks(office)
 
     facts = run(engine, polls(NOON, NOON + timedelta(days=9), talks=office))
+
+    assert fired(facts) == []
+
+
+def late_by_turns(when: datetime) -> bool:
+    """The day ends ten minutes before 22 or, the next day, after it."""
+    minute = when.hour * 60 + when.minute
+    return 360 <= minute < (1310 if (when - MONDAY).days % 2 == 0 else 1330)
+
+
+def earlier_at_last(when: datetime) -> bool:
+    """The day ends ten minutes after 22, and in the third week before it."""
+    minute = when.hour * 60 + when.minute
+    return 360 <= minute < (1330 if when < NOON else 1310)
+
+
+@pytest.mark.parametrize("talks", [late_by_turns, earlier_at_last])
+def test_evenings_that_end_now_in_this_hour_now_in_the_next_are_no_silence(
+    talks: Callable[[datetime], bool],
+) -> None:
+    engine = two_weeks(talks)
+
+    facts = run(engine, polls(NOON, NOON + timedelta(days=6), talks=talks))
 
     assert fired(facts) == []
 
@@ -303,7 +327,7 @@ def test_at_an_hour_at_which_it_was_never_heard_it_is_not_waited_for() -> None:
     for when, _ in polls(MONDAY, NOON):
         hear(state, when, "a")
     (stream,) = state._watched.values()
-    stream.scorer.known[:] = bytes(len(stream.scorer.known))
+    stream.scorer.longest[:] = bytes(len(stream.scorer.longest))
 
     assert state.due('["a","poll"]', NOON + timedelta(days=1)) == ()
     assert stream.wakes_at == 0.0
@@ -312,6 +336,39 @@ def test_at_an_hour_at_which_it_was_never_heard_it_is_not_waited_for() -> None:
 def test_only_a_rule_of_that_kind_has_such_a_state() -> None:
     with pytest.raises(TypeError):
         State(rule({"name": "x", "group": {"match": ""}, "by": ["ci"], "within": "1m"}), Limits(1))
+
+
+@pytest.mark.parametrize("surprise", [0.0, 5.0, 9.0, 9.5, 40.0, 1e6])
+def test_what_is_needed_is_asked_of_what_was_not_tempered(surprise: float) -> None:
+    assert raw(tempered(surprise)) == pytest.approx(surprise)
+
+
+def test_a_budget_that_is_spent_for_long_asks_for_no_time_that_there_is_not() -> None:
+    state = State(rule(RULE), Limits(9))
+    for when, _ in polls(MONDAY, NOON):
+        hear(state, when, "a")
+    state.budget.needed = 1_000.0
+
+    (wake,) = state.due('["a","poll"]', NOON + timedelta(minutes=11))
+
+    assert isinstance(wake, Wake)
+    assert wake.at is not None
+    assert timedelta(days=300) < wake.at - NOON < timedelta(days=370)
+
+
+def test_it_tells_who_shares_its_budget() -> None:
+    engine = two_weeks()
+    state = engine.rules.states["quiet"]
+    assert isinstance(state, State)
+    waits(engine, NOON + timedelta(hours=1))
+    engine.step(polled("web2"), NOON + timedelta(hours=1))
+
+    share = state.share()
+
+    assert (share.streams, share.young, share.criers) == (2, 1, 1)
+    revived_state = revived(engine).rules.states["quiet"]
+    assert isinstance(revived_state, State)
+    assert revived_state.share() == share
 
 
 def test_what_was_long_ago_weighs_less() -> None:

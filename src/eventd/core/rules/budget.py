@@ -17,6 +17,7 @@ MOST_ALERTS = 10_000  # of a budget
 FORGIVES = 7 * 86_400.0  # s in which half of what a stream cried is forgotten
 FADES = 13 * FORGIVES  # the same of verdicts: what a person says is worth a quarter of a year
 PLAIN = 9.0  # surprise; beyond, tails are guessed, and what is a decade rarer counts a little more
+RAREST = 9.0  # decades beyond that are told apart
 MOST_DOUBT, MOST_TRUST = 4.0, 2.0  # verdicts that count, false ones and true ones
 _UNITS = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
 
@@ -41,6 +42,11 @@ def tempered(surprise: float) -> float:
     Else a stream that hardly ever moves would surprise by 79 decades, and spend the budget of all.
     """
     return surprise if surprise <= PLAIN else PLAIN + log10(surprise - PLAIN + 1.0)
+
+
+def raw(tempered: float) -> float:
+    """The other way round."""
+    return tempered if tempered <= PLAIN else PLAIN - 1.0 + 10.0 ** min(tempered - PLAIN, RAREST)
 
 
 class Share(NamedTuple):

@@ -63,7 +63,11 @@ class State(Watching[Known]):
             known = Known(seen_at=at)
             over = self._add(key, known, now)
         known.seen_at, known.service = at, seen.alert.service or known.service
-        if at - before <= FORGOTTEN or at - self._since < LEARNS:
+        learns = at - self._since < LEARNS
+        if known.young and not learns:
+            known.young = False
+            self._warm += 1
+        if at - before <= FORGOTTEN or learns:
             return over
         surprise = HALF - log10(self._often(at))
         needed = self._needed(known, at)
@@ -91,9 +95,6 @@ class State(Watching[Known]):
         super().load(data[1:])
 
     # -- parts ------------------------------------------------------------------------------------
-
-    def _young(self, one: Known) -> bool:
-        return one.seen_at - self._since < LEARNS
 
     def _often(self, at: float) -> float:
         """New things an hour, with this one; or in the last hour, if those were more."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from eventd.core.rules.anomaly import CALM
+from eventd.core.rules.budget import tempered
 from eventd.core.rules.own import OFTEN
 from eventd.core.rules.rule import Answer, Limits, Rule, Seen, Wake
 from eventd.core.rules.streams import Key
@@ -68,6 +69,8 @@ class State(Watching[Stream]):
         for one, count in counts.items():
             stream = self._watched[one]
             found = stream.scorer.score_then_learn(self._window, count, self._length)
+            if found is not None and stream.young:
+                self._ripens(stream)
             answers += self._judge(one, stream, found, now)
         for one in [one for one in self._firing if one not in counts]:
             answers += self._judge(one, self._watched[one], None, now)
@@ -87,9 +90,6 @@ class State(Watching[Stream]):
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _young(self, one: Stream) -> bool:
-        return not one.scorer.warm(self._window, self._length)
-
     def _wake(self) -> Wake:
         """At the end of the window that runs."""
         return Wake(GRID, datetime.fromtimestamp((self._window + 1) * self._length, UTC))
@@ -97,7 +97,7 @@ class State(Watching[Stream]):
     def _judge(
         self, key: Key, stream: Stream, found: Burst | None, now: datetime
     ) -> tuple[Answer, ...]:
-        surprise = found.surprise if found is not None else 0.0
+        surprise = tempered(found.surprise) if found is not None else 0.0
         needed = self._needed(stream, now.timestamp())
         if stream.fires:
             stream.calm = stream.calm + 1 if surprise < CALM * needed else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
 from eventd.core.rules import anomaly, calendar, change, from_text, inhibit, state_of
@@ -13,7 +12,7 @@ from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
 from eventd.core.rules.rule import OWN_SOURCE, UTC, Limits, Rule, RuleState
 from eventd.core.rules.selectors import pattern_of
 from eventd.core.rules.streams import Scored
-from eventd.core.rules.watching import Watching
+from eventd.core.rules.watching import Watched, Watching
 
 NO_ZONES: Mapping[str, Shifts] = {}
 MOVING = frozenset({"value", "summary"})  # what a repeat moves without being a change
@@ -40,8 +39,8 @@ class RuleSet:
         self._calendars: SelectorIndex[calendar.State] = SelectorIndex()
         self.notes = False  # whether any rule says what was changed
         self.scoring: dict[str, anomaly.State] = {}  # those that score values
-        # those that have a budget of alerts
-        self.budgeted: dict[str, anomaly.State | Watching[Any]] = {}
+        # those whose alerts follow from scores, whatever of
+        self.budgeted: dict[str, anomaly.State | Watching[Watched]] = {}
         self.zones: dict[str, Shifts] = {}
         self._moving = False  # whether one of them matches on what a repeat moves
         self.index: SelectorIndex[RuleState] = SelectorIndex()  # who matches an alert, in order

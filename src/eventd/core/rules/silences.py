@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from eventd.core.model import Status
+from eventd.core.rules.budget import raw, tempered
 from eventd.core.rules.own import SILENT
-from eventd.core.rules.rule import Answer, Limits, Rule, Seen, Wake
+from eventd.core.rules.rule import LONGEST, Answer, Limits, Rule, Seen, Wake
 from eventd.core.rules.streams import Key
 from eventd.core.rules.watching import Watched, Watching
 from eventd.core.scoring.pauses import HOUR, Pause, PauseScorer
@@ -82,6 +83,8 @@ class State(Watching[Stream]):
         stream.heard_at = at
         if not stream.scorer.warm:
             return over
+        if stream.young:
+            self._ripens(stream)
         pulse = self._pulse(stream.source, at)
         if not stream.pulse.count:
             stream.pulse = Pulse(at, at)
@@ -92,7 +95,7 @@ class State(Watching[Stream]):
         if waits and stream.hour == at // HOUR:
             return over
         stream.others = max(0.0, pulse.expected(0.0, 1.0) - stream.pulse.expected(0.0, 1.0))
-        stream.hour, pause = at // HOUR, stream.scorer.judge(self._needed(stream, at))
+        stream.hour, pause = at // HOUR, stream.scorer.judge(raw(self._needed(stream, at)))
         return (*over, *self._wait(key, stream, at, pause))
 
     def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
@@ -103,7 +106,7 @@ class State(Watching[Stream]):
             return ()
         self._excuse_start(stream, at)
         needed = self._needed(stream, at)
-        pause = stream.scorer.judge(needed)
+        pause = stream.scorer.judge(raw(needed))
         if pause is None or self._until(pause) > at:
             return self._wait(values, stream, at, pause)
         during = self.limits.during
@@ -116,9 +119,9 @@ class State(Watching[Stream]):
                 step = LATE if late < LATE else 2 * LATE
                 return self._wake(values, stream, at, (step - late) / often)
             self._listen(stream, at)
-            return self._wait(values, stream, at, stream.scorer.judge(needed))
+            return self._wait(values, stream, at, stream.scorer.judge(raw(needed)))
         stream.wakes_at = 0.0
-        surprise, passed = stream.scorer.surprise(pause, at), at - stream.heard_at
+        surprise, passed = tempered(stream.scorer.surprise(pause, at)), at - stream.heard_at
         said = silent(surprise, passed, pause.usual, pause.hour)
         return (self._fire(values, stream, now, (passed, surprise, needed, said)),)
 
@@ -132,9 +135,6 @@ class State(Watching[Stream]):
         super().load(data[1:])
 
     # -- parts ------------------------------------------------------------------------------------
-
-    def _young(self, one: Stream) -> bool:
-        return not one.scorer.warm
 
     def _pulse(self, source: str, at: float) -> Pulse:
         pulse = self._pulses.get(source)
@@ -160,9 +160,10 @@ class State(Watching[Stream]):
         return (Wake(self._grouping.key(key), datetime.fromtimestamp(stream.wakes_at, UTC)),)
 
     def _until(self, pause: Pause) -> float:
-        """In the first minutes after a start nobody is missed."""
+        """In the first minutes after a start nobody is missed; nothing is waited for a year."""
+        until = min(pause.until, pause.since + LONGEST)
         started, grace = self.limits.started, self.limits.start_grace
-        return pause.until if started is None else max(pause.until, (started + grace).timestamp())
+        return until if started is None else max(until, (started + grace).timestamp())
 
     def _excuse_start(self, stream: Stream, at: float) -> None:
         """While the daemon was away nobody could be heard."""

@@ -47,6 +47,7 @@ class Watched(Struct, gc=False, kw_only=True, array_like=True):
     """What is known of a key, in memory and in a snapshot."""
 
     fires: bool = False
+    young: bool = True  # too little is known of it for an alert
     service: str = ""
     trust: Trust | None = None  # None: it never cried
     trusted_at: float = 0.0  # s since 1970; what was long before weighs less since then
@@ -74,6 +75,12 @@ class Watching(Generic[W]):
         self._grouping = Grouping(rule.by)
         self.dropped: dict[str, int] = {}
         self._watched: OrderedDict[Key, W] = OrderedDict()
+        self._warm = 0  # of them those that are not young
+
+    def share(self) -> Share:
+        """Its budget as it stood when something came last."""
+        budget, watched = self.budget, len(self._watched)
+        return Share(budget.rate, budget.needed, watched, watched - self._warm, len(budget.criers))
 
     def dump(self) -> list[object]:
         """What is needed, then what is watched."""
@@ -86,14 +93,9 @@ class Watching(Generic[W]):
         self.budget.needed, self.budget.given_at = needed, given_at
         for key, row in msgspec.convert(data[1:], list[tuple[Key, bytes]]):
             one = self._watched[key] = msgspec.msgpack.decode(row, type=self.watched)
+            self._warm += not one.young
             if one.trust is not None:
                 self.budget.criers[self._alert(key)] = one.trust
-
-    def share(self) -> Share:
-        """Its budget as it stands."""
-        budget, watched = self.budget, self._watched.values()
-        young = sum(map(self._young, watched))
-        return Share(budget.rate, budget.needed, len(watched), young, len(budget.criers))
 
     # -- parts ------------------------------------------------------------------------------------
 
@@ -115,6 +117,7 @@ class Watching(Generic[W]):
         answers: tuple[Answer, ...] = ()
         if len(self._watched) >= self.limits.max_groups:
             gone, left = self._watched.popitem(last=False)
+            self._warm -= not left.young
             self.budget.criers.pop(self._alert(gone), None)
             self._gone(gone)
             answers = (self._over(gone, left, now),) if left.fires else ()
@@ -122,15 +125,17 @@ class Watching(Generic[W]):
         self._watched[key] = one
         return answers
 
-    def _young(self, one: W) -> bool:
-        """Whether it knows too little of it."""
-        return False
-
     def _alert(self, key: Key) -> str:
         return own_fingerprint(self.rule, self._grouping.named(key))
 
     def _gone(self, key: Key) -> None:
         """It made room; for kinds that know it elsewhere too."""
+
+    def _ripens(self, one: W) -> None:
+        """Enough is known of it: one more shares the budget."""
+        one.young = False
+        self._warm += 1
+        self.budget.share(self._warm)
 
     def _needed(self, one: W, at: float) -> float:
         """How much surprise an alert of it takes."""

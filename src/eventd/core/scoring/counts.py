@@ -62,10 +62,6 @@ class CountScorer(Struct, gc=False, array_like=True):
     usual: bytearray = field(default_factory=lambda: bytearray(4 * WEEK))
     known: bytearray = field(default_factory=lambda: bytearray(WEEK))
 
-    def warm(self, window: int, length: float) -> bool:
-        """Whether it knows enough in that window."""
-        return window * length - self.first >= WARM and self.windows >= WINDOWS
-
     def score_then_learn(self, window: int, count: int, length: float) -> Burst | None:
         """Of the window that began at `window * length`, all counts before it learned already.
 
@@ -80,7 +76,7 @@ class CountScorer(Struct, gc=False, array_like=True):
         found = None
         if start - self.first >= YOUNG:
             rare = -tail(count, usual, heaps)
-            if self.warm(window, length):
+            if start - self.first >= WARM and self.windows >= WINDOWS:
                 found = self._burst(count, rare, usual, heaps, length)
                 if habit >= ALIKE * self.level:
                     found = found._replace(hour=week)

@@ -7,7 +7,7 @@ nights are quiet and one whose events come by chance need no settings of their o
 
 from __future__ import annotations
 
-from math import exp, log, log10
+from math import log10
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -22,7 +22,7 @@ LEAST = 2.2  # usual longest pauses: one event may get lost, and the next be lat
 EDGE = 1.2  # the same; what is late by a fifth is no tail
 JITTER = 0.05  # the same; excess where no pause was longer: clocks and queues differ by as much
 SHORTEST = 1.0  # s; shorter pauses are as long
-WEEKS = 8  # that an hour of the week remembers
+WEEKS = 2  # the last with an event in it are what an hour of the week is known by
 SURE = 2  # weeks in a row with an event in it: then an hour is one in which something comes
 EARLY = 0.02  # share of the newest pause in their mean
 
@@ -37,7 +37,7 @@ class Pause(NamedTuple):
 
 
 class PauseScorer(Struct, gc=False, array_like=True):
-    """The cadence of one stream, in about 1.5 kB of plain data. Times are seconds since 1970."""
+    """The cadence of one stream, in under 2 kB of plain data. Times are seconds since 1970."""
 
     first: float  # from when on it is listened to
     last: float  # its last event
@@ -46,10 +46,10 @@ class PauseScorer(Struct, gc=False, array_like=True):
     every: float = 0.0  # s; the mean pause
     whole: bool = False  # that hour was listened to from its begin
     tail: Excess = field(default_factory=Excess)  # of pauses, in usual longest ones, beyond EDGE
-    # of each hour of the week: the logarithm of its longest pause, in s, as 32-bit float; how many
-    # weeks made that; and for how many in a row something has come then
-    longest: bytearray = field(default_factory=lambda: bytearray(4 * WEEK))
-    known: bytearray = field(default_factory=lambda: bytearray(WEEK))
+    # of each hour of the week: the longest pause of each of those WEEKS, s, as 32-bit floats; which
+    # of them is the newest; and for how many weeks in a row something has come then
+    longest: bytearray = field(default_factory=lambda: bytearray(4 * WEEKS * WEEK))
+    newest: bytearray = field(default_factory=lambda: bytearray(WEEK))
     streak: bytearray = field(default_factory=lambda: bytearray(WEEK))
 
     @property
@@ -73,7 +73,7 @@ class PauseScorer(Struct, gc=False, array_like=True):
             self.whole = True
             self.open = now - hour * HOUR
             week = of_week(hour)
-            self.usual = self._around(week) if self.known[week] else 0.0
+            self.usual = self._around(week) if self._usual(week) else 0.0
         self.last = now
 
     def excuse(self, now: float) -> None:
@@ -120,16 +120,19 @@ class PauseScorer(Struct, gc=False, array_like=True):
 
         In the evening the last event comes now in this hour, now in that.
         """
+        return max([self._usual((week + beside) % WEEK) for beside in (-1, 0, 1)])
+
+    def _usual(self, week: int) -> float:
+        """That of the hour alone."""
         longest = memoryview(self.longest).cast("f")
-        near = [(week + beside) % WEEK for beside in (-1, 0, 1)]
-        return max([exp(longest[one]) for one in near if self.known[one]], default=0.0)
+        return max(longest[WEEKS * week : WEEKS * (week + 1)])
 
     def _close(self, until: float) -> None:
         """The hour of the last event is over, and perhaps others after it with none."""
         hour = self.last // HOUR
-        week, longest = of_week(hour), memoryview(self.longest).cast("f")
-        known = self.known[week] = min(self.known[week] + 1, WEEKS)
-        longest[week] += (log(max(SHORTEST, self.open)) - longest[week]) / known
+        week = of_week(hour)
+        newest = self.newest[week] = (self.newest[week] + 1) % WEEKS
+        memoryview(self.longest).cast("f")[WEEKS * week + newest] = max(SHORTEST, self.open)
         self.streak[week] = min(self.streak[week] + 1, SURE)
         for empty in range(1, min(int(until - hour), WEEK)):
             self.streak[of_week(hour + empty)] = 0
