@@ -87,11 +87,11 @@ class Run:
 class Told(State):
     """The rule's own state, whose streams are told scores in place of values."""
 
-    def _stream(self, key: tuple[str, ...]) -> Stream:
+    def _stream(self, key: tuple[str, ...], measured: Alert) -> Stream:
         streams = self._streams.by_key
         if key not in streams:
             streams[key] = Stream(_Echo())
-        return super()._stream(key)
+        return super()._stream(key, measured)
 
 
 class _Echo(ValueScorer):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eventd.cli.score import HEADER, _csv
 from eventd.core.scoring.scorer import Reason, Score
-from eventd.core.scoring.values import PARTS, Told, ValueScorer
+from eventd.core.scoring.values import PARTS, Telling, Told, ValueScorer
 from eventd.series import read
 
 COUNT, FIRST = 4_500, 1_500  # values of a stream; those before are not judged
@@ -33,10 +33,11 @@ class Without(ValueScorer):
 
     def judge(self, told: Told, rows: float) -> Score | None:
         self._rows = rows
-        return self._score([one for one in told if one[1] != self.part], 0.0, 0.0, 0)
+        return self._score([one for one in told if one[1] != self.part], 0.0, 0.0, 0.0)
 
-    def _reason(self, told: tuple[float, int, float, float, float], hour: int) -> Reason:
-        return Reason(PARTS[told[1]], *told[:4])
+    def _reason(self, told: Telling, at: float) -> Reason:
+        found, part, observed, usual, until = told
+        return Reason(PARTS[part], found, observed, usual, until)
 
 
 class Ablated(ValueScorer):
@@ -47,7 +48,7 @@ class Ablated(ValueScorer):
     heads: list[Without]
     scores: list[Score | None]
 
-    def _score(self, told: Told, low: float, high: float, hour: int) -> Score | None:
+    def _score(self, told: Told, low: float, high: float, at: float) -> Score | None:
         self.scores = [head.judge(told, self._rows) for head in self.heads]
         return self.scores[0]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.bank import BANK, down, later, members, opened
 from tests.builders import T0, Feed, at, engine_with, event, frames, load, only, revived, rule, run
 
@@ -134,6 +137,48 @@ def test_its_alert_draws_nothing_in_and_joins_only_what_just_alerted_and_explain
     long_after = bank((STARTS - 900, down("db-a")), *measured(LOW, 3, STARTS))
     later(long_after, until=STARTS + 900)
     assert sorted(members(long_after).values()) == [["db-a"], ["shop"]]
+
+
+def memory(name: str, leaks: float = 0.2) -> list[tuple[float, Event]]:
+    """What db-a takes, a value a minute: from the third hour on it leaks."""
+    chance = random.Random(3)
+    values = [40.0 + chance.gauss(0, 1) + max(0, n - 120) * leaks for n in range(300)]
+    return [(60.0 * n, orders(value, "db-a", name)) for n, value in enumerate(values)]
+
+
+def test_a_leak_says_where_it_leads_and_is_an_incident_by_itself_whatever_explains_it() -> None:
+    engine = engine_with(ANOMALY)
+    engine.step(BANK, T0)
+    told = [(60.0 * n, down("san-a", f"check {n}")) for n in range(150, 200)]
+
+    facts = run(engine, feed_of(sorted([*memory("mem_percent"), *told], key=lambda one: one[0])))
+
+    (fired,) = own(facts)
+    assert at(160 * 60) < fired.at < at(200 * 60)
+    assert fired.alert.labels == {"rule": "odd", "trend": "rising"}
+    assert "rises by 12.46 an hour" in fired.alert.summary
+    assert "an hour, steadily, for" in fired.alert.summary
+    assert "reaches 100 at about Monday 15:55" in fired.alert.summary
+    assert ["db-a"] in members(engine).values()
+
+
+def test_what_falls_is_called_so() -> None:
+    engine = engine_with(ANOMALY)
+
+    (fired,) = own(run(engine, feed_of(memory("disk_free", leaks=-0.1))))
+
+    assert fired.alert.labels["trend"] == "falling"
+
+
+def test_a_unit_tells_of_a_bound_as_a_name_does() -> None:
+    engine = engine_with(ANOMALY)
+    told = [(when, replace(one, labels={"unit": "%"})) for when, one in memory("memory")]
+
+    (fired,) = own(run(engine, feed_of(told)))
+    unknown = own(run(engine_with(ANOMALY), feed_of(memory("memory"))))
+
+    assert "trend" in fired.alert.labels
+    assert not any("trend" in one.alert.labels for one in unknown)
 
 
 def test_its_incident_stays_though_it_was_short() -> None:

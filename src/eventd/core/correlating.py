@@ -21,6 +21,7 @@ from eventd.core.model import (
     seconds,
 )
 from eventd.core.placement import Placement
+from eventd.core.rules.anomaly import TREND
 from eventd.core.rules.own import ENDINGS
 from eventd.core.rules.rule import OWN_SOURCE
 from eventd.core.state import State
@@ -183,6 +184,7 @@ class Correlating:
             steady=record.fingerprint in self.flapping,
             prompt=strange or rare or alert.name.endswith(SILENT),
             strange=strange,
+            trend=strange and TREND in alert.labels,
             doubted=doubted,
             burst=burst,
             goes_on=began is not None and began.goes_on,

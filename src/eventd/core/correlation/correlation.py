@@ -106,6 +106,8 @@ class Correlation:
     def _candidates(self, firing: Firing, *, noisy: bool) -> Links:
         """The clusters it may belong to."""
         ci = firing.ci
+        if firing.trend:
+            return {}
         if firing.burst:
             return self._in_burst(ci) if firing.goes_on else {}
         if firing.session is not None:

@@ -26,6 +26,7 @@ class Firing(Struct, frozen=True, gc=False):
     steady: bool = False  # it flaps: neither its clears nor its past count
     prompt: bool = False  # it was waited for already
     strange: bool = False  # a measurement is: it tells of itself alone
+    trend: bool = False  # and has been for an hour, steadily: nothing that alerts explains that
     doubted: bool = False  # whether it still fires is not known
     burst: bool = False  # its source never clears
     goes_on: bool = False  # its CI said something else a moment ago

@@ -33,10 +33,13 @@ from eventd.core.rules.rule import (
     Wake,
 )
 from eventd.core.rules.streams import MAX_CRIES, Frozen, Key, Row, Scored, Stream, Streams
+from eventd.core.scoring.bounds import bounds_of
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import HALF
+from eventd.core.scoring.values import PARTS, SLOPE
 from eventd.errors import RuleError
 
+TREND = "trend"  # label of its alert where the values change steadily: rising or falling
 CALM = 0.5  # of what is needed: below, a value is calm
 CALM_VALUES = 10  # in a row: then the alert is over
 TOLD = CALM * HALF  # surprise from which a stream remembers what said so
@@ -93,7 +96,7 @@ class State:
         if key is None or value is None or seen.alert.source == OWN_SOURCE:
             return ()
         at = seen.at.timestamp()
-        stream = self._stream(key)
+        stream = self._stream(key, seen.alert)
         score = stream.scorer.score_then_learn(at, value)
         self.budget.give(now.timestamp())
         if stream.trust is not None:
@@ -119,6 +122,10 @@ class State:
         group = self._grouping.named(key)
         because = Strange(self.rule.name, group, value, surprise, needed, said)
         fires = self._event(key, Status.FIRING, now, seen.alert, "; ".join(said))
+        for reason in score.because:
+            if reason.part == PARTS[SLOPE]:
+                way = "rising" if reason.observed > 0.0 else "falling"
+                fires = replace(fires, labels={**fires.labels, TREND: way})
         stream.fires, stream.calm = True, 0
         stream.trust = self.budget.spend(fires.fingerprint, stream.trust)
         stream.cries = (*stream.cries[1 - MAX_CRIES :], at)
@@ -191,7 +198,7 @@ class State:
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _stream(self, key: Key) -> Stream:
+    def _stream(self, key: Key, measured: Alert) -> Stream:
         stream, by_key = self._streams.get(key), self._streams.by_key
         if stream is not None:
             by_key.move_to_end(key)
@@ -201,7 +208,8 @@ class State:
             self._warm -= not old.young
             self.budget.criers.pop(self._alert(gone), None)
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
-        return self._streams.add(key)
+        bounds = bounds_of(measured.name, measured.labels.get("unit", ""))
+        return self._streams.add(key, bounds)
 
     def _alert(self, key: Key) -> str:
         return own_fingerprint(self.rule, self._grouping.named(key))

@@ -14,6 +14,7 @@ from eventd.core.rules.budget import Trust
 from eventd.core.rules.rule import Limits, Rule
 from eventd.core.scoring.scorer import Reason
 from eventd.core.scoring.scorer import State as Learned
+from eventd.core.scoring.trends import Bounds
 from eventd.core.scoring.values import ValueScorer
 
 MAX_CRIES = 8  # times of a stream's alerts that are remembered
@@ -107,9 +108,9 @@ class Streams:
             stream.kept_for = self._snapshots
         return stream
 
-    def add(self, key: Key) -> Stream:
-        """A new one."""
-        stream = self.by_key[key] = Stream(ValueScorer(), kept_for=self._snapshots)
+    def add(self, key: Key, bounds: Bounds) -> Stream:
+        """A new one, whose values must not be beyond the bounds."""
+        stream = self.by_key[key] = Stream(ValueScorer(bounds), kept_for=self._snapshots)
         return stream
 
     def freeze(self, budget: tuple[float, float]) -> Frozen:

@@ -7,6 +7,7 @@ from eventd.core.scoring.scorer import Reason
 from eventd.core.sentences import span
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+THURSDAY = 3  # 1970 began on one
 RAREST = 9.0  # decades: rarer is not told apart
 WHOLE = range(100_000, 1_000_000_000)  # numbers that are written without fraction or exponent
 
@@ -29,10 +30,8 @@ def sentence(reason: Reason) -> str:
         case "stuck":
             times = _number(reason.observed)
             text = f"the same {times} times in a row; usual is up to {_number(reason.high)}"
-        case "activity":
-            text = f"changes by {seen} at a time; usual is up to {_number(reason.high)}"
         case "slope":
-            text = f"changes by {seen} an hour, steadily; usual is {usual}"
+            return _slope(reason)
         case "median":
             text = f"median of the last 5 is {seen}; usual after those before is {usual}"
         case scale:
@@ -68,6 +67,19 @@ def _hour(hour: int) -> str:
 
 def _hours(surprise: float) -> str:
     return f"once in {_rounded(10.0 ** min(surprise, RAREST)):,} hours"
+
+
+def _slope(reason: Reason) -> str:
+    """Such as "rises by 1.2 an hour, steadily, for 3 h; reaches 100 at about Monday 14:20"."""
+    up = reason.observed > 0.0
+    far = _number(abs(reason.observed))
+    text = f"{'rises' if up else 'falls'} by {far} an hour, steadily, for {span(reason.lasts)}"
+    if reason.bound is None:
+        return f"{text}, and was never so {'high' if up else 'low'}"
+    days, minutes = divmod(round(reason.due / 60.0), 1440)
+    day = _DAYS[(days + THURSDAY) % 7]
+    when = f"{day} {minutes // 60:02}:{minutes % 60:02}"
+    return f"{text}; reaches {_number(reason.bound)} at about {when}"
 
 
 def _number(value: float) -> str:

@@ -13,7 +13,9 @@ class Reason(Struct, frozen=True, gc=False):
     """What one part of a scorer saw: `observed` beside what is usual, `low` to `high`.
 
     `part` names it; `surprise` is -log10 of how often it sees as much; `hour` is the hour of the
-    week that is compared with, 0 is Monday 00:00 UTC, -1 is none.
+    week that is compared with, 0 is Monday 00:00 UTC, -1 is none. Of a slope, which is an hour's,
+    `lasts` is for how long it has gone on (s) and `due` (s since 1970) when it reaches `bound`, if
+    there is one ahead.
     """
 
     part: str
@@ -22,6 +24,9 @@ class Reason(Struct, frozen=True, gc=False):
     low: float
     high: float
     hour: int = -1
+    lasts: float = 0.0
+    bound: float | None = None
+    due: float = 0.0
 
 
 class Score(Struct, frozen=True, gc=False):

@@ -15,7 +15,8 @@ FIELDS = 4  # seen, edge, sum of log(size / edge) of those above, how many were 
 SHARE = 0.02  # of what was seen is above the edge: 2 in 100 are enough to learn a tail from
 STEP = 0.02  # by which the edge follows, relative: e-fold within 50 exceedances
 WARM = 100  # seen before it says anything: two above the edge
-MEMORY = 2000  # seen at once: what is older fades, a week at a value every five minutes
+MOST = 2500.0  # seen; then a fifth is forgotten: what is older than a week at five minutes fades
+FADES = 0.8
 PRIOR = 20.0  # exceedances that the usual exponent weighs
 USUAL = 0.35  # the usual mean of log(size / edge): between Gauss (0.15) and Cauchy (1)
 FARTHEST = 30.0  # log(size / edge) counted at most, and where there was nothing before
@@ -25,23 +26,27 @@ _DECADE = log(10.0)
 
 
 def surprise(
-    tails: array[float], at: int, size: float, least: float, *, learn: bool = True
+    tails: array[float], at: int, off: float, least: float, *, learn: bool = True
 ) -> float:
-    """-log10 of how often the tail at `at` is as large as `size`, >= 0; then learns it.
+    """-log10 of how often one of two tails is as far out as `off`, >= 0; then learns it.
 
-    `size` >= 0; what is not above `least` counts as nothing. 0 until it is warm.
+    The tail at `at` is for `off` above 0, the one after it for those below. What is not farther off
+    than `least` counts as nothing. 0 until the tail is warm.
     """
+    if off < 0.0:
+        at += FIELDS
+        off = -off
     seen = tails[at]
     edge = tails[at + 1]
     if seen < WARM:
         if learn:
             tails[at] = seen + 1.0
-            tails[at + 1] = edge + (2.0 * size - edge) / (seen + 1.0)  # twice the mean, to begin
+            tails[at + 1] = edge + (2.0 * off - edge) / (seen + 1.0)  # twice the mean, to begin
         return 0.0
     found = 0.0
-    if size > edge and size > least:
+    if off > edge and off > least:
         fresh = edge <= least
-        far = FARTHEST if fresh else min(log(size / edge), FARTHEST)
+        far = FARTHEST if fresh else min(log(off / edge), FARTHEST)
         total = tails[at + 2]
         above = tails[at + 3]
         usual = (total + PRIOR * USUAL) / (above + PRIOR)
@@ -50,16 +55,15 @@ def surprise(
             return found
         tails[at + 2] = total + min(far, LEARNED)
         tails[at + 3] = above + 1.0
-        tails[at + 1] = size if fresh else edge * _UP
+        tails[at + 1] = off if fresh else edge * _UP
     elif learn:
         tails[at + 1] = edge * _DOWN
     else:
         return 0.0
-    seen += 1.0
-    if seen > MEMORY:
-        keep = 1.0 - 1.0 / MEMORY
-        seen *= keep
-        tails[at + 2] *= keep
-        tails[at + 3] *= keep
-    tails[at] = seen
+    if seen < MOST:
+        tails[at] = seen + 1.0
+    else:
+        tails[at] = seen * FADES
+        tails[at + 2] *= FADES
+        tails[at + 3] *= FADES
     return found
