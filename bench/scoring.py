@@ -1,7 +1,8 @@
 """What each part of the value scorer is worth: one left out at a time.
 
 python -m bench.scoring DATA OUT     a folder of scores a part in OUT, for NAB's scorer
-python -m bench.scoring              false alarms and injected faults found, one line a part
+python -m bench.scoring              false alarms and injected faults found, one line a part,
+                                     and beside them a running z-score
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from eventd.cli.score import HEADER, _csv
 from eventd.core.scoring.scorer import Reason, Score
-from eventd.core.scoring.values import PARTS, Telling, Told, ValueScorer
+from eventd.core.scoring.values import PARTS, PAUSE, Telling, Told, ValueScorer
 from eventd.series import read
 
 COUNT, FIRST = 4_500, 1_500  # values of a stream; those before are not judged
@@ -22,6 +23,8 @@ STREAMS = ("gauss", "season", "lognormal", "wander", "spiky", "integer", "rare")
 OUT_OF = 10_000
 SEEDS = 2
 NAMES = ("nothing", *PARTS)  # left out
+FADE = 1.0 - 0.5 ** (1.0 / 200.0)  # of a running z-score, the rival
+LIMITS = (3.0, 4.0, 5.0, 6.0, 8.0)  # of its
 
 
 class Without(ValueScorer):
@@ -119,27 +122,48 @@ def alarms(values: list[float]) -> list[list[int]]:
     return found
 
 
+def rival(values: list[float]) -> list[list[int]]:
+    """For each of LIMITS, where a running z-score alarms; it pauses as long as the scorer does."""
+    mean = values[0]
+    square = 0.0
+    found: list[list[int]] = [[] for _ in LIMITS]
+    for n, value in enumerate(values):
+        off = value - mean
+        z = abs(off) / math.sqrt(square) if square else 0.0
+        for limit, own in zip(LIMITS, found, strict=True):
+            if n >= FIRST and z >= limit and (not own or n >= own[-1] + PAUSE):
+                own.append(n)
+        mean += FADE * off
+        square += FADE * (off * off - square)
+    return found
+
+
 def injected() -> None:
-    """False alarms in 10,000 values, and the share of each fault found."""
-    false = [0] * len(NAMES)
-    found = [dict.fromkeys(FAULTS, 0) for _ in NAMES]
+    """False alarms in 10,000 values, the share of each fault found, and F1 of both together."""
+    names = [*(f"without {name}" for name in NAMES), *(f"z-score of {z:g}" for z in LIMITS)]
+    false = [0] * len(names)
+    found = [dict.fromkeys(FAULTS, 0) for _ in names]
     for kind in STREAMS:
         for seed in range(SEEDS):
-            for row, own in enumerate(alarms(stream(kind, random.Random(f"{kind} {seed}"))[0])):
+            clean = stream(kind, random.Random(f"{kind} {seed}"))[0]
+            for row, own in enumerate(alarms(clean) + rival(clean)):
                 false[row] += len(own)
             for fault in FAULTS:
                 chance = random.Random(f"{kind} {fault} {seed}")
                 values, unit = stream(kind, chance)
                 at = 3_000 + chance.randrange(600)
                 until = at + inject(values, fault, at, unit, chance) + 5
-                for row, own in enumerate(alarms(values)):
+                for row, own in enumerate(alarms(values) + rival(values)):
                     found[row][fault] += any(at <= n < until for n in own)
-    for name, wrong, hits in zip(NAMES, false, found, strict=True):
-        streams = len(STREAMS) * SEEDS
+    streams = len(STREAMS) * SEEDS
+    for name, wrong, hits in zip(names, false, found, strict=True):
         rate = wrong / streams / (COUNT - FIRST) * OUT_OF
         shares = " ".join(f"{fault} {count / streams:.2f}" for fault, count in hits.items())
-        whole = sum(hits.values()) / streams / len(FAULTS)
-        print(f"without {name}: false {rate:.1f}, found {whole:.2f}: {shares}", flush=True)
+        right, there = sum(hits.values()), streams * len(FAULTS)
+        # a stream with a fault, one in 3,000 values, has as many false alarms as the one without
+        f1 = 2 * right / (right + there + wrong * len(FAULTS))
+        whole = right / there
+        print(f"{name}: false {rate:.1f}, found {whole:.2f}, F1 {f1:.2f}: {shares}", flush=True)
 
 
 def nab(data: Path, out: Path) -> None:
