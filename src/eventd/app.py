@@ -67,8 +67,8 @@ START_WITHIN = 120.0  # s a supervisor is asked to wait for recovery
 # Values are made without cycles, so the collector finds next to nothing in the young: look
 # seldom, and never at what was there when the daemon was ready.
 GC_THRESHOLDS = (50_000, 20, 100)
-# s between looks at the young, however few they are: connections that are cut leave cycles, and at
-# some ten objects a second those of an hour would stay
+# s between looks at the young, however few they are: 2 ms of a core. A connection that is cut
+# leaves some forty objects to the collector, which else would come once an hour.
 SWEEP_EVERY = 60.0
 # How long the writer waits for a busy loop to let it run, several times a commit; by default 5 ms.
 SWITCH_EVERY = 0.0005  # s
