@@ -321,7 +321,7 @@ def run(folder: Path, hours: float, share: float, every: float) -> bool:
         if soak.daemon.process is not None:
             soak.daemon.process.kill()
         soak.broker.stop()
-    said = verdict(soak.samples, min(SETTLES_FOR, every * 2))
+    said = verdict(soak.samples, SETTLES_FOR * min(1.0, every / 300))
     counts = {
         "acked": soak.books.acknowledged,
         "ids_looked_for": soak.checks,
