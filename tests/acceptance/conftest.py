@@ -20,7 +20,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, broker: Mosquitto) -> Iterator[Daemon]:
     config = {"incidents": {"resolve_after": "1s"}, "limits": {"max_body": "64KiB"}}
-    running = Daemon(tmp_path_factory.mktemp("daemon"), mqtt_port=broker.port, config=config)
+    folder = tmp_path_factory.mktemp("daemon")
+    running = Daemon(folder, mqtt_port=broker.port, config=config, measured=True)
     running.start()
     until(running.subscribed, what="the subscription")
     yield running

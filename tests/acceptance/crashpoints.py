@@ -65,7 +65,7 @@ class Crashes:
         script = folder / "poisonable.py"
         script.write_text(POISON)
         config = {**kill.CONFIG, "retention": {"max_size": "64KiB"}}
-        self.daemon = Daemon(folder, config=config, program=(str(script),), measured=False)
+        self.daemon = Daemon(folder, config=config, program=(str(script),))
         self.faults = Faults(folder, self.daemon.state)
         self.faults.build()
         self.chance = random.Random(seed)

@@ -151,7 +151,7 @@ def run(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
     broker = Mosquitto(folder / "broker")
     broker.start()
     (folder / "inventory.yaml").write_text(json.dumps(INVENTORY))
-    daemon = Daemon(folder, mqtt_port=broker.port, config=CONFIG, measured=False)
+    daemon = Daemon(folder, mqtt_port=broker.port, config=CONFIG)
     ledger = Ledger()
     senders: list[HttpSender | MqttSender] = [
         HttpSender(daemon.port, ledger, seed + n) for n in range(SENDERS)

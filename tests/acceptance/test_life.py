@@ -41,7 +41,7 @@ def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_second_instance_on_the_same_state_is_refused(tmp_path: Path) -> None:
     """D12: the lock goes with kill -9."""
-    first = Daemon(tmp_path)
+    first = Daemon(tmp_path, measured=True)
     first.start()
 
     second = run("run", "--state", str(first.state), "--listen", "127.0.0.1:0")
@@ -96,7 +96,7 @@ def test_a_state_directory_that_cannot_be_used_is_told_at_once(
 
 
 def test_what_was_seen_is_there_after_a_stop_and_a_kill(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path)
+    daemon = Daemon(tmp_path, measured=True)
     daemon.start()
     post(f"{daemon.url}/v1/events", {"name": "a", "service": "s"})
     assert daemon.stop() == 0
@@ -134,7 +134,7 @@ def test_a_hangup_takes_up_new_rules_whole_or_not_at_all(tmp_path: Path) -> None
     rules.mkdir()
     file = rules / "r.yaml"
     file.write_text(RULE.replace("NAME", "one"))
-    daemon = Daemon(tmp_path, config={"rules": str(rules)})
+    daemon = Daemon(tmp_path, config={"rules": str(rules)}, measured=True)
     daemon.start()
 
     def names() -> list[str]:
@@ -168,7 +168,7 @@ def test_what_is_no_rules_is_refused_soon_and_those_in_force_stay(tmp_path: Path
     """D38, D51, D52: within a second on a machine that is idle."""
     rules = tmp_path / "r.yaml"
     rules.write_text(RULE.replace("NAME", "stays"))
-    daemon = Daemon(tmp_path, config={"rules": str(rules)})
+    daemon = Daemon(tmp_path, config={"rules": str(rules)}, measured=True)
     daemon.start()
 
     for what, text in NO_RULES.items():
@@ -187,7 +187,7 @@ def test_what_is_no_rules_is_refused_soon_and_those_in_force_stay(tmp_path: Path
 
 def test_a_stop_under_load_takes_what_it_took_and_is_over_in_ten_seconds(tmp_path: Path) -> None:
     """D09."""
-    daemon = Daemon(tmp_path)
+    daemon = Daemon(tmp_path, measured=True)
     daemon.start()
     senders = [Sender(daemon.port, f"s{n}") for n in range(4)]
     for one in senders:
@@ -227,7 +227,7 @@ def test_a_token_opens_the_door_and_nothing_else_does(tmp_path: Path) -> None:
     token = "0123456789abcdef0123456789abcdef"
     (tmp_path / "token").write_text(token)
     (tmp_path / "token").chmod(0o600)
-    daemon = Daemon(tmp_path, config={"token_file": "token"})
+    daemon = Daemon(tmp_path, config={"token_file": "token"}, measured=True)
     daemon.start()
     good = {"Authorization": f"Bearer {token}"}
 
@@ -267,7 +267,7 @@ def test_the_supervisor_is_told_and_the_watchdog_fed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(path)
         listener.settimeout(PATIENCE)
-        daemon = Daemon(tmp_path)
+        daemon = Daemon(tmp_path, measured=True)
         daemon.start(env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"})
         said = [listener.recv(4096).decode() for _ in range(4)]
         os.kill(daemon.pid, signal.SIGHUP)
