@@ -16,6 +16,11 @@ settings.register_profile("eventd", deadline=None, derandomize=True, print_blob=
 settings.load_profile("eventd")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that at the end nobody waits for one of them."""
+    items.sort(key=lambda item: item.path.parent.name not in {"acceptance", "simulation"})
+
+
 @pytest.fixture(scope="module")
 def unmeasured() -> Iterator[None]:
     """For modules that take long and reach nothing that others do not."""
