@@ -87,11 +87,10 @@ class Run:
 class Told(State):
     """The rule's own state, whose streams are told scores in place of values."""
 
-    def _stream(self, key: tuple[str, ...], measured: Alert) -> Stream:
-        streams = self._streams.by_key
-        if key not in streams:
-            streams[key] = Stream(_Echo())
-        return super()._stream(key, measured)
+    def _add(self, key: tuple[str, ...], measured: Alert) -> Stream:
+        stream = super()._add(key, measured)
+        stream.scorer = _Echo()
+        return stream
 
 
 class _Echo(ValueScorer):

@@ -17,6 +17,7 @@ from eventd.core.model import (
     AlertCleared,
     AlertFired,
     AlertRaised,
+    ClearReason,
     Event,
     Fact,
     IncidentResolved,
@@ -228,6 +229,17 @@ def test_at_the_cap_the_stream_longest_unheard_makes_room() -> None:
     streams(state, [("a", 1.0), ("b", 1.0), ("a", 1.0), ("c", 1.0)])
 
     assert [row.key for row in state.dump()[1:]] == [("a", "orders"), ("c", "orders")]  # type: ignore[attr-defined]
+    assert state.dropped == {"groups": 1}
+
+
+def test_what_makes_room_while_its_alert_fires_ends_it() -> None:
+    engine = bank(*measured(LOW, 3, STARTS))
+    (state,) = engine.rules.states.values()
+    state.limits = Limits(1)
+
+    facts = run(engine, feed_of([(STARTS + 200, orders(1.0, "another"))]))
+
+    assert [fact.reason for fact in facts if isinstance(fact, AlertCleared)] == [ClearReason.SENT]
     assert state.dropped == {"groups": 1}
 
 

@@ -96,7 +96,13 @@ class State:
         if key is None or value is None or seen.alert.source == OWN_SOURCE:
             return ()
         at = seen.at.timestamp()
-        stream = self._stream(key, seen.alert)
+        over: tuple[Answer, ...] = ()
+        stream = self._streams.get(key)
+        if stream is None:
+            over = self._make_room(now)
+            stream = self._add(key, seen.alert)
+        else:
+            self._streams.by_key.move_to_end(key)
         score = stream.scorer.score_then_learn(at, value)
         self.budget.give(now.timestamp())
         if stream.trust is not None:
@@ -104,7 +110,7 @@ class State:
         stream.at, stream.value = at, value
         stream.count += 1
         if score is None:
-            return ()
+            return over
         if stream.young:
             stream.young = False
             self._warm += 1
@@ -198,16 +204,18 @@ class State:
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _stream(self, key: Key, measured: Alert) -> Stream:
-        stream, by_key = self._streams.get(key), self._streams.by_key
-        if stream is not None:
-            by_key.move_to_end(key)
-            return stream
-        if len(by_key) >= self.limits.max_groups:
-            gone, old = by_key.popitem(last=False)
-            self._warm -= not old.young
-            self.budget.criers.pop(self._alert(gone), None)
-            self.dropped["groups"] = self.dropped.get("groups", 0) + 1
+    def _make_room(self, now: datetime) -> tuple[Answer, ...]:
+        """At the cap the stream longest unheard goes, and its alert is over."""
+        by_key = self._streams.by_key
+        if len(by_key) < self.limits.max_groups:
+            return ()
+        gone, old = by_key.popitem(last=False)
+        self._warm -= not old.young
+        self.budget.criers.pop(self._alert(gone), None)
+        self.dropped["groups"] = self.dropped.get("groups", 0) + 1
+        return (self._over(gone, old, now),) if old.fires else ()
+
+    def _add(self, key: Key, measured: Alert) -> Stream:
         bounds = bounds_of(measured.name, measured.labels.get("unit", ""))
         return self._streams.add(key, bounds)
 
