@@ -14,12 +14,8 @@ from eventd.complaints import Shape, complaint
 from eventd.core.model import LoadRules, Shifts
 from eventd.core.rules import (
     KINDS,
-    Alike,
-    Filed,
     Head,
     Keyed,
-    Timed,
-    Waiting,
     head_of,
     parse,
     written_as,
@@ -44,9 +40,11 @@ def _shape(head: type[Head], kinds: list[str]) -> Shape:
     return Shape(rule, decode_hook, {Span: SPAN_HINT})
 
 
-_SHAPES: dict[type[Head], Shape] = {Keyed: _shape(Keyed, list(KINDS))}
-for _head in (Alike, Filed, Timed, Waiting, Head):
-    _SHAPES[_head] = _shape(_head, [kind for kind in KINDS if head_of(kind) is _head])
+_HEADS: tuple[type[Head], ...] = (Keyed, *map(head_of, KINDS))  # what names no kind is Keyed
+_SHAPES: dict[type[Head], Shape] = {
+    head: _shape(head, [kind for kind in KINDS if head is Keyed or head_of(kind) is head])
+    for head in _HEADS
+}
 
 
 class Secret:

@@ -165,6 +165,17 @@ def test_a_wrong_rule_is_answered_with_file_line_expectation_and_hint(
     assert caught.value.problems == [f"{file}:3: rules[1]{says}"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wrong_rule_of_any_kind_is_answered_with_file_and_line(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(f"rules:\n  - name: x\n    {kind}: {{nonsense: 1}}\n    other: 2\n")
+
+    with pytest.raises(ConfigError) as raised:
+        load_rules(file)
+
+    assert all("rules.yaml:" in problem for problem in raised.value.problems)
+
+
 def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(f"rules:\n  - {{{GOOD}, {MATCH}}}\n")
