@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import weakref
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -347,6 +349,33 @@ async def test_what_work_raises_reaches_whoever_waits_next() -> None:
     with pytest.raises(ZeroDivisionError):
         writer.wait(lambda: 1)
     writer.stop()
+
+
+class Work:
+    """What fails, and can be looked after."""
+
+    def __call__(self) -> None:
+        raise ZeroDivisionError
+
+
+async def test_work_that_failed_is_gone_with_its_error() -> None:
+    writer = WriterThread()
+    writer.start()
+    gc.collect()
+    gc.disable()
+    try:
+        for_loop, for_thread = Work(), Work()
+        left = [weakref.ref(for_loop), weakref.ref(for_thread)]
+        with suppress(ZeroDivisionError):
+            await writer.run(for_loop)
+        with suppress(ZeroDivisionError):
+            writer.wait(for_thread)
+        del for_loop, for_thread
+        await writer.run(lambda: None)  # the thread lets go of its last job
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
+        writer.stop()
 
 
 def test_only_so_many_payloads_are_remembered() -> None:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+
+class Done(NamedTuple, Generic[T]):
+    """Work that was."""
+
+    result: T
 
 
 class WriterThread:
@@ -51,46 +58,44 @@ class WriterThread:
             raise RuntimeError("the writer has stopped")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-
-        def job() -> None:
-            try:
-                result = self._checked(work)
-            except BaseException as e:  # noqa: BLE001 - raised where it is awaited
-                loop.call_soon_threadsafe(_fail, future, e)
-            else:
-                loop.call_soon_threadsafe(_finish, future, result)
-
-        self._jobs.put(job)
-        return await future
+        self._jobs.put(partial(self._do, work, partial(_end_on, loop, future)))
+        try:
+            return await future
+        finally:
+            del future  # an error knows this frame, and the two would keep each other and the work
 
     def wait(self, work: Callable[[], T]) -> T:
         """Wait for it in another thread."""
         future: Future[T] = Future()
+        self._jobs.put(partial(self._do, work, partial(_end, future)))
+        try:
+            return future.result()
+        finally:
+            del future
 
-        def job() -> None:
-            try:
-                future.set_result(self._checked(work))
-            except BaseException as e:  # noqa: BLE001 - raised where it is waited for
-                future.set_exception(e)
-
-        self._jobs.put(job)
-        return future.result()
-
-    def _checked(self, work: Callable[[], T]) -> T:
-        if self._failure is not None:
-            raise self._failure
-        return work()
+    def _do(self, work: Callable[[], T], end: Callable[[Done[T] | BaseException], object]) -> None:
+        try:
+            came: Done[T] | BaseException = self._failure or Done(work())
+        except BaseException as e:  # noqa: BLE001 - raised where it is waited for
+            came = e
+        end(came)
+        del end, came
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
 
 
-def _finish(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():
-        future.set_result(result)
+def _end_on(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], came: Done[T] | BaseException
+) -> None:
+    loop.call_soon_threadsafe(_end, future, came)
 
 
-def _fail(future: asyncio.Future[T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _end(future: asyncio.Future[T] | Future[T], came: Done[T] | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(came, Done):
+        future.set_result(came.result)
+    else:
+        future.set_exception(came)
