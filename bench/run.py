@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -127,12 +128,15 @@ class Bench:
         count: int = RULES,
         mqtt_port: int | None = None,
         kinds: Sequence[str] = ("group",),
+        python: str = sys.executable,
     ) -> None:
-        """Start it with `count` rules of these kinds."""
+        """Start it with `count` rules of these kinds, under this interpreter."""
         files = rules(folder, count, kinds)
         config: dict[str, object] = {"rules": str(files), "log": {"level": "error"}}
         config["incidents"] = {"resolve_after": "1h"}
-        self.daemon = Daemon(folder / f"run-{count}", mqtt_port=mqtt_port, config=config)
+        self.daemon = Daemon(
+            folder / f"run-{count}", mqtt_port=mqtt_port, config=config, python=python
+        )
         self.daemon.start()
 
     def done(self) -> dict[str, int]:

@@ -129,8 +129,10 @@ class Daemon:
         config: dict[str, Any] | None = None,
         program: tuple[str, ...] = ("-m", "eventd"),
         measured: bool = False,
+        python: str = sys.executable,
     ) -> None:
-        self.folder, self.port, self.program = folder, free_port(), program
+        self.folder, self.port = folder, free_port()
+        self.program = (python, *program)
         self.env = dict(os.environ) if measured else unmeasured()
         self.state = folder / "state"
         self.url = f"http://127.0.0.1:{self.port}"
@@ -167,7 +169,7 @@ class Daemon:
         began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *self.program, "run", "--config", str(self.config), *args],
+                [*self.program, "run", "--config", str(self.config), *args],
                 stdout=log,
                 stderr=log,
                 env={**self.env, **(env or {})},
