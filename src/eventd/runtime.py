@@ -64,6 +64,7 @@ MAX_BATCH_INPUTS = 2_000  # about 20 ms of stepping: how long the loop may be he
 # that begins to fire takes as long as ten repeats.
 SNAPSHOT_EVERY = 100_000  # inputs; DESIGN §7
 SNAPSHOT_FIRED = 25_000  # alerts that began to fire
+LONG_START = 10_000  # inputs stepped at a start: it takes one, as who crashes may crash again
 SEEN_EVERY = 10.0  # s the last-seen of alerts that only had duplicates may lag
 FLUSH_EVERY = 1.0  # s alert rows may lag behind the journal; DESIGN §7
 FULL_RETRY_EVERY = 0.5  # s between tries of a commit that found the disk full
@@ -150,6 +151,7 @@ class Runtime:
         self._seq = 0
         self._snapshot_seq = 0
         self._fired = 0  # alerts that began to fire since the snapshot
+        self._long_start = False
         self._now: datetime | None = None
         self._dirty: dict[str, None] = {}  # alerts whose rows lag
         self._seen: dict[str, None] = {}  # alerts of which only last-seen moved
@@ -188,6 +190,7 @@ class Runtime:
         """
         self._fired = fired
         self._seq, self._snapshot_seq, self._now = next_seq, snapshot_seq, now
+        self._long_start = self.beyond_snapshot >= LONG_START
         self._dirty = dict.fromkeys(dirty)
         # a closed one's row is final, and retention may have taken it already
         self._counted = dict.fromkeys(
@@ -428,10 +431,10 @@ class Runtime:
             return Batch(tuple(steps), quarantined=quarantined, next_seq=self._seq)
         behind = self._seq - self._snapshot_seq
         snapshot = None
-        due = behind >= SNAPSHOT_EVERY or self._fired >= SNAPSHOT_FIRED
+        due = behind >= SNAPSHOT_EVERY or self._fired >= SNAPSHOT_FIRED or self._long_start
         if due or (last and behind > 0):
             snapshot = self.engine.snapshot()
-            self._snapshot_seq, self._fired = self._seq, 0
+            self._snapshot_seq, self._fired, self._long_start = self._seq, 0, False
         alerts: tuple[Alert, ...] = ()
         forgotten: tuple[str, ...] = ()
         if asked or snapshot is not None or self._lagging():

@@ -380,6 +380,27 @@ async def test_a_start_after_many_new_alerts_takes_a_snapshot_at_once(
         assert life.runtime.beyond_snapshot <= 1
 
 
+async def test_a_start_that_stepped_long_need_not_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventd.runtime.LONG_START", 10)
+    lives = [tmp_path / str(n) for n in range(3)]
+    async with alive(lives[0]) as life:
+        await life.feed([(at(n), event(f"e{n}")) for n in range(9)])
+        killed(lives[0], lives[1])
+
+    async with alive(lives[1]) as life:
+        assert life.recovered.replayed == 9
+        await life.feed([(at(9), event("e9"))], flush=True)
+        assert life.runtime.beyond_snapshot == 10
+        killed(lives[1], lives[2])
+
+    async with alive(lives[2]) as life:
+        assert life.recovered.replayed == 10
+        await life.feed([(at(10), event("e10"))], flush=True)
+        assert life.runtime.beyond_snapshot <= 1
+
+
 async def test_maintenance_windows_come_back_from_the_tables(tmp_path: Path) -> None:
     async with alive(tmp_path) as life:
         for name, begin, end in (("db", 10, 20), ("web", 30, 2_000)):

@@ -49,6 +49,7 @@ def sizes(chance: random.Random, hurry: float) -> Iterator[StandIn]:
     yield runtime, "SNAPSHOT_EVERY", every
     yield replay, "SNAPSHOT_EVERY", every
     yield runtime, "SNAPSHOT_FIRED", chance.choice((5, 25_000))
+    yield runtime, "LONG_START", chance.choice((5, 10_000))
     yield sqlite, "CHECKPOINT_EVERY", chance.choice((1 << 17, 1 << 20))
     yield sqlite, "TRIM_EVERY", chance.choice((2, 10)) * 1_000_000
     yield incidents, "DROP_AFTER", DROP_AFTER
