@@ -10,7 +10,18 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.builders import TICK, engine_with, event, frames, only, revived, rule, run
+from tests.builders import (
+    TICK,
+    engine_with,
+    event,
+    frames,
+    only,
+    revived,
+    rule,
+    run,
+    settle_rule,
+    silence,
+)
 from tests.properties.test_engine import memory
 
 from eventd.core.asking import as_alert
@@ -37,6 +48,10 @@ RULE: dict[str, object] = {
     "name": "first",
     "anomaly": {"match": 'status="info"', "of": "new"},
     "by": ["name", "service"],
+}
+OF_ALERTS_TOO: dict[str, object] = {
+    **RULE,
+    "anomaly": {"match": ['status="info"', 'name="raid"'], "of": "new"},
 }
 Said = tuple[datetime, Input]
 
@@ -94,6 +109,29 @@ def test_a_pair_that_was_never_seen_is_new_though_each_of_it_was() -> None:
     (one,) = fired(run(engine, [(LATER, said("known-1", service="bank"))]))
 
     assert one.alert.service == "bank"
+
+
+def test_what_came_suppressed_is_new_when_it_comes_again_and_is_not() -> None:
+    engine = engine_with(OF_ALERTS_TOO)
+    run(engine, lines(MONDAY, LATER))
+    engine.step(silence('name="raid"', LATER + HOUR), LATER)
+    raid = event("raid", service="shop")
+
+    covered = run(engine, [(LATER, raid), (LATER + HOUR / 2, raid), (LATER + 2 * HOUR, TICK)])
+    again = engine.step(raid, LATER + 3 * HOUR)
+
+    assert [one.alert.name for one in fired(covered)] == ["raid"]
+    assert [one.alert.name for one in fired(again)] == ["raid newly seen"]
+
+
+def test_what_is_waited_with_is_new_when_it_has_not_cleared() -> None:
+    engine = engine_with(OF_ALERTS_TOO, settle_rule('name="raid"', "10m"))
+    run(engine, lines(MONDAY, LATER))
+
+    facts = run(engine, [(LATER, event("raid", service="shop")), (LATER + HOUR / 2, TICK)])
+
+    assert [one.alert.name for one in fired(facts)] == ["raid", "raid newly seen"]
+    assert fired(facts)[1].at == LATER + HOUR / 6
 
 
 def test_a_text_is_new_by_what_does_not_vary_in_it() -> None:

@@ -12,7 +12,7 @@ from math import exp, lgamma, log, log10
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.builders import TICK, engine_with, event, frames, only, revived, rule, run
+from tests.builders import TICK, engine_with, event, frames, only, revived, rule, run, silence
 from tests.properties.test_engine import memory
 
 from eventd.core.asking import as_alert
@@ -42,6 +42,10 @@ WINDOW = timedelta(minutes=10)
 RULE: dict[str, object] = {
     "name": "often",
     "anomaly": {"match": 'status="info"', "of": "rates", "window": "10m"},
+}
+OF_ALERTS_TOO: dict[str, object] = {
+    **RULE,
+    "anomaly": {"match": ['status="info"', 'status="firing"'], "of": "rates", "window": "10m"},
 }
 USUAL = (3, 5, 2, 4, 6, 3, 4)  # events in a window
 Said = tuple[datetime, Input]
@@ -104,6 +108,20 @@ def test_it_is_over_after_some_calm_windows_whether_anything_comes_or_not() -> N
         facts = run(engine, [*logins(NINE + 2 * WINDOW, rest), (NINE + 30 * WINDOW, TICK)])
 
         assert only(AlertCleared, facts).at == NINE + WINDOW * (2 + CALM_WINDOWS)
+
+
+@pytest.mark.parametrize(("match", "bursts"), [('name="login"', 0), ('name="other"', 1)])
+def test_a_burst_of_what_is_suppressed_is_none(match: str, bursts: int) -> None:
+    engine = engine_with(OF_ALERTS_TOO)
+    counts = [USUAL[n % len(USUAL)] for n in range((NINE - MONDAY) // WINDOW)]
+    run(engine, logins(MONDAY, counts))
+    burst = [event("login", ci="web1", labels={"n": str(n)}) for n in range(90)]
+
+    engine.step(silence(match, NINE + 9 * WINDOW), NINE)
+    facts = run(engine, [*((NINE, one) for one in burst), (NINE + 2 * WINDOW, TICK)])
+
+    often = [one for one in fired(facts) if one.alert.name == "login unusually often"]
+    assert len(often) == bursts
 
 
 def test_a_rush_at_the_same_hour_of_every_week_is_none() -> None:

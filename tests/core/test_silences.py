@@ -13,13 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import (
     TICK,
+    calendar_rule,
+    dependency_rule,
     engine_with,
     event,
     frames,
+    group_rule,
+    inhibit_rule,
+    inventory,
     only,
     revived,
     rule,
     run,
+    settle_rule,
+    silence,
     started,
 )
 from tests.properties.test_engine import memory
@@ -30,6 +37,9 @@ from eventd.core.model import (
     AlertCleared,
     AlertFired,
     AlertRaised,
+    AlertSuppressed,
+    Ci,
+    Detach,
     Event,
     Fact,
     GiveVerdict,
@@ -38,6 +48,7 @@ from eventd.core.model import (
     Severity,
     Status,
     VerdictGiven,
+    Window,
 )
 from eventd.core.rules import silences
 from eventd.core.rules.budget import raw, tempered
@@ -292,6 +303,109 @@ def test_repeats_of_an_alert_are_heard_and_what_has_no_key_is_not() -> None:
     facts = waits(engine, NOON + timedelta(hours=1))
 
     assert only(AlertFired, facts).alert.ci == "web1"
+
+
+ALERTS: dict[str, object] = {
+    **RULE,
+    "anomaly": {"match": 'name="poll"', "of": "silences", "severity": "major"},
+}
+EVENING = NOON + timedelta(hours=6)
+
+
+def episodes(start: datetime, end: datetime) -> list[Said]:
+    """An alert every five minutes, which clears a minute later."""
+    fires = polls(start, end, polled(status=Status.FIRING))
+    clears = polls(start, end, polled(status=Status.CLEARED))
+    return mixed(fires, [(when + EVERY / 5, one) for when, one in clears])
+
+
+def planned(ci: str) -> Event:
+    """Work is announced on it for the afternoon."""
+    window = Window(NOON, EVENING, (ci,), ())
+    return event("change", status=Status.CHANGE, ci="", service="", window=window)
+
+
+@pytest.mark.parametrize(
+    ("other", "covers"),
+    [
+        (None, silence('name="poll"', EVENING)),
+        (None, planned("web1")),
+        (calendar_rule('name="poll"', "0 12 19 1 *", "6h", "UTC"), TICK),
+        (inhibit_rule('name="big"', 'name="poll"'), event("big", ci="web9")),
+        (dependency_rule('name="big"'), event("big", ci="sw1")),
+        (settle_rule('name="poll"', "3m"), TICK),
+    ],
+)
+def test_what_is_suppressed_has_spoken(other: dict[str, object] | None, covers: Input) -> None:
+    """What nobody wants to hear of is no silence; what stops coming is."""
+    engine = engine_with(ALERTS, *([other] if other is not None else []))
+    web1 = Ci("web1", depends_on=("sw1",))
+    engine.step(inventory(web1, Ci("sw1")), MONDAY)
+    run(engine, episodes(MONDAY, NOON))
+    covered = run(engine, [(NOON, covers), *episodes(NOON, EVENING)])
+
+    assert len([one for one in covered if isinstance(one, AlertSuppressed)]) > 70
+    assert silent_ones(covered) == []
+    (one,) = silent_ones(waits(engine, EVENING + timedelta(hours=1)))
+    assert EVENING - EVERY < one.at < EVENING + 3 * EVERY
+
+
+def silent_ones(facts: Sequence[Fact]) -> list[AlertFired]:
+    return [one for one in fired(facts) if one.alert.name.endswith("silent")]
+
+
+def test_repeats_of_what_is_suppressed_are_heard_as_it_is_then() -> None:
+    """Suppressed from the beginning, it becomes what is listened to meanwhile."""
+    engine = engine_with({**ALERTS, "anomaly": {"match": 'severity="major"', "of": "silences"}})
+    minor, major = (
+        event("poll", ci="web1", severity=severity) for severity in (Severity.MINOR, Severity.MAJOR)
+    )
+    run(engine, [(MONDAY, silence('name="poll"', EVENING)), (MONDAY, minor)])
+    known = engine.rules.states["quiet"]
+    assert isinstance(known, State)
+    assert not known._watched
+
+    run(engine, [(MONDAY + EVERY, major), *polls(MONDAY + 2 * EVERY, NOON, major)])
+
+    assert fired(waits(engine, NOON + timedelta(hours=1))) != []
+
+
+def test_a_source_that_storms_is_not_silent() -> None:
+    """Of a storm other rules are told only where they are urgent."""
+    engine = engine_with({**ALERTS, "by": ["source"]})
+    engine.step(started(storm_above=10), MONDAY)
+    run(engine, polls(MONDAY, NOON, polled(status=Status.FIRING), every=EVERY * 6))
+    new = [event("poll", ci=f"web{n}", source="poller") for n in range(2_000)]
+
+    facts = run(engine, [(NOON + timedelta(seconds=5 * n), one) for n, one in enumerate(new)])
+
+    assert silent_ones(facts) == []
+
+
+def test_what_an_operator_has_put_aside_is_heard_nonetheless() -> None:
+    engine = engine_with(ALERTS, group_rule(match='name="poll"'))
+    firing, other = (polled(ci, status=Status.FIRING) for ci in ("web1", "web2"))
+    incident = only(IncidentOpened, run(engine, [(MONDAY, firing), (MONDAY, other)])).incident.id
+    engine.step(Detach(incident, firing.fingerprint, "ann"), MONDAY)
+
+    engine.step(firing, MONDAY + EVERY)
+
+    state = engine.rules.states["quiet"]
+    assert isinstance(state, State)
+    assert state._watched["web1", "poll"].heard_at == (MONDAY + EVERY).timestamp()
+
+
+def test_silence_during_maintenance_is_suppressed_like_any_alert() -> None:
+    """What is silent still when the work should be over is an incident."""
+    engine = two_weeks()
+
+    facts = [*engine.step(planned("web1"), NOON), *waits(engine, EVENING - EVERY)]
+
+    alert = only(AlertFired, facts).alert
+    assert only(AlertSuppressed, facts).fingerprint == alert.fingerprint
+    assert [one for one in facts if isinstance(one, IncidentOpened)] == []
+    opened = only(IncidentOpened, waits(engine, EVENING + timedelta(hours=1)))
+    assert opened.incident.title == "poll unusually silent on web1"
 
 
 def hear(state: State, when: datetime, ci: str, source: str = "poller") -> None:

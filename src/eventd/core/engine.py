@@ -287,7 +287,8 @@ class Engine:
             facts.append(CapHit(now, "keys"))
         if status is not Status.FIRING and status is not Status.CLEARED:
             self._noted(event, now, facts)
-        elif record is not None:
+            return
+        if record is not None:
             was = record.severity
             outcome = table.apply(event, record, now, settings)
             self._moved(event, record, outcome, was, now, facts)
@@ -301,6 +302,10 @@ class Engine:
                 forget_at = now + seconds(settings.forget_after)
                 self.timers.set(("forget", record.fingerprint), forget_at)
                 facts.append(EventNoted(now, event.source, status))
+        if self.rules.listens and status is Status.FIRING:
+            alert = record.value()
+            seen = Seen(alert, Transition.HEARD, self._happened(event, now))
+            self._asking.ask(self.rules.on_hearing(alert), None, seen, now, facts)
 
     def _noted(self, event: Event, now: datetime, facts: list[Fact]) -> None:
         facts.append(EventNoted(now, event.source, event.status))

@@ -151,6 +151,7 @@ class Transition(Enum):
     SETTLED = "settled"  # it began to fire a while ago, and did not clear
     NOTED = "noted"  # no alert: an info, a heartbeat or a change
     CLEARED = "cleared"
+    HEARD = "heard"  # an event of an alert came, whatever becomes of it
 
 
 class Seen(Struct, frozen=True, gc=False):

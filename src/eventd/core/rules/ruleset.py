@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
-from eventd.core.rules import anomaly, calendar, change, from_text, inhibit, state_of
+from eventd.core.rules import anomaly, calendar, change, from_text, inhibit, silences, state_of
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
 from eventd.core.rules.rule import OWN_SOURCE, UTC, Limits, Rule, RuleState
@@ -33,6 +33,8 @@ class RuleSet:
         # which statuses of what is no alert any rule is asked about
         self.heard: frozenset[Status] = frozenset()
         self.ends = False  # whether any rule is asked about alerts that clear
+        self.listens = False  # whether any rule is asked about all that comes, suppressed or not
+        self._listening: SelectorIndex[RuleState] = SelectorIndex()
         self.explains = False  # whether any rule says that one alert explains another
         self._explaining: SelectorIndex[inhibit.Explaining] = SelectorIndex()
         self.calendars = False  # whether any rule says when what is known
@@ -89,7 +91,12 @@ class RuleSet:
 
     def on_note(self, alert: Alert) -> list[RuleState]:
         """Rules that match what is no alert."""
-        return [state for state in self.index.matching(alert) if state.hears]
+        states = *self.index.matching(alert), *self._listening.matching(alert)
+        return [state for state in states if state.hears]
+
+    def on_hearing(self, alert: Alert) -> list[RuleState]:
+        """Rules that match an alert of which an event came, and listen to all."""
+        return self._listening.matching(alert)
 
     def on_clear(self, alert: Alert) -> list[RuleState]:
         """Rules that match an alert that cleared, and are asked about that."""
@@ -103,6 +110,7 @@ class RuleSet:
     def looking_at(self, alert: Alert) -> list[str]:
         """Names of the rules that match the alert, in order."""
         found = {state.rule.name for state in self.index.matching(alert)}
+        found |= {state.rule.name for state in self._listening.matching(alert)}
         found |= {state.rule.name for state in self._explaining.matching(alert)}
         found |= {state.rule.name for state in self._calendars.matching(alert)}
         return [name for name in self.states if name in found]
@@ -199,9 +207,13 @@ class RuleSet:
         }
         on = [state for state in on if not isinstance(state, inhibit.Explaining | calendar.State)]
         on.sort(key=lambda state: not state.holds)
-        self.repeats = any(state.repeats for state in on)
         heard = (_statuses(selector) for one in on if one.hears for selector in one.rule.match)
         self.heard = frozenset().union(*heard)
+        listening = [state for state in on if isinstance(state, silences.State)]
+        self.listens = bool(listening)
+        self._listening = SelectorIndex((state, state.rule.match) for state in listening)
+        on = [state for state in on if not isinstance(state, silences.State)]
+        self.repeats = any(state.repeats for state in on)
         self.ends = any(state.ends for state in on)
         self._moving = any(
             matcher.label in MOVING

@@ -48,6 +48,7 @@ class State(Watching[Stream]):
     """The cadence of each key, and which of them are silent.
 
     Silent is only what is missing while its source talks: else the source is, or the way to it.
+    It is asked about all that comes, once: who is suppressed, waited with or in a storm has spoken.
     What says `heartbeat` is watched without a rule, and not once more by one.
     """
 

@@ -31,17 +31,6 @@ from eventd.core.rules.rule import (
 )
 from eventd.core.rules.streams import Key
 
-# Why a rule is asked where something comes; else what came is only judged again.
-COMES = frozenset(
-    {
-        Transition.FIRED,
-        Transition.WAITED,
-        Transition.CHANGED,
-        Transition.REPEATED,
-        Transition.NOTED,
-    }
-)
-
 
 class Watched(Struct, gc=False, kw_only=True, array_like=True):
     """What is known of a key, in memory and in a snapshot."""
@@ -100,8 +89,8 @@ class Watching(Generic[W]):
     # -- parts ------------------------------------------------------------------------------------
 
     def _key(self, seen: Seen) -> Key | None:
-        """Of what comes; None of what does not, or is eventd's own."""
-        if seen.transition not in COMES or seen.alert.source == OWN_SOURCE:
+        """Of what comes; None of what came before and is judged again, or is eventd's own."""
+        if seen.transition is Transition.JUDGED or seen.alert.source == OWN_SOURCE:
             return None
         return self._grouping.of(seen.alert)
 
