@@ -440,7 +440,7 @@ def test_at_an_hour_at_which_it_was_never_heard_it_is_not_waited_for() -> None:
     state = State(rule(RULE), Limits(9))
     for when, _ in polls(MONDAY, NOON):
         hear(state, when, "a")
-    (stream,) = state._watched.values()
+    stream = state._watched["a", "poll"]
     stream.scorer.longest[:] = bytes(len(stream.scorer.longest))
 
     assert state.due('["a","poll"]', NOON + timedelta(days=1)) == ()

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
 from eventd.core.rules.budget import Budget, Share, rate_of, surprise_of, tempered
+from eventd.core.rules.keys import Frozen, Key, Keys
 from eventd.core.rules.own import UNUSUAL, own_fingerprint, strange_event
 from eventd.core.rules.rule import (
     OWN_SOURCE,
@@ -32,11 +33,11 @@ from eventd.core.rules.rule import (
     Span,
     Wake,
 )
-from eventd.core.rules.streams import MAX_CRIES, Frozen, Key, Row, Scored, Stream, Streams
+from eventd.core.rules.streams import MAX_CRIES, Row, Scored, Stream, row_of, stream_of
 from eventd.core.scoring.bounds import bounds_of
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import HALF
-from eventd.core.scoring.values import PARTS, SLOPE
+from eventd.core.scoring.values import PARTS, SLOPE, ValueScorer
 from eventd.errors import RuleError
 
 TREND = "trend"  # label of its alert where the values change steadily: rising or falling
@@ -87,7 +88,7 @@ class State:
         self.hears = Parts(rule.parts).hears
         self._grouping = Grouping(rule.by)
         self.dropped: dict[str, int] = {}
-        self._streams = Streams()
+        self._streams: Keys[Stream] = Keys()
         self._warm = 0  # of them those that are not young
 
     def observe(self, seen: Seen, now: datetime) -> tuple[Answer, ...]:
@@ -97,12 +98,10 @@ class State:
             return ()
         at = seen.at.timestamp()
         over: tuple[Answer, ...] = ()
-        stream = self._streams.get(key)
+        stream = self._streams.hear(key)
         if stream is None:
             over = self._make_room(now)
             stream = self._add(key, seen.alert)
-        else:
-            self._streams.by_key.move_to_end(key)
         score = stream.scorer.score_then_learn(at, value)
         self.budget.give(now.timestamp())
         if stream.trust is not None:
@@ -154,7 +153,7 @@ class State:
 
     def scored(self, key: Key) -> Scored | None:
         """The stream of that key as it stands; None where there is none."""
-        stream = self._streams.by_key.get(key)
+        stream = self._streams.peek(key)
         if stream is None:
             return None
         return Scored(
@@ -180,12 +179,16 @@ class State:
 
     def after(self, key: Key | None, limit: int) -> list[Key]:
         """The next keys in order."""
-        keys = self._streams.by_key
+        keys = self._streams
         return nsmallest(limit, keys if key is None else (one for one in keys if one > key))
 
-    def freeze(self) -> Frozen:
+    def freeze(self) -> Frozen[Stream]:
         """What `dump` gives, made when it is asked for, as it is now."""
-        return self._streams.freeze((self.budget.needed, self.budget.given_at))
+        trusts = self.budget.trusts()
+        return self._streams.freeze(
+            [(self.budget.needed, self.budget.given_at)],
+            lambda key, stream: row_of(key, stream, trusts.get(id(stream.trust))),
+        )
 
     def dump(self) -> list[object]:
         """What is needed, then the streams."""
@@ -195,21 +198,21 @@ class State:
         """Take up what `dump` gave."""
         needed, given_at = msgspec.convert(data[0], tuple[float, float])
         self.budget.needed, self.budget.given_at = needed, given_at
-        for row in data[1:]:
-            stream = self._streams.load(msgspec.convert(row, Row))
+        for one in data[1:]:
+            row = msgspec.convert(one, Row)
+            stream = stream_of(row)
+            self._streams.add(row.key, stream)
             self._warm += not stream.young
             if stream.trust is not None:
-                key = next(reversed(self._streams.by_key))
-                self.budget.criers[self._alert(key)] = stream.trust
+                self.budget.criers[self._alert(row.key)] = stream.trust
 
     # -- parts ------------------------------------------------------------------------------------
 
     def _make_room(self, now: datetime) -> tuple[Answer, ...]:
         """At the cap the stream longest unheard goes, and its alert is over."""
-        by_key = self._streams.by_key
-        if len(by_key) < self.limits.max_groups:
+        if len(self._streams) < self.limits.max_groups:
             return ()
-        gone, old = by_key.popitem(last=False)
+        gone, old = self._streams.pop()
         self._warm -= not old.young
         self.budget.criers.pop(self._alert(gone), None)
         self.dropped["groups"] = self.dropped.get("groups", 0) + 1
@@ -217,7 +220,9 @@ class State:
 
     def _add(self, key: Key, measured: Alert) -> Stream:
         bounds = bounds_of(measured.name, measured.labels.get("unit", ""))
-        return self._streams.add(key, bounds)
+        stream = Stream(ValueScorer(bounds))
+        self._streams.add(key, stream)
+        return stream
 
     def _alert(self, key: Key) -> str:
         return own_fingerprint(self.rule, self._grouping.named(key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from math import log10
 from typing import NamedTuple
 
@@ -121,6 +122,10 @@ class Budget(Struct):
         trust = self.criers[alert] = trust or Trust()
         trust.cried += 1.0
         return trust
+
+    def trusts(self) -> dict[int, Trust]:
+        """What streams have proved, copied, by the id of what they share with it."""
+        return {id(one): copy(one) for one in self.criers.values()}
 
     def judge(self, alert: str, was: bool | None, verdict: bool) -> bool:
         """A person says whether the alert was right, and said so before. False: nobody made it.

@@ -56,7 +56,7 @@ class State(Watching[Known]):
             return ()
         self.budget.give(at)
         self._since = self._since or at
-        known = self._find(key)
+        known = self._watched.hear(key)
         before = known.seen_at if known is not None else 0.0
         over: tuple[Answer, ...] = ()
         if known is None:
@@ -84,10 +84,6 @@ class State(Watching[Known]):
         known = self._watched.get(values)
         return (self._over(values, known, now),) if known is not None and known.fires else ()
 
-    def dump(self) -> list[object]:
-        """How often something new comes first, in one row."""
-        return [(self._since, self._at, self._week, self._hour), *super().dump()]
-
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
         numbers = msgspec.convert(data[0], tuple[float, float, float, float])
@@ -95,6 +91,10 @@ class State(Watching[Known]):
         super().load(data[1:])
 
     # -- parts ------------------------------------------------------------------------------------
+
+    def _head(self) -> list[object]:
+        """How often something new comes first, in one row."""
+        return [(self._since, self._at, self._week, self._hour), *super()._head()]
 
     def _often(self, at: float) -> float:
         """New things an hour, with this one; or in the last hour, if those were more."""

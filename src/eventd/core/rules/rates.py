@@ -11,9 +11,9 @@ import msgspec
 
 from eventd.core.rules.anomaly import CALM
 from eventd.core.rules.budget import tempered
+from eventd.core.rules.keys import Key
 from eventd.core.rules.own import OFTEN
 from eventd.core.rules.rule import Answer, Limits, Rule, Seen, Wake
-from eventd.core.rules.streams import Key
 from eventd.core.rules.watching import Watched, Watching
 from eventd.core.scoring.counts import Burst, CountScorer
 from eventd.core.scoring.reasons import burst
@@ -52,7 +52,7 @@ class State(Watching[Stream]):
             return ()
         self.budget.give(at)
         window = int(at // self._length)
-        stream, over = self._find(key), tuple[Answer, ...]()
+        stream, over = self._watched.hear(key), tuple[Answer, ...]()
         if stream is None:
             stream = Stream(scorer=CountScorer(at, window - 1.0, hour=int(at // 3600.0)))
             over = self._add(key, stream, now)
@@ -77,18 +77,18 @@ class State(Watching[Stream]):
         self._window += 1
         return (*answers, self._wake()) if self._firing else tuple(answers)
 
-    def dump(self) -> list[object]:
-        """The window that runs first, in one row."""
-        return [(self._window, list(self._counts.items())), *super().dump()]
-
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
         self._window, counts = msgspec.convert(data[0], tuple[int, list[tuple[Key, int]]])
         self._counts.update(counts)
         super().load(data[1:])
-        self._firing.update({key: None for key, one in self._watched.items() if one.fires})
+        self._firing.update({key: None for key in self._watched if self._watched[key].fires})
 
     # -- parts ------------------------------------------------------------------------------------
+
+    def _head(self) -> list[object]:
+        """The window that runs first, in one row."""
+        return [(self._window, list(self._counts.items())), *super()._head()]
 
     def _wake(self) -> Wake:
         """At the end of the window that runs."""

@@ -181,12 +181,12 @@ class RuleSet:
         self._file()
 
     def dump(self) -> Iterable[object]:
-        """What each rule remembers, by its name; of streams made when it is asked for."""
+        """What each rule remembers, by its name; of many keys made when it is asked for."""
         rows: list[tuple[str, Iterable[object]]] = [
-            (name, self.scoring[name].freeze() if name in self.scoring else state.dump())
+            (name, self.budgeted[name].freeze() if name in self.budgeted else state.dump())
             for name, state in self.states.items()
         ]
-        return Named(rows) if self.scoring else list(Named(rows))
+        return Named(rows) if self.budgeted else list(Named(rows))
 
     def texts(self) -> Iterator[str]:
         """The rules as they were loaded."""

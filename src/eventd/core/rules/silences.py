@@ -14,9 +14,9 @@ import msgspec
 
 from eventd.core.model import Status
 from eventd.core.rules.budget import raw, tempered
+from eventd.core.rules.keys import Key
 from eventd.core.rules.own import SILENT
 from eventd.core.rules.rule import LONGEST, Answer, Limits, Rule, Seen, Wake
-from eventd.core.rules.streams import Key
 from eventd.core.rules.watching import Watched, Watching
 from eventd.core.scoring.pauses import HOUR, Pause, PauseScorer
 from eventd.core.scoring.pulse import TALKS, Pulse
@@ -68,7 +68,7 @@ class State(Watching[Stream]):
         if key is None or alert.status is Status.HEARTBEAT:
             return ()
         self.budget.give(at)
-        stream, over = self._find(key), tuple[Answer, ...]()
+        stream, over = self._watched.hear(key), tuple[Answer, ...]()
         if stream is None:
             source = "" if self._apart else alert.source
             pulse = Pulse(at, at)
@@ -126,16 +126,16 @@ class State(Watching[Stream]):
         said = silent(surprise, passed, pause.usual, pause.hour)
         return (self._fire(values, stream, now, (passed, surprise, needed, said)),)
 
-    def dump(self) -> list[object]:
-        """Sources first, in one row."""
-        return [[(source, copy(one)) for source, one in self._pulses.items()], *super().dump()]
-
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
         self._pulses.update(msgspec.convert(data[0], list[tuple[str, Pulse]]))
         super().load(data[1:])
 
     # -- parts ------------------------------------------------------------------------------------
+
+    def _head(self) -> list[object]:
+        """Sources first, in one row."""
+        return [[(source, copy(one)) for source, one in self._pulses.items()], *super()._head()]
 
     def _pulse(self, source: str, at: float) -> Pulse:
         pulse = self._pulses.get(source)

@@ -5,7 +5,6 @@ A key is watched, for which the rule fires an alert of its own within a budget.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
@@ -17,6 +16,7 @@ from eventd.core.labels import severity_of
 from eventd.core.model import Severity, Status, Strange
 from eventd.core.rules.anomaly import Spec
 from eventd.core.rules.budget import Budget, Share, Trust, rate_of
+from eventd.core.rules.keys import Frozen, Key, Keys
 from eventd.core.rules.own import own_fingerprint, strange_event
 from eventd.core.rules.rule import (
     OWN_SOURCE,
@@ -29,7 +29,6 @@ from eventd.core.rules.rule import (
     Seen,
     Transition,
 )
-from eventd.core.rules.streams import Key
 
 
 class Watched(Struct, gc=False, kw_only=True, array_like=True):
@@ -63,7 +62,7 @@ class Watching(Generic[W]):
         self.hears = Parts(rule.parts).hears
         self._grouping = Grouping(rule.by)
         self.dropped: dict[str, int] = {}
-        self._watched: OrderedDict[Key, W] = OrderedDict()
+        self._watched: Keys[W] = Keys()
         self._warm = 0  # of them those that are not young
 
     def share(self) -> Share:
@@ -71,22 +70,36 @@ class Watching(Generic[W]):
         budget, watched = self.budget, len(self._watched)
         return Share(budget.rate, budget.needed, watched, watched - self._warm, len(budget.criers))
 
+    def freeze(self) -> Frozen[W]:
+        """What `dump` gives, made when it is asked for, as it is now."""
+        trusts = self.budget.trusts()
+
+        def row(key: Key, one: W) -> object:
+            trusted = one.trust is not None
+            return key, _encode(replace(one, trust=trusts.get(id(one.trust))) if trusted else one)
+
+        return self._watched.freeze(self._head(), row)
+
     def dump(self) -> list[object]:
-        """What is needed, then what is watched."""
-        rows: list[object] = [(self.budget.needed, self.budget.given_at)]
-        return rows + [(key, _encode(one)) for key, one in self._watched.items()]
+        """What is known beside the keys, then what is watched."""
+        return list(self.freeze())
 
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
         needed, given_at = msgspec.convert(data[0], tuple[float, float])
         self.budget.needed, self.budget.given_at = needed, given_at
         for key, row in msgspec.convert(data[1:], list[tuple[Key, bytes]]):
-            one = self._watched[key] = msgspec.msgpack.decode(row, type=self.watched)
+            one = msgspec.msgpack.decode(row, type=self.watched)
+            self._watched.add(key, one)
             self._warm += not one.young
             if one.trust is not None:
                 self.budget.criers[self._alert(key)] = one.trust
 
     # -- parts ------------------------------------------------------------------------------------
+
+    def _head(self) -> list[object]:
+        """The rows before what is watched, plain and copied: at last what is needed."""
+        return [(self.budget.needed, self.budget.given_at)]
 
     def _key(self, seen: Seen) -> Key | None:
         """Of what comes; None of what came before and is judged again, or is eventd's own."""
@@ -94,24 +107,17 @@ class Watching(Generic[W]):
             return None
         return self._grouping.of(seen.alert)
 
-    def _find(self, key: Key) -> W | None:
-        """What is known of a key that was heard."""
-        one = self._watched.get(key)
-        if one is not None:
-            self._watched.move_to_end(key)
-        return one
-
     def _add(self, key: Key, one: W, now: datetime) -> tuple[Answer, ...]:
         """Watch another; at the cap the one longest unheard makes room, and its alert is over."""
         answers: tuple[Answer, ...] = ()
         if len(self._watched) >= self.limits.max_groups:
-            gone, left = self._watched.popitem(last=False)
+            gone, left = self._watched.pop()
             self._warm -= not left.young
             self.budget.criers.pop(self._alert(gone), None)
             self._gone(gone)
             answers = (self._over(gone, left, now),) if left.fires else ()
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
-        self._watched[key] = one
+        self._watched.add(key, one)
         return answers
 
     def _alert(self, key: Key) -> str:

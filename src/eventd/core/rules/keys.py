@@ -1,0 +1,105 @@
+"""What a rule knows of each key, and how a snapshot gets it without holding up who learns."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+from weakref import ref
+
+Key = tuple[str, ...]
+T = TypeVar("T")
+
+
+class Keys(Generic[T]):
+    """By key, the longest unheard first.
+
+    What is asked for, but by `peek`, is about to change: so it is made plain before that for each
+    snapshot which may not have come to it yet.
+    """
+
+    def __init__(self) -> None:
+        """None."""
+        self._known: OrderedDict[Key, T] = OrderedDict()
+        self._frozen: list[ref[Frozen[T]]] = []  # those that may still be read
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._known)
+
+    def __getitem__(self, key: Key) -> T:
+        """To change it. Raises KeyError."""
+        one = self._known[key]
+        if self._frozen:
+            self._keep(key, one)
+        return one
+
+    def get(self, key: Key) -> T | None:
+        """To change it; None where there is none."""
+        one = self._known.get(key)
+        if one is not None and self._frozen:
+            self._keep(key, one)
+        return one
+
+    def hear(self, key: Key) -> T | None:
+        """The same, and it is the one heard last."""
+        one = self.get(key)
+        if one is not None:
+            self._known.move_to_end(key)
+        return one
+
+    def peek(self, key: Key) -> T | None:
+        """To look at it."""
+        return self._known.get(key)
+
+    def add(self, key: Key, one: T) -> None:
+        """A new one, heard last."""
+        self._known[key] = one
+
+    def pop(self) -> tuple[Key, T]:
+        """The one longest unheard goes. Raises StopIteration where there is none."""
+        key = next(iter(self._known))
+        one = self[key]
+        del self._known[key]
+        return key, one
+
+    def freeze(self, head: list[object], row: Callable[[Key, T], object]) -> Frozen[T]:
+        """All as they are now, `head` before them; `row` makes one plain."""
+        frozen = Frozen(head, list(self._known.items()), row)
+        self._frozen.append(ref(frozen))
+        return frozen
+
+    def _keep(self, key: Key, one: T) -> None:
+        read = [(of, frozen) for of in self._frozen if (frozen := of()) is not None]
+        self._frozen = [of for of, _ in read]
+        for _, frozen in read:
+            frozen.keep(key, one)
+
+
+class Frozen(Generic[T]):
+    """Rows of a snapshot, as all was at one moment: each is made plain when it is its turn.
+
+    All at once would take too long. It may be in another thread: what changes meanwhile is in
+    `early` as it was before it changes, and what was read of it in between is thrown away.
+    """
+
+    def __init__(
+        self, head: list[object], known: list[tuple[Key, T]], row: Callable[[Key, T], object]
+    ) -> None:
+        """`head` is plain already."""
+        self._head, self._known, self.row = head, known, row
+        self.early: dict[Key, object] = {}
+
+    def keep(self, key: Key, one: T) -> None:
+        """It is about to change."""
+        if key not in self.early:
+            self.early[key] = self.row(key, one)
+
+    def __iter__(self) -> Iterator[object]:
+        """In order."""
+        yield from self._head
+        for key, one in self._known:
+            row = None if key in self.early else self.row(key, one)
+            yield self.early.get(key, row)
