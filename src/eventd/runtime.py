@@ -171,6 +171,11 @@ class Runtime:
         return self.inbox.events + self._working
 
     @property
+    def time(self) -> datetime:
+        """What its clock says, for who looks at the engine between two steps."""
+        return self._clock.now()
+
+    @property
     def beyond_snapshot(self) -> int:
         """Inputs a restart would replay."""
         return self._seq - self._snapshot_seq

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from msgspec import structs
 from tests.bank import BANK
 from tests.builders import TICK, Feed, at, clear, event, inventory, load
+from tests.core import test_silences
 from tests.core.test_anomaly import ANOMALY, LOW, MINUTES, STARTS, USUAL, feed_of, measured, orders
 from tests.edges.api_desk import ApiDesk, api_desk
 from tests.edges.store_desk import wrong
@@ -25,6 +27,8 @@ FALLEN: Feed = [
     *feed_of(measured(LOW, 3, STARTS)),
     (at(STARTS + 160), TICK),
 ]
+EVERY = timedelta(minutes=30)
+SILENT = test_silences.NOON - EVERY + timedelta(hours=5)
 OVER: Feed = [*FALLEN, *feed_of(measured(USUAL, 60, STARTS + 180)), (at(STARTS + 9000), TICK)]
 
 
@@ -135,6 +139,60 @@ async def test_streams_are_listed_page_by_page(tmp_path: Path) -> None:
     assert pages == whole["items"]
     assert [one["rule"] for one in odd["items"]] == ["odd"] * 3
     assert wrong_cursor == 400
+
+
+WATCHED: tuple[dict[str, object], ...] = (
+    {"name": "a", "anomaly": {"match": "", "of": "rates"}},
+    {"name": "b", "anomaly": {"match": "", "of": "silences"}},
+    {"name": "c", "anomaly": {"match": "", "of": "new"}},
+    {"name": "d", "anomaly": {"match": ""}},
+)
+
+
+async def test_what_is_watched_is_listed_beside_values(tmp_path: Path) -> None:
+    firing = [event("full", ci=ci, value=9.0) for ci in ("db-a", "db-b")]
+    feed: Feed = [(at(0), load(*WATCHED)), *((at(1), one) for one in firing), (at(5), TICK)]
+    async with api_desk(tmp_path, feed) as desk:
+        _, page = await desk.get("streams")
+        _, first = await desk.get("streams?limit=3")
+        _, rest = await desk.get(f"streams?limit=9&after={first['next']}")
+        plots = [await desk.text(f"streams/{one['id']}/plot.svg") for one in page["items"]]
+        _, alert = await desk.get(f"alerts/{firing[0].fingerprint}")
+        said = await desk.shell("why", firing[0].fingerprint)
+
+    listed = [(one["rule"], one["of"], one["group"]["ci"]) for one in page["items"]]
+    kinds = (("a", "rates"), ("b", "silences"), ("c", "new"), ("d", "values"))
+    assert listed == [(*kind, ci) for kind in kinds for ci in ("db-a", "db-b")]
+    assert [*first["items"], *rest["items"]] == page["items"]
+    assert [one["value"] for one in page["items"][::2]] == [1.0, 4.0, None, 9.0]
+    since = "2026-03-02T09:00:01Z"
+    assert [one["since"] for one in page["items"][::2]] == [since, since, since, None]
+    assert [status for status, _, _ in plots] == [404] * 6 + [200] * 2
+    assert "only values are drawn, and rule b looks at silences" in plots[2][2]
+    assert {one["of"] for one in alert["scores"]} == {"rates", "silences", "new", "values"}
+    group = "of ci db-a, name full:"
+    unknown = "what is usual at this hour is not known; 1 were seen (an alert takes 7.0)"
+    assert f"rule a scores it: rates {group} {unknown}" in said.output
+    assert f"rule c scores it: new {group} seen 1 time since 2026-03-02 09:00 UTC (" in said.output
+
+
+async def test_an_alert_of_silence_shows_for_how_long(tmp_path: Path) -> None:
+    feed = [*test_silences.polls(test_silences.MONDAY, test_silences.NOON, every=EVERY)]
+    told: Feed = [(test_silences.MONDAY, load(test_silences.RULE)), *feed, (SILENT, TICK)]
+    async with api_desk(tmp_path, told) as desk:
+        _, found = await desk.get("alerts?source=eventd")
+        (own,) = found["items"]
+        _, alert = await desk.get(f"alerts/{own['fingerprint']}")
+        said = await desk.shell("why", own["fingerprint"])
+
+    (score,) = alert["scores"]
+    assert (score["rule"], score["of"], score["fires"]) == ("quiet", "silences", True)
+    assert score["score"] == score["surprise"] / (score["surprise"] + 5)
+    assert score["text"].startswith("nothing for 5 h; usual for Monday 11:00 is at most 30 min")
+    assert (
+        f"rule quiet scores it: silences of ci web1, name poll: {score['text']} (surp"
+        in said.output
+    )
 
 
 async def plot_of(desk: ApiDesk, stream: str = "") -> tuple[int, str, list[ET.Element]]:

@@ -15,6 +15,7 @@ from eventd import tracing
 from eventd.cli.client import Client, client_of, connected, show
 from eventd.cli.incidents import BASE, print_one
 from eventd.cli.progress import Bar
+from eventd.core.rules.streams import VALUES
 from eventd.core.sentences import inert
 from eventd.errors import StoreError
 
@@ -143,8 +144,13 @@ def _alert(alert: dict[str, Any]) -> None:
 
 
 def _score(one: dict[str, Any]) -> str:
-    """The last value of a stream, how strange it is and how strange an alert has to be."""
+    """How a stream stands, how strange that is and how strange an alert has to be."""
     group = ", ".join(f"{label} {value}" for label, value in one["group"].items())
+    if one["of"] != VALUES:
+        known = one["text"] or f"what is usual at this hour is not known; {one['values']} were seen"
+        takes = f"an alert takes {one['needed']:.1f}"
+        said = takes if one["score"] is None else f"surprise {one['surprise']:.1f}, {takes}"
+        return f"{one['of']} of {group}: {known} ({said})"
     if one["score"] is None:
         return f"{one['value']:g} of {group}; {one['values']} values are too few"
     said = f"surprise {one['surprise']:.1f}, an alert takes {one['needed']:.1f}"

@@ -40,7 +40,7 @@ from eventd.core.model import (
     Silence,
     SilenceAdded,
 )
-from eventd.core.rules.streams import Hearing
+from eventd.core.rules.streams import VALUES, Hearing
 from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, StoreBroken
 from eventd.inbox import FAILED
@@ -176,7 +176,8 @@ class Api:
                   views.AlertView, alert_filters, many=True),
             Route("GET", f"{base}/alerts/{{fingerprint}}", "One alert, and why it is where it is",
                   self.alert, views.AlertDetail),
-            Route("GET", f"{base}/streams", "Values that are scored, by rule and key", self.streams,
+            Route("GET", f"{base}/streams", "What `anomaly` rules score, by rule and key",
+                  self.streams,
                   views.ScoreView, ("rule", *paging), many=True),
             Route("GET", f"{base}/streams/{{id}}/plot.svg", "Its latest values and scores, drawn",
                   self.plot, None, content="image/svg+xml"),
@@ -262,7 +263,7 @@ class Api:
             engine.explained_by(alert.fingerprint),
             covers.silences.get(alert.suppressed_by) or covers.windows.get(alert.suppressed_by),
             tuple(engine.rules.looking_at(alert)) if engine.rules.states else None,
-            tuple(engine.rules.scores(alert)),
+            tuple(engine.rules.scores(alert, self._runtime.time)),
         )
 
     async def streams(self, request: web.Request) -> web.Response:
@@ -271,13 +272,14 @@ class Api:
         last = views.stream_of(after) if after else None
         if after and last is None:
             raise BadRequest("after", f"expected the `next` of another page, got {after[:40]!r}")
-        scoring, found = self._runtime.engine.rules.scoring, list[views.ScoreView]()
+        scoring, found = self._runtime.engine.rules.budgeted, list[views.ScoreView]()
+        now = self._runtime.time.timestamp()
         for name in sorted(scoring):
             if filters.get("rule") not in {None, name} or (last is not None and name < last[0]):
                 continue
             from_key = last[1] if last is not None and name == last[0] else None
             for key in scoring[name].after(from_key, limit + 1 - len(found)):
-                one = scoring[name].scored(key)
+                one = scoring[name].scored(key, now)
                 if one is not None:
                     found.append(views.score_view(one))
         return _page(found, limit, lambda one: one.id)
@@ -285,10 +287,13 @@ class Api:
     async def plot(self, request: web.Request) -> web.Response:
         """GET /streams/{id}/plot.svg: one at a time, as each reads much of the journal."""
         name, engine = views.stream_of(request.match_info["id"]), self._runtime.engine
-        state = engine.rules.scoring.get(name[0]) if name is not None else None
-        scored = state.scored(name[1]) if state is not None and name is not None else None
+        state = engine.rules.budgeted.get(name[0]) if name is not None else None
+        now = self._runtime.time.timestamp()
+        scored = state.scored(name[1], now) if state is not None and name is not None else None
         if state is None or scored is None:
             return _missing("no such stream is scored")
+        if scored.of != VALUES:
+            return _missing(f"only values are drawn, and rule {scored.rule} looks at {scored.of}")
         settings, inventory = engine.settings, engine.inventory
         hearing = Hearing(state.rule, state.limits, scored.key, inventory, settings)
         async with self._plotting:

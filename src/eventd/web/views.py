@@ -118,20 +118,23 @@ class WhyView(Struct, frozen=True):
 
 
 class ScoreView(Struct, frozen=True):
-    """A stream of values as an `anomaly` rule scores it: the last, and what an alert takes."""
+    """What an `anomaly` rule knows of a key: how strange it is now, and what an alert takes."""
 
     id: str  # of the stream
     rule: str
+    of: str  # what the rule looks at: values, rates, silences or new
     group: dict[str, str]
-    at: datetime
-    value: float
-    score: float | None  # in [0, 1]; null: it knows too little, 100 values at least
+    at: datetime  # of its last value or event; of rates, when the window of that began
+    since: datetime | None  # from when on it is known; null of values
+    value: float | None  # the last; events in the window that runs; s since the last; null of new
+    usual: float | None  # at most, at this hour: events, or s; null of others, or not known
+    score: float | None  # in [0, 1]; null of new, and where too little is known: 100 values
     surprise: float | None  # decades of rarity; `score` is surprise / (surprise + 5)
     needed: float  # surprise
-    text: str  # why the last value is strange, "" where it is not
-    values: int  # seen
+    text: str  # of values why the last is strange, "" where it is not; else what is usual
+    values: int  # values or events that were seen
     fires: bool
-    alerts: tuple[datetime, ...]  # when its last ones began
+    alerts: tuple[datetime, ...]  # of values: when its last ones began
 
 
 class AlertDetail(AlertView, frozen=True):
@@ -477,9 +480,12 @@ def score_view(scored: Scored) -> ScoreView:
     return ScoreView(
         stream_id(scored.rule, scored.key),
         scored.rule,
+        scored.of,
         scored.group,
         _moment(scored.at),
+        _moment(scored.since) if scored.since else None,
         scored.value,
+        scored.usual,
         surprise / (surprise + HALF) if surprise is not None else None,
         surprise,
         scored.needed,

@@ -7,7 +7,6 @@ been calm for a while. How strange is strange enough follows from a budget of al
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from heapq import nsmallest
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -151,36 +150,33 @@ class State:
         young, criers = streams - self._warm, len(budget.criers)
         return Share(budget.rate, budget.needed, streams, young, criers)
 
-    def scored(self, key: Key) -> Scored | None:
+    def scored(self, key: Key, now: float) -> Scored | None:
         """The stream of that key as it stands; None where there is none."""
         stream = self._streams.peek(key)
         if stream is None:
             return None
         return Scored(
-            self.rule.name,
-            key,
-            self._grouping.named(key),
-            stream.at,
-            stream.value,
-            None if stream.young else stream.surprise,
-            self.budget.of(stream.trust),
-            tuple(map(sentence, stream.because)),
-            stream.count,
-            stream.fires,
-            stream.cries,
+            rule=self.rule.name,
+            of=self._spec.of,
+            key=key,
+            group=self._grouping.named(key),
+            at=stream.at,
+            count=stream.count,
+            value=stream.value,
+            surprise=None if stream.young else stream.surprise,
+            needed=self.budget.of(stream.trust),
+            said=tuple(map(sentence, stream.because)),
+            fires=stream.fires,
+            cries=stream.cries,
         )
 
-    def score_of(self, alert: Alert) -> Scored | None:
-        """That of the values of an alert, or of what the rule fired it for."""
-        if alert.source == OWN_SOURCE:
-            alert = replace(alert, name=alert.name.removesuffix(UNUSUAL))
-        key = self._grouping.of(alert)
-        return self.scored(key) if key is not None else None
+    def key_of(self, alert: Alert) -> Key | None:
+        """Of the stream that the alert's value belongs to."""
+        return self._grouping.of(alert)
 
     def after(self, key: Key | None, limit: int) -> list[Key]:
         """The next keys in order."""
-        keys = self._streams
-        return nsmallest(limit, keys if key is None else (one for one in keys if one > key))
+        return self._streams.after(key, limit)
 
     def freeze(self) -> Frozen[Stream]:
         """What `dump` gives, made when it is asked for, as it is now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from heapq import nsmallest
 from typing import Generic, TypeVar
 from weakref import ref
 
@@ -53,6 +54,11 @@ class Keys(Generic[T]):
     def peek(self, key: Key) -> T | None:
         """To look at it."""
         return self._known.get(key)
+
+    def after(self, key: Key | None, limit: int) -> list[Key]:
+        """The next keys in order."""
+        known = self._known
+        return nsmallest(limit, known if key is None else (one for one in known if one > key))
 
     def add(self, key: Key, one: T) -> None:
         """A new one, heard last."""

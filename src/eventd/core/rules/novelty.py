@@ -12,10 +12,11 @@ from math import exp, log10
 import msgspec
 
 from eventd.core.model import Alert
+from eventd.core.rules.keys import Key
 from eventd.core.rules.own import NEW
 from eventd.core.rules.rule import Answer, Grouping, Limits, Rule, Seen, Wake
-from eventd.core.rules.watching import Watched, Watching
-from eventd.core.scoring.reasons import newly
+from eventd.core.rules.watching import Look, Watched, Watching
+from eventd.core.scoring.reasons import known_since, newly
 from eventd.core.scoring.scorer import HALF
 
 TEMPLATE = "template"  # in `by`: the summary without what varies from one to the next
@@ -34,6 +35,8 @@ class Known(Watched, kw_only=True):
     """Something that was seen."""
 
     seen_at: float  # s since 1970
+    since: float = 0.0  # s since 1970; the first time
+    count: int = 0  # events
 
 
 class State(Watching[Known]):
@@ -60,8 +63,9 @@ class State(Watching[Known]):
         before = known.seen_at if known is not None else 0.0
         over: tuple[Answer, ...] = ()
         if known is None:
-            known = Known(seen_at=at)
+            known = Known(seen_at=at, since=at)
             over = self._add(key, known, now)
+        known.count += 1
         known.seen_at, known.service = at, seen.alert.service or known.service
         learns = at - self._since < LEARNS
         if known.young and not learns:
@@ -95,6 +99,9 @@ class State(Watching[Known]):
     def _head(self) -> list[object]:
         """How often something new comes first, in one row."""
         return [(self._since, self._at, self._week, self._hour), *super()._head()]
+
+    def _look(self, key: Key, one: Known, needed: float, now: float) -> Look:
+        return Look(one.seen_at, one.since, one.count, said=known_since(one.count, one.since))
 
     def _often(self, at: float) -> float:
         """New things an hour, with this one; or in the last hour, if those were more."""

@@ -8,7 +8,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from eventd.core.labels import delivery_key, fingerprint_of
-from eventd.core.model import Event, Severity, Status
+from eventd.core.model import Alert, Event, Severity, Status
 from eventd.core.rules.rule import OWN_SOURCE, Rule
 
 # What the names of alerts end with that tell of something unusual: each tells of itself alone.
@@ -21,6 +21,15 @@ def own_fingerprint(rule: Rule, group: dict[str, str]) -> str:
     labels = {label: value for label, value in group.items() if label not in {"ci", "service"}}
     ci, service = group.get("ci", ""), group.get("service", "")
     return fingerprint_of(OWN_SOURCE, rule.name, ci, service, labels)
+
+
+def own_key(rule: Rule, alert: Alert) -> tuple[str, ...]:
+    """Of the group that the rule fired the alert for, which tells of something unusual."""
+    known = {"ci": alert.ci, "service": alert.service, **alert.labels}
+    for ending in ENDINGS:
+        if alert.name.endswith(ending):
+            known["name"] = alert.name.removesuffix(ending)
+    return tuple([known.get(label, "") for label in rule.by])
 
 
 def own_event(

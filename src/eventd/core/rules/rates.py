@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from eventd.core.rules.anomaly import CALM
 from eventd.core.rules.budget import tempered
 from eventd.core.rules.keys import Key
 from eventd.core.rules.own import OFTEN
 from eventd.core.rules.rule import Answer, Limits, Rule, Seen, Wake
-from eventd.core.rules.watching import Watched, Watching
+from eventd.core.rules.watching import Look, Watched, Watching
 from eventd.core.scoring.counts import Burst, CountScorer
 from eventd.core.scoring.reasons import burst
 
@@ -29,6 +30,7 @@ class Stream(Watched, kw_only=True):
 
     scorer: CountScorer
     calm: int = 0  # windows in a row, while it fires
+    count: int = 0  # events
 
 
 class State(Watching[Stream]):
@@ -56,6 +58,7 @@ class State(Watching[Stream]):
         if stream is None:
             stream = Stream(scorer=CountScorer(at, window - 1.0, hour=int(at // 3600.0)))
             over = self._add(key, stream, now)
+        stream.count += 1
         stream.service = seen.alert.service or stream.service
         waits = self._counts or self._firing
         self._window = window
@@ -89,6 +92,17 @@ class State(Watching[Stream]):
     def _head(self) -> list[object]:
         """The window that runs first, in one row."""
         return [(self._window, list(self._counts.items())), *super()._head()]
+
+    def _look(self, key: Key, one: Stream, needed: float, now: float) -> Look:
+        runs, scorer = int(now // self._length), one.scorer
+        window = self._window if key in self._counts else scorer.window
+        count = self._counts.get(key, 0) if window == runs else 0
+        look = Look(window * self._length, scorer.first, one.count, float(count))
+        found = scorer.look(runs, count, self._length)
+        if found is None:
+            return look
+        surprise, told = tempered(found.surprise), burst(found, self._length)
+        return replace(look, usual=found.high, surprise=surprise, said=told)
 
     def _wake(self) -> Wake:
         """At the end of the window that runs."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
 from eventd.core.rules import anomaly, calendar, change, from_text, inhibit, silences, state_of
 from eventd.core.rules.index import SelectorIndex
+from eventd.core.rules.own import own_key
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
 from eventd.core.rules.rule import OWN_SOURCE, UTC, Limits, Rule, RuleState
 from eventd.core.rules.selectors import pattern_of
@@ -139,15 +140,19 @@ class RuleSet:
                 return state.rule.name, *missed
         return None
 
-    def scores(self, alert: Alert) -> list[Scored]:
-        """What rules that score make of the alert's values, or of those that they fired it for."""
+    def scores(self, alert: Alert, now: datetime) -> list[Scored]:
+        """What rules that score make of what the alert belongs to, or of what they fired it for."""
+        found: list[Scored | None] = []
+        at = now.timestamp()
         if alert.source == OWN_SOURCE:
-            name = alert.labels.get("rule", "")
-            states = [self.scoring[name]] if name in self.scoring else []
-        else:
-            matching = self.index.matching(alert) if self.scoring else ()
-            states = [one for one in matching if isinstance(one, anomaly.State)]
-        return [one for one in [state.score_of(alert) for state in states] if one is not None]
+            one = self.budgeted.get(alert.labels.get("rule", ""))
+            found += [one.scored(own_key(one.rule, alert), at)] if one is not None else []
+        elif self.budgeted:
+            for state in (*self.index.matching(alert), *self._listening.matching(alert)):
+                if isinstance(state, anomaly.State | Watching):
+                    key = state.key_of(alert)
+                    found += [state.scored(key, at)] if key is not None else []
+        return [one for one in found if one is not None]
 
     def taught_by(self, alert: str) -> bool:
         """Whether a verdict on the alert of that fingerprint teaches any rule."""

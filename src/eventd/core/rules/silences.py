@@ -11,16 +11,17 @@ from copy import copy
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from eventd.core.model import Status
 from eventd.core.rules.budget import raw, tempered
 from eventd.core.rules.keys import Key
 from eventd.core.rules.own import SILENT
 from eventd.core.rules.rule import LONGEST, Answer, Limits, Rule, Seen, Wake
-from eventd.core.rules.watching import Watched, Watching
+from eventd.core.rules.watching import Look, Watched, Watching
 from eventd.core.scoring.pauses import HOUR, Pause, PauseScorer
 from eventd.core.scoring.pulse import TALKS, Pulse
-from eventd.core.scoring.reasons import silent
+from eventd.core.scoring.reasons import awaited, silent
 
 FEW = 0.1  # events of others that should have come meanwhile: it is not waited for so few
 LATE = 1.1  # the same, since the last of others: one is late, or its source is silent
@@ -42,6 +43,7 @@ class Stream(Watched, kw_only=True):
     hour: float = 0.0  # since 1970, in which it was last looked at as it came
     wakes_at: float = 0.0  # 0: it does not wait to be looked at
     patience: float = 0.0  # s after its last event, when it was set
+    count: int = 0  # events
 
 
 class State(Watching[Stream]):
@@ -79,6 +81,7 @@ class State(Watching[Stream]):
         stream.service = alert.service or stream.service
         if stream.fires:
             over = (*over, self._over(key, stream, now))
+        stream.count += 1
         self._excuse_start(stream, at)
         stream.scorer.hear(at)
         stream.heard_at = at
@@ -136,6 +139,18 @@ class State(Watching[Stream]):
     def _head(self) -> list[object]:
         """Sources first, in one row."""
         return [[(source, copy(one)) for source, one in self._pulses.items()], *super()._head()]
+
+    def _look(self, key: Key, one: Stream, needed: float, now: float) -> Look:
+        passed = max(0.0, now - one.heard_at)
+        look = Look(one.heard_at, one.scorer.first, one.count, passed)
+        pause = one.scorer.judge(raw(needed))
+        if pause is None:
+            return look
+        surprise = tempered(one.scorer.surprise(pause, now))
+        told = silent(surprise, passed, pause.usual, pause.hour)
+        if not one.fires:
+            told = awaited(pause.usual, pause.hour, self._until(pause))
+        return replace(look, usual=pause.usual, surprise=surprise, said=told)
 
     def _pulse(self, source: str, at: float) -> Pulse:
         pulse = self._pulses.get(source)

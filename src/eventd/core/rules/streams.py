@@ -13,6 +13,7 @@ from eventd.core.scoring.scorer import Reason
 from eventd.core.scoring.scorer import State as Learned
 from eventd.core.scoring.values import ValueScorer
 
+VALUES = "values"  # what a rule looks at, of which alone there is a picture
 MAX_CRIES = 8  # times of a stream's alerts that are remembered
 
 
@@ -32,20 +33,23 @@ class Stream(Struct, gc=False):
     cries: tuple[float, ...] = ()  # s since 1970; when its last alerts began
 
 
-class Scored(Struct, frozen=True):
-    """A stream as it stands, for people."""
+class Scored(Struct, frozen=True, kw_only=True):
+    """A stream as it stands, for people. Times are seconds since 1970."""
 
     rule: str
+    of: str  # values, rates, silences or new
     key: Key
     group: dict[str, str]
-    at: float  # s since 1970; of the last value
-    value: float
-    surprise: float | None  # None: it knows too little for a score
-    needed: float  # of the next value that is to be an alert
-    said: tuple[str, ...]  # why the last one is strange, where it is
-    count: int  # values
+    at: float  # of its last value or event; of rates, when that one's window began
+    since: float | None = None  # from when on it is known; None of values
+    count: int  # values, or events
+    value: float | None = None  # the last; events of the window that runs; s since the last event
+    usual: float | None = None  # at most, at this hour; None of values, and where it is not known
+    surprise: float | None = None  # None: it knows too little for a score, or is only new or not
+    needed: float  # of what is to be an alert
+    said: tuple[str, ...]  # of values why the last one is strange, where it is; else what is usual
     fires: bool
-    cries: tuple[float, ...]  # s since 1970; when its last alerts began
+    cries: tuple[float, ...] = ()  # of values: when its last alerts began
 
 
 class Hearing(Struct, frozen=True):

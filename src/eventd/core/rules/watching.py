@@ -5,6 +5,7 @@ A key is watched, for which the rule fires an alert of its own within a budget.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventd.core.labels import severity_of
-from eventd.core.model import Severity, Status, Strange
+from eventd.core.model import Alert, Severity, Status, Strange
 from eventd.core.rules.anomaly import Spec
 from eventd.core.rules.budget import Budget, Share, Trust, rate_of
 from eventd.core.rules.keys import Frozen, Key, Keys
@@ -29,6 +30,7 @@ from eventd.core.rules.rule import (
     Seen,
     Transition,
 )
+from eventd.core.rules.streams import Scored
 
 
 class Watched(Struct, gc=False, kw_only=True, array_like=True):
@@ -41,11 +43,23 @@ class Watched(Struct, gc=False, kw_only=True, array_like=True):
     trusted_at: float = 0.0  # s since 1970; what was long before weighs less since then
 
 
+class Look(Struct, frozen=True, gc=False):
+    """How a key stands; see `Scored`."""
+
+    at: float
+    since: float
+    count: int
+    value: float | None = None
+    usual: float | None = None
+    surprise: float | None = None
+    said: str = ""
+
+
 W = TypeVar("W", bound=Watched)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Watching(Generic[W]):
+class Watching(ABC, Generic[W]):
     """The keys that are watched, the longest unheard first, and a budget that they share."""
 
     ending: ClassVar[str]  # of the names of its alerts
@@ -69,6 +83,37 @@ class Watching(Generic[W]):
         """Its budget as it stood when something came last."""
         budget, watched = self.budget, len(self._watched)
         return Share(budget.rate, budget.needed, watched, watched - self._warm, len(budget.criers))
+
+    def scored(self, key: Key, now: float) -> Scored | None:
+        """What is known of that key as it stands; None where that is nothing."""
+        one = self._watched.peek(key)
+        if one is None:
+            return None
+        needed = self.budget.of(one.trust)
+        look = self._look(key, one, needed, now)
+        return Scored(
+            rule=self.rule.name,
+            of=self.spec.of,
+            key=key,
+            group=self._grouping.named(key),
+            at=look.at,
+            since=look.since,
+            count=look.count,
+            value=look.value,
+            usual=look.usual,
+            surprise=max(0.0, look.surprise) if look.surprise is not None else None,
+            needed=needed,
+            said=(look.said,) if look.said else (),
+            fires=one.fires,
+        )
+
+    def key_of(self, alert: Alert) -> Key | None:
+        """Of what the alert belongs to."""
+        return self._grouping.of(alert)
+
+    def after(self, key: Key | None, limit: int) -> list[Key]:
+        """The next keys in order."""
+        return self._watched.after(key, limit)
 
     def freeze(self) -> Frozen[W]:
         """What `dump` gives, made when it is asked for, as it is now."""
@@ -96,6 +141,10 @@ class Watching(Generic[W]):
                 self.budget.criers[self._alert(key)] = one.trust
 
     # -- parts ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _look(self, key: Key, one: W, needed: float, now: float) -> Look:
+        """How it stands at that time, s since 1970, where an alert takes so much surprise."""
 
     def _head(self) -> list[object]:
         """The rows before what is watched, plain and copied: at last what is needed."""

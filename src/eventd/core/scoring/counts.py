@@ -91,6 +91,19 @@ class CountScorer(Struct, gc=False, array_like=True):
         self.window = float(window)
         return found
 
+    def look(self, window: int, count: int, length: float) -> Burst | None:
+        """What would be said of that window; nothing is learned. None until warm."""
+        start = window * length
+        if start - self.first < WARM or self.windows < WINDOWS:
+            return None
+        empty = max(0.0, window - self.window - 1.0)
+        level = self.level * 0.5 ** (empty * length / LEVEL)
+        week = of_week(start // HOUR)
+        habit = self._around(week)
+        usual, heaps = max(habit, level, length / RAREST), self._heaps()
+        found = self._burst(count, -tail(count, usual, heaps), usual, heaps, length)
+        return found._replace(hour=week) if habit >= ALIKE * level else found
+
     # -- parts ------------------------------------------------------------------------------------
 
     def _burst(self, count: int, rare: float, usual: float, heaps: float, length: float) -> Burst:

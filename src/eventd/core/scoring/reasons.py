@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from eventd.core.scoring.counts import Burst
 from eventd.core.scoring.scorer import Reason
-from eventd.core.sentences import span
+from eventd.core.sentences import many, span
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 THURSDAY = 3  # 1970 began on one
@@ -45,12 +47,18 @@ def silent(surprise: float, passed: float, usual: float, hour: int) -> str:
     return f"{told} ({_hours(surprise)})"
 
 
+def awaited(usual: float, hour: int, until: float) -> str:
+    """Such as "usual for Monday 12:00 is at most 30 s; silent from 2026-01-19 12:01:06 UTC on…"."""
+    when = f"silent from {datetime.fromtimestamp(until, UTC):%F %T} UTC on, if its source talks"
+    return f"usual for {_hour(hour)} is at most {span(usual)}; {when}"
+
+
 def burst(found: Burst, length: float) -> str:
     """Such as "310 in 60 s; usual for Monday 09:00 is 40 to 60; the highest seen was 88 (…)"."""
     when = f"for {_hour(found.hour)}" if found.hour >= 0 else "lately"
     usual = f"usual {when} is {found.low:.0f} to {found.high:.0f}"
     told = f"{found.events} in {span(length)}; {usual}; the highest seen was {found.highest}"
-    return f"{told} ({_hours(found.surprise)})"
+    return f"{told} ({_hours(found.surprise)})" if found.surprise > 0.0 else told
 
 
 def newly(passed: float, text: str, *, again: bool) -> str:
@@ -58,6 +66,11 @@ def newly(passed: float, text: str, *, again: bool) -> str:
     days = f"{passed / 86_400.0:.0f} days"
     told = f"not seen for {days}" if again else f"never seen in the {days} that were listened to"
     return f"{told}: {text}" if text else told
+
+
+def known_since(count: int, since: float) -> str:
+    """Such as "seen 12 times since 2026-01-05 09:00 UTC"."""
+    return f"seen {many(count, 'time')} since {datetime.fromtimestamp(since, UTC):%F %R} UTC"
 
 
 def _hour(hour: int) -> str:
