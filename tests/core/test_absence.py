@@ -19,6 +19,7 @@ from tests.builders import (
     revived,
     rule,
     run,
+    settle_rule,
     silence,
     started,
 )
@@ -30,6 +31,7 @@ from eventd.core.model import (
     AlertCleared,
     AlertFired,
     AlertJoined,
+    AlertSuppressed,
     CapHit,
     Fact,
     FindingNoted,
@@ -136,6 +138,19 @@ def test_heartbeats_and_informations_are_waited_for_where_their_status_is_named(
 
     assert said(facts) == [("fires", 220)]
     assert only(IncidentOpened, facts).incident.title == "it on db1"
+
+
+@pytest.mark.parametrize("other", [None, settle_rule('name="b"', "10m")])
+def test_what_is_suppressed_comes_all_the_same(other: dict[str, object] | None) -> None:
+    """A watchdog that always fires is silenced first of all, and is still one."""
+    rules = [NO_B, *([other] if other is not None else [])]
+    covered: Feed = [(at(0), silence('name="b"', at(10_000)))] if other is None else []
+    beats = feed(*((second, "b") for second in range(1, 300, 50)))
+
+    facts = facts_of(later([*covered, *beats]), *rules)
+
+    assert any(isinstance(fact, AlertSuppressed) for fact in facts)
+    assert said(facts) == [("fires", 371)]
 
 
 def test_nobody_is_missed_in_the_first_minutes_after_a_start() -> None:

@@ -72,6 +72,7 @@ class State:
         self.rule, self._spec = rule, rule.spec
         self._within = timedelta(seconds=rule.within)
         self._came = len(rule.parts) - 1
+        self.follows = self._came > 0  # something has to be there that waits
         self._of_rule = Parts(rule.parts)
         self.hears = self._of_rule.hears
         self._grouping = Grouping(rule.by)
@@ -130,7 +131,7 @@ class State:
         track = self._seen.tracks.get(key) if key is not None else None
         if key is None or track is None:
             return None
-        called = ("waits", "came") if self._came else ("came",)
+        called = ("waits", "came") if self.follows else ("came",)
         seen = [(row.at, " and ".join(called[n] for n in row.parts), row) for row in track.rows]
         waits = [self._until(row) for row in track.rows if self._waits(row) and not row.judged]
         lacks = f"nothing yet, it waits until {min(waits):%H:%M:%S}" if waits else ""

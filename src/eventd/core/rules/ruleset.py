@@ -6,7 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from eventd.core.model import Alert, Matcher, Miss, Shifts, Status
-from eventd.core.rules import anomaly, calendar, change, from_text, inhibit, silences, state_of
+from eventd.core.rules import (
+    absence,
+    anomaly,
+    calendar,
+    change,
+    from_text,
+    inhibit,
+    silences,
+    state_of,
+)
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.own import own_key
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
@@ -214,10 +223,10 @@ class RuleSet:
         on.sort(key=lambda state: not state.holds)
         heard = (_statuses(selector) for one in on if one.hears for selector in one.rule.match)
         self.heard = frozenset().union(*heard)
-        listening = [state for state in on if isinstance(state, silences.State)]
+        listening = [state for state in on if _listens(state)]
         self.listens = bool(listening)
         self._listening = SelectorIndex((state, state.rule.match) for state in listening)
-        on = [state for state in on if not isinstance(state, silences.State)]
+        on = [state for state in on if not _listens(state)]
         self.repeats = any(state.repeats for state in on)
         self.ends = any(state.ends for state in on)
         self._moving = any(
@@ -229,6 +238,13 @@ class RuleSet:
         )
         self.index = SelectorIndex((state, state.rule.match) for state in on)
         self._on_repeat.clear()
+
+
+def _listens(state: RuleState) -> bool:
+    """Whether it asks who speaks at all: who is suppressed does."""
+    return isinstance(state, silences.State) or (
+        isinstance(state, absence.State) and not state.follows
+    )
 
 
 class Named:
