@@ -1,16 +1,16 @@
 """Whether the budget of an `anomaly` rule is kept, and what a larger one finds.
 
-python -m bench.budget [SEEDS]    30 days of 500 streams, a value every 15 minutes; a line a seed
+    python -m bench.budget [--seeds 10]    500 streams, a value every 15 minutes; a line a seed
 
-Streams are those of bench/scoring.py, in turn. First without faults: how many alerts come. Then
-with one fault a day from the eighth day on: how many of them an alert tells of.
+Streams are those of bench/scoring.py, in turn, for 30 days. First without faults: how many alerts
+come. Then with one fault a day from the eighth day on: how many of them an alert tells of.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
-import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -135,9 +135,12 @@ def measure(
 
 
 if __name__ == "__main__":
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=10)
     lines = []
-    for seed in range(seeds):
+    for seed in range(parser.parse_args().seeds):
         lines.append(measure(seed))
         print(json.dumps(lines[-1]), flush=True)
     print(json.dumps({name: round(mean(one[name] for one in lines), 2) for name in lines[0]}))

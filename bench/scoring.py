@@ -7,9 +7,9 @@ python -m bench.scoring              false alarms and injected faults found, one
 
 from __future__ import annotations
 
+import argparse
 import math
 import random
-import sys
 from pathlib import Path
 
 from eventd.cli.score import HEADER, _csv
@@ -180,7 +180,14 @@ def nab(data: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        nab(Path(sys.argv[1]), Path(sys.argv[2]))
-    else:
-        injected()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="*", type=Path, metavar="DATA OUT")
+    match parser.parse_args().folders:
+        case []:
+            injected()
+        case [data, out]:
+            nab(data, out)
+        case _:
+            parser.error("expected both folders or none")
