@@ -97,7 +97,7 @@ class _Echo(ValueScorer):
     __slots__ = ()
 
     def score_then_learn(self, at: float, value: float) -> Score | None:
-        return Score(value, value, 0.0, 0.0, ()) if value >= 0.0 else None
+        return Score(0.0, 0.0, 0.0, 0.0, (), value) if value >= 0.0 else None
 
 
 def scored(values: list[float]) -> array[float]:
@@ -106,7 +106,7 @@ def scored(values: list[float]) -> array[float]:
     found = array("d")
     for n, value in enumerate(values):
         score = scorer.score_then_learn(start + n * 86_400.0 / DAILY, value)
-        found.append(NOTHING if score is None else score.raw_score)
+        found.append(NOTHING if score is None else score.surprise)
     return found
 
 

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from eventd.core.scoring.reasons import sentence
-from eventd.core.scoring.scorer import THRESHOLD, Score
+from eventd.core.scoring.scorer import THRESHOLD, Score, score_of
 
 WIDTH, LEFT, RIGHT = 1200, 80, 10  # px
 VALUES, SCORES, GAP, FOOT = 300, 90, 14, 22  # px high
@@ -95,9 +95,9 @@ def _scores(columns: list[_Column], needed: float) -> Iterator[str]:
     base = VALUES + GAP + SCORES
     for x, own in columns:
         scores = [point.score for point in own if point.score is not None]
-        raw = max((score.raw_score for score in scores), default=0.0)
-        if raw > 0.0:
-            high = round(SCORES * raw, 1)
+        most = max((score_of(score.surprise) for score in scores), default=0.0)
+        if most > 0.0:
+            high = round(SCORES * most, 1)
             yield f'<rect class="s" x="{x}" y="{base - high:.1f}" width="1" height="{high}"/>'
         for point in own:
             if point.alarms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from math import inf, nan, pi, sin
+from statistics import median
 from sys import getsizeof
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventd.core.scoring.reasons import sentence
-from eventd.core.scoring.scorer import Reason, Score, Scorer, State
+from eventd.core.scoring.scorer import Reason, Score, Scorer, State, score_of
 from eventd.core.scoring.trends import ANYWHERE, Bounds
 from eventd.core.scoring.values import PARTS, WARM, ValueScorer
 
@@ -124,6 +125,19 @@ def test_one_anomaly_alarms_once_and_again_where_it_gets_much_worse() -> None:
     assert alarms(scores(worse), 3_500) == [3_500, 3_520]
 
 
+def test_what_is_strange_stands_out_as_long_as_it_lasts() -> None:
+    """Also when it is no news any more, and nothing alarms."""
+    values = calm()
+    values[3_500:3_600] = [value + 60 for value in values[3_500:3_600]]
+
+    found = scores(values)
+
+    usual = sorted(one.raw_score for one in found[2_500:3_500] if one is not None)
+    lasting = [one for one in found[3_520:3_600] if one is not None]
+    assert median(one.raw_score for one in lasting) > usual[990]
+    assert not any(one.alarm for one in lasting)
+
+
 def test_what_is_learned_of_an_absurd_value_does_not_blind_it() -> None:
     values = calm()
     values[2_000] = 1e308
@@ -200,7 +214,8 @@ def test_scores_are_finite_and_within_0_and_1_whatever_comes(
 
         if found is not None:
             assert 0.0 <= found.raw_score <= 1.0
-            assert found.anomaly_score in {0.0, found.raw_score}
+            assert found.anomaly_score in {0.0, score_of(found.surprise)}
+            assert found.anomaly_score <= found.raw_score
             assert abs(found.low) < inf
             assert abs(found.high) < inf
             for one in found.because:

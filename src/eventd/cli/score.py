@@ -40,8 +40,9 @@ def score(
 ) -> None:
     """Score the values of CSV FILES with columns timestamp and value, in one pass.
 
-    Each row is judged by those before it alone. `raw_score` says how strange it is, `anomaly_score`
-    the same but 0 while an anomaly that has alarmed may last, `alarm` is 1 where that reaches 0.5.
+    Each row is judged by those before it alone. `raw_score` says how strange it is with what came
+    just before, `anomaly_score` how strange by itself, but 0 while an anomaly that has alarmed may
+    last, `alarm` is 1 where that reaches 0.5.
     Scores are 0 where it does not know yet and where nothing was measured.
 
     Several FILES need --out, where they keep their relative paths.

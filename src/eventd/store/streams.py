@@ -13,10 +13,10 @@ from eventd.core.asking import as_alert
 from eventd.core.dedup import said_at
 from eventd.core.enrich import Enrichment
 from eventd.core.model import Event, Status
-from eventd.core.rules.budget import surprise_of, tempered
+from eventd.core.rules.budget import tempered
 from eventd.core.rules.rule import Grouping, Parts, happened_at
 from eventd.core.rules.streams import Hearing, Row
-from eventd.core.scoring.scorer import HALF, Score
+from eventd.core.scoring.scorer import Score
 from eventd.core.scoring.values import ValueScorer
 from eventd.errors import StoreError
 from eventd.plot import Point
@@ -131,5 +131,4 @@ def _tempered(score: Score | None) -> Score | None:
     """As what an alert takes is told."""
     if score is None:
         return None
-    surprise = tempered(surprise_of(score.raw_score))
-    return msgspec.structs.replace(score, raw_score=surprise / (surprise + HALF))
+    return msgspec.structs.replace(score, surprise=tempered(score.surprise))

@@ -44,7 +44,7 @@ from eventd.core.model import (
     VerdictGiven,
 )
 from eventd.core.rules.streams import Scored
-from eventd.core.scoring.scorer import HALF
+from eventd.core.scoring.scorer import score_of
 from eventd.core.sentences import alert_said, evidence, happened, miss, runner_up, sentence
 from eventd.plot import Point, svg
 
@@ -486,7 +486,7 @@ def score_view(scored: Scored) -> ScoreView:
         _moment(scored.since) if scored.since else None,
         scored.value,
         scored.usual,
-        surprise / (surprise + HALF) if surprise is not None else None,
+        score_of(surprise) if surprise is not None else None,
         surprise,
         scored.needed,
         "; ".join(scored.said),
@@ -502,7 +502,7 @@ def picture(scored: Scored, points: Iterable[Point]) -> str:
     told = [point._replace(alarms=point.at in cries) for point in points]
     named = ", ".join(f"{label} {value}" for label, value in scored.group.items())
     title = f"rule {scored.rule}: {named}"
-    return svg(title, told, scored.needed / (scored.needed + HALF))
+    return svg(title, told, score_of(scored.needed))
 
 
 def _moment(at: float) -> datetime:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from eventd.core.labels import severity_of
 from eventd.core.model import Alert, Event, Severity, Status, Strange
-from eventd.core.rules.budget import Budget, Share, rate_of, surprise_of, tempered
+from eventd.core.rules.budget import Budget, Share, rate_of, tempered
 from eventd.core.rules.keys import Frozen, Key, Keys
 from eventd.core.rules.own import UNUSUAL, own_fingerprint, strange_event
 from eventd.core.rules.rule import (
@@ -113,7 +113,7 @@ class State:
             stream.young = False
             self._warm += 1
             self.budget.share(self._warm)
-        surprise = tempered(surprise_of(score.raw_score))
+        surprise = tempered(score.surprise)
         needed = self.budget.of(stream.trust)
         stream.surprise = surprise
         stream.because = score.because if surprise >= TOLD else ()

@@ -32,11 +32,6 @@ def rate_of(budget: str) -> float:
     return int(count) / _UNITS[unit]
 
 
-def surprise_of(score: float) -> float:
-    """The surprise that makes a `raw_score`."""
-    return score * HALF / (1.0 - score)
-
-
 def tempered(surprise: float) -> float:
     """The same up to PLAIN, and beyond it in the same order, but never much more.
 

@@ -32,9 +32,10 @@ class Reason(Struct, frozen=True, gc=False):
 class Score(Struct, frozen=True, gc=False):
     """How strange, in [0, 1].
 
-    `raw_score` says it of every value, `anomaly_score` is the same but 0 while one anomaly that has
-    alarmed may last. It alarms from `scorer.THRESHOLD` on. `low` to `high` is what was usual just
-    then; `because` has the parts that say so, the one that says most first, at most two.
+    `raw_score` says it of every value, with what came just before it: strange values add up.
+    `anomaly_score` says it of the value alone, from its `surprise`, and is 0 while one anomaly that
+    has alarmed may last. It alarms from `scorer.THRESHOLD` on. `low` to `high` is what was usual
+    just then; `because` has the parts that say so, the one that says most first, at most two.
     """
 
     raw_score: float
@@ -42,6 +43,7 @@ class Score(Struct, frozen=True, gc=False):
     low: float
     high: float
     because: tuple[Reason, ...]
+    surprise: float
 
     @property
     def alarm(self) -> bool:
@@ -51,6 +53,11 @@ class Score(Struct, frozen=True, gc=False):
 
 HALF = 5.0  # surprise of two parts together that scores 0.5: each once in about 300 values
 THRESHOLD = 0.5  # of `anomaly_score`, for every stream
+
+
+def score_of(surprise: float) -> float:
+    """In [0, 1); it never reaches 1, so that of two the stranger one can be told."""
+    return surprise / (surprise + HALF)
 
 
 class Scorer(Protocol):

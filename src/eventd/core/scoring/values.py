@@ -11,14 +11,14 @@ gaps, and a clock that goes back, change nothing else.
 from __future__ import annotations
 
 from array import array
-from math import copysign, isfinite, log10
+from math import copysign, isfinite, log, log10
 from statistics import median
 
-from eventd.core.scoring.scorer import HALF, Reason, Score, State
+from eventd.core.scoring.scorer import HALF, Reason, Score, State, score_of
 from eventd.core.scoring.tails import FIELDS, surprise
 from eventd.core.scoring.trends import ANYWHERE, Bounds, Trends
 
-LAYOUT = 2  # of the state; another is not read, the stream learns anew
+LAYOUT = 3  # of the state; another is not read, the stream learns anew
 WARM = 100  # values before it says anything
 LIMIT = 1e30  # larger measurements there are none
 EXACT = 1e-9  # relative: what is nearer is the same
@@ -44,6 +44,7 @@ RECORD_FADE = 0.02  # records are usual where one came in 50 values
 RECORD_FAR = 10.0  # a tenth of the range beyond all seen is twice as rare
 NEW, OLD = 5, 14  # values whose medians are compared
 LINGER = 0.5 ** (1.0 / 10.0)  # a strange value makes the next ones look strange: people label spans
+LASTING = 2.0  # what was strange and far away over the last ten weighs as much as two values
 PAUSE = 100  # values that one anomaly is given
 WORSE = 1.5  # times as surprising as what alarmed last alarms all the same
 PARTS = (
@@ -58,6 +59,7 @@ _AT = tuple(2 * part * FIELDS for part in range(SLOPE))
 AT_QUICK, AT_MIDDLE, AT_SLOW, AT_SLOWER, AT_WEEKLY, AT_DAILY, AT_MEDIAN, AT_STUCK = _AT
 _NUMBERS = (
     "_rows", "_spread", "_high", "_low", "_records", "_run", "_strange", "_until", "_alarmed",
+    "_wide", "_far", "_lately",
 )  # fmt: skip
 Telling = tuple[float, int, float, float, float]  # surprise, part, observed, usual, until where
 Told = list[Telling]
@@ -77,6 +79,9 @@ class ValueScorer:
     _strange: float
     _until: float
     _alarmed: float
+    _wide: float
+    _far: float
+    _lately: float
 
     def __init__(self, bounds: Bounds = ANYWHERE) -> None:
         """Nothing seen; the values must not be beyond `bounds`."""
@@ -156,6 +161,7 @@ class ValueScorer:
         quick, middle, slow, slower, slowest = self._levels
         early = 1.0 / (self._rows + 1.0)
         a, b, c, d, e = FADES if early < FADES[-1] else [max(fade, early) for fade in FADES]
+        self._away(abs(x - slowest), least, e)
         quick += a * (x - quick)
         if found := surprise(tails, AT_QUICK, quick - middle, least):
             told.append((found, QUICK, quick, middle, 0.0))
@@ -170,6 +176,16 @@ class ValueScorer:
             told.append((found, SLOWER, slower, slowest, 0.0))
         slowest += e * (x - slowest)
         self._levels = [quick, middle, slow, slower, slowest]
+
+    def _away(self, off: float, least: float, fade: float) -> None:
+        """How far it has lately been from the slowest level, which takes days to find usual.
+
+        It surprises nobody, as most of what is far away stays there; it tells how long that lasts.
+        """
+        wide = self._wide
+        far = log(min(off / wide, ABSURD)) if off > wide > least else 0.0
+        self._far += (1.0 - LINGER) * (far - self._far)
+        self._wide += fade * (off - wide)
 
     def _habit(
         self, at: float, x: float, learnt: float, rest: float, least: float, told: Told
@@ -239,16 +255,17 @@ class ValueScorer:
         del told[2:]
         strange = max(sum([one[0] for one in told]), LINGER * self._strange)
         self._strange = strange
+        self._lately += (1.0 - LINGER) * (strange - self._lately)
         rows = self._rows
         if rows < WARM:
             return None
-        raw = strange / (strange + HALF)
         paused = rows < self._until and strange < WORSE * self._alarmed
         if strange >= HALF and not paused:
             self._until = rows + PAUSE
             self._alarmed = strange
         because = tuple([self._reason(one, at) for one in told])
-        return Score(raw, 0.0 if paused else raw, low, high, because)
+        raw = score_of(strange + LASTING * (self._lately + self._far))
+        return Score(raw, 0.0 if paused else score_of(strange), low, high, because, strange)
 
     def _reason(self, told: Telling, at: float) -> Reason:
         found, part, observed, usual, until = told
