@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from tests.builders import TICK, at, engine_with, event, frames, only, run
+from tests.builders import TICK, at, engine_with, event, frames, group_rule, only, run
 from tests.core import test_novelty, test_rates, test_silences
 from tests.core.test_silences import MONDAY, NOON
 
@@ -145,7 +145,8 @@ def test_an_alert_is_scored_by_each_rule_that_listens_to_it() -> None:
     def rule(of: str) -> dict[str, object]:
         return {"name": of, "anomaly": {"match": 'name="disk"', "of": of}, "by": ["ci"]}
 
-    engine = engine_with(*map(rule, ("silences", "new", "rates", "values")))
+    scoring = map(rule, ("silences", "new", "rates", "values"))
+    engine = engine_with(*scoring, group_rule(match='name="disk"'))
     fired, other = event("disk", value=3.0), event("disk", ci="")
     run(engine, [(at(0), fired), (at(1), other)])
 
