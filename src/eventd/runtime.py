@@ -231,6 +231,8 @@ class Runtime:
             self._working = waiting - self.inbox.events
             if items or self._flush_due():
                 await self._work(items)
+                # the answers go out before the next batch is stepped, which holds up the loop
+                await asyncio.sleep(0)
             elif self.inbox.closed:
                 break
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import shutil
@@ -11,16 +12,17 @@ import subprocess
 import sys
 import weakref
 from contextlib import closing, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import at, event, load
-from tests.edges.store_desk import alive, batch, query, step
+from tests.edges.store_desk import Life, alive, batch, query, step
 
-from eventd.core.model import Comment, EventDuplicate, Refused
+from eventd.core.engine import Engine
+from eventd.core.model import Comment, Event, EventDuplicate, Fact, Input, Refused
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
 from eventd.runtime import Batch, Step
 from eventd.store.database import DATABASE, SCHEMA
@@ -401,3 +403,30 @@ async def test_what_a_crash_left_in_the_log_is_written_anew_at_start(tmp_path: P
         shutil.copy(crashed / DATABASE, without_log)
 
     assert [row.seq for row in iter_journal(without_log)] == [0]
+
+
+def test_who_waits_is_answered_before_the_next_batch_is_stepped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    step = Engine.step
+
+    def noted(engine: Engine, item: Input, now: datetime) -> tuple[Fact, ...]:
+        if isinstance(item, Event):
+            order.append(f"step {item.name}")
+        return step(engine, item, now)
+
+    async def send(life: Life, name: str) -> None:
+        await life.submit(at(0), event(name))
+        order.append(f"answer {name}")
+
+    async def scene() -> None:
+        async with alive(tmp_path / "state") as life, asyncio.TaskGroup() as senders:
+            senders.create_task(send(life, "first"))
+            while not order:
+                await asyncio.sleep(0)
+            senders.create_task(send(life, "second"))  # while the first commits
+
+    monkeypatch.setattr(Engine, "step", noted)
+    asyncio.run(scene())
+    assert order == ["step first", "answer first", "step second", "answer second"]
