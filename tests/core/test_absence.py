@@ -15,6 +15,7 @@ from tests.builders import (
     facts_of,
     group_rule,
     kind_rule,
+    load,
     only,
     revived,
     rule,
@@ -362,3 +363,20 @@ def test_what_the_rule_says_itself_teaches_nothing_of_a_source_and_its_rhythm() 
     engine = engine_after([*seen, (at(9_000), TICK)], NO_B)
 
     assert list(engine.habits.sources) == ["zabbix"]
+
+
+def missed_then(*rules: dict[str, object]) -> list[tuple[str, float]]:
+    """What is missed from 180 s on, a reload at 300 s, and what was missing at 400 s."""
+    engine = engine_with(NO_B)
+    facts = run(engine, later(feed((0, "b")), 299))
+    facts += engine.step(load(*rules), at(300))
+    return said([*facts, *run(engine, feed((400, "b")))])
+
+
+def test_a_rule_that_is_changed_goes_on_missing_what_it_missed() -> None:
+    assert missed_then({**NO_B, "description": "better said"})[1:] == [("clears", 400)]
+
+
+def test_nobody_misses_anything_where_the_rule_is_gone_or_of_another_key() -> None:
+    assert missed_then()[1:] == [("clears", 300)]
+    assert missed_then({**NO_B, "by": ["ci"]})[1:] == [("clears", 300)]

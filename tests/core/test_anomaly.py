@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from copy import copy
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 from tests.bank import BANK, down, later, members, opened
 from tests.builders import T0, Feed, at, engine_with, event, frames, load, only, revived, rule, run
 
@@ -21,6 +23,7 @@ from eventd.core.model import (
     Event,
     Fact,
     IncidentResolved,
+    RuleSwitchedOff,
     Severity,
     Status,
     Strange,
@@ -289,3 +292,71 @@ def test_of_an_alert_that_made_room_meanwhile_nothing_is_told() -> None:
     Engine()._asking.raising.tell("gone", Strange("odd", {}, 1.0, 9.0, 7.0, ()), T0, facts)
 
     assert facts == []
+
+
+def odd_again(**changes: object) -> Fact | None:
+    """The end of the alert, after a reload of the rule with that in it; none: without the rule."""
+    engine = bank(*measured(LOW, 3, STARTS))
+    rules = [{**ANOMALY, "anomaly": {"match": 'status="info"', **changes}}] if changes else []
+    facts = engine.step(load(*rules), at(STARTS + 200))
+    ends = [one for one in facts if isinstance(one, AlertCleared)]
+    assert own(run(engine, feed_of(measured(USUAL, 60, STARTS + 300)))) == []
+    return ends[0] if ends else None
+
+
+@pytest.mark.parametrize("changes", [{}, {"budget": "4 per week"}])
+def test_the_alert_of_a_rule_that_is_gone_or_another_is_over(changes: dict[str, object]) -> None:
+    assert odd_again(**changes) is not None
+
+
+def test_the_alert_of_a_rule_that_failed_is_over() -> None:
+    engine = bank(*measured(LOW, 3, STARTS))
+    (state,) = engine.rules.states.values()
+    state._streams.hear = None  # type: ignore[attr-defined]
+
+    facts = run(engine, feed_of([(STARTS + 200, orders(1.0))]))
+
+    assert only(RuleSwitchedOff, facts).rule == "odd"
+    assert only(AlertCleared, facts).reason is ClearReason.SENT
+
+
+def test_values_of_an_alert_that_fires_on_are_scored_each() -> None:
+    engine = engine_with({**ANOMALY, "anomaly": {"match": 'name="queue"'}})
+    told = [
+        (60.0 * n, event("queue", ci="mq", value=float(n % 7), payload=f"{n}")) for n in range(150)
+    ]
+
+    run(engine, feed_of(told))
+
+    (state,) = engine.rules.budgeted.values()
+    found = state.scored(("mq", "queue"), at(9_000).timestamp())
+    assert found is not None
+    assert found.count == 150
+    assert found.surprise is not None
+
+
+def test_what_is_judged_again_was_measured_before() -> None:
+    state = State(rule(UNBOUNDED), Limits(9))
+
+    assert state.observe(Seen(as_alert(orders(1.0), T0), Transition.JUDGED, T0), T0) == ()
+
+    assert state.after(None, 9) == []
+
+
+def test_late_values_make_no_time_pass_twice() -> None:
+    state = State(rule(UNBOUNDED), Limits(9))
+    values = [(60.0 * n, orders(USUAL[n % 9])) for n in range(200)]
+    values += [(12_000.0 + 60.0 * n, orders(LOW[n % 5])) for n in range(3)]
+    for when, one in values:
+        state.observe(Seen(as_alert(one, at(when)), Transition.NOTED, at(when)), at(when))
+    (known,) = (state._streams.peek(key) for key in state.after(None, 9))
+    assert known is not None
+    assert known.trust is not None
+    cried, now = copy(known.trust), at(12_200)
+
+    for n in range(100):  # one in time, and one ten minutes late
+        when = now - timedelta(minutes=10 * (n % 2))
+        state.observe(Seen(as_alert(orders(300.0), now), Transition.NOTED, when), now)
+
+    assert known.at == now.timestamp()
+    assert astuple(known.trust) == pytest.approx(astuple(cried), rel=1e-3)

@@ -156,3 +156,24 @@ def test_of_a_source_that_made_room_nothing_is_silent(monkeypatch: pytest.Monkey
     facts = run(Engine(), mixed(beats("a", 600), beats("b", 600), other, [(at(900), TICK)]))
 
     assert fired(facts) == []
+
+
+def test_what_makes_room_while_it_is_silent_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats, "MAX_BEATING", 4)
+    feed = mixed(beats("a", 600), OTHERS)
+    engine = engine_after([one for one in feed if one[0] < at(900)])
+    assert engine.heartbeats.beats[beat("a", 0).fingerprint].silent
+
+    facts = run(engine, [(at(901), beat("new", 901))])
+
+    assert only(AlertCleared, facts).at == at(901)
+    assert beat("a", 0).fingerprint not in engine.heartbeats.beats
+
+
+def test_of_sources_the_one_longest_unheard_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats, "MAX_SOURCES", 2)
+
+    said = enumerate(("busy", "calm", "busy", "new"))
+    engine = engine_after([(at(n), beat("x", n, source=source)) for n, source in said])
+
+    assert list(engine.heartbeats.pulses) == ["busy", "new"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from math import exp, lgamma, log, log10
+from operator import itemgetter
 
 import pytest
 from hypothesis import given, settings
@@ -287,6 +288,11 @@ def test_what_has_no_key_or_is_no_event_is_not_counted() -> None:
         ({"window": "2h", "of": "rates"}, "window", "expected 1s to 1h, got 7200 s"),
         ({"window": "1ms", "of": "rates"}, "window", "expected 1s to 1h, got 0.001 s"),
         ({"window": "1m"}, "window", "values have no windows"),
+        (
+            {"window": "45m", "of": "rates"},
+            "window",
+            "an hour has to be a whole number of windows, of 2700 s it is not",
+        ),
     ],
 )
 def test_a_window_that_is_none_is_refused(own: dict[str, object], path: str, message: str) -> None:
@@ -316,3 +322,23 @@ def test_a_restart_at_any_point_and_extra_ticks_change_nothing(data: st.DataObje
     assert more == expected
     assert frames(stopped) == frames(whole)
     assert memory(busy) == memory(whole)
+
+
+def test_what_is_over_with_the_same_window_is_told_in_an_order_that_a_restart_keeps() -> None:
+    """Heard last and first to fire: what was heard is in another order than what fires."""
+    engine = engine_with({**RULE, "anomaly": {**RULE["anomaly"], "budget": "1000 per day"}})  # type: ignore[dict-item]
+    hours = (NINE - MONDAY) // WINDOW
+    counts = [USUAL[n % len(USUAL)] for n in range(hours)]
+    run(
+        engine,
+        sorted([*logins(MONDAY, counts, "a"), *logins(MONDAY, counts, "b")], key=itemgetter(0)),
+    )
+    last = NINE + timedelta(minutes=9)
+    run(engine, [*logins(NINE, [90], "a"), *logins(NINE, [90], "b"), (last, login("a"))])
+    assert len(fired(run(engine, [(NINE + WINDOW, TICK)]))) == 2
+
+    restored, over = revived(engine), [(NINE + 40 * WINDOW, TICK)]
+    facts = run(engine, over)
+
+    assert len([one for one in facts if isinstance(one, AlertCleared)]) == 2
+    assert run(restored, over) == facts

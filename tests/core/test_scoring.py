@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from math import inf, nan, pi, sin
+from math import inf, isfinite, nan, pi, sin
 from statistics import median
 from sys import getsizeof
 
@@ -321,3 +321,27 @@ def test_an_hour_of_the_week_is_called_by_its_name() -> None:
     assert score is not None
     assert score.low > 300.0  # not the hundred of all other hours
     assert {one.hour for one in score.because if one.hour >= 0} == {9}
+
+
+def test_the_smallest_numbers_there_are_spoil_nothing() -> None:
+    """Their range divides into no number at all."""
+    scorer = ValueScorer()
+    values = [5e-324 * (n % 9 + 1) for n in range(300)]
+    values += [1.0 + n % 10 / 100 for n in range(1_500)]
+
+    found = [scorer.score_then_learn(60.0 * n, value) for n, value in enumerate(values)]
+
+    scores = [one for one in found if one is not None]
+    assert all(0.0 <= one.raw_score <= 1.0 and isfinite(one.surprise) for one in scores)
+    assert scores[-1].surprise < 1.0
+
+
+def test_a_state_that_was_spoilt_learns_anew_within_its_bounds() -> None:
+    scorer = ValueScorer(Bounds(0.0, 100.0))
+    for n in range(200):
+        scorer.score_then_learn(60.0 * n, float(n % 7))
+    scorer._strange = inf
+
+    found = ValueScorer.load(scorer.dump())
+
+    assert found.dump() == ValueScorer(Bounds(0.0, 100.0)).dump()

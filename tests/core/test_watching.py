@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from tests.builders import TICK, at, engine_with, event, frames, group_rule, only, run
+from tests.builders import TICK, at, engine_with, event, frames, group_rule, only, rule, run
 from tests.core import test_novelty, test_rates, test_silences
 from tests.core.test_silences import MONDAY, NOON
 
@@ -13,6 +13,7 @@ from eventd.core.engine import Engine
 from eventd.core.model import AlertFired, Status
 from eventd.core.rules.budget import Share
 from eventd.core.rules.keys import Key
+from eventd.core.rules.own import own_fingerprint
 from eventd.core.rules.streams import Scored
 
 HOUR = timedelta(hours=1)
@@ -154,3 +155,12 @@ def test_an_alert_is_scored_by_each_rule_that_listens_to_it() -> None:
 
     assert [one.of for one in found] == ["new", "rates", "values", "silences"]
     assert engine.rules.scores(engine.alert(other.fingerprint), at(2)) == []
+
+
+@pytest.mark.parametrize("label", ["severity", "replica"])
+def test_keys_that_differ_in_no_identity_of_others_have_alerts_of_their_own(label: str) -> None:
+    own = rule({"name": "it", "anomaly": {"match": ""}, "by": ["service", label]})
+
+    one, other = ({"service": "shop", label: value} for value in ("a", "b"))
+
+    assert own_fingerprint(own, one) != own_fingerprint(own, other)

@@ -197,6 +197,28 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, option: str) -> 
     assert done.stderr.endswith("(choose another place for the scores)\n")
 
 
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+def test_what_is_read_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    file = series(tmp_path, rows=5)
+    said = file.read_text()
+    monkeypatch.chdir(tmp_path)
+
+    done = outcome(file.name, option, "." if option == "--out" else file)
+
+    assert done.exit_code == 2
+    assert "load.csv would be written over: choose another place" in done.stderr
+    assert file.read_text() == said
+
+
+def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
+    done = outcome(series(tmp_path, rows=5), "--plot", "/dev/full")
+
+    assert done.exit_code == 2
+    assert "No space left on device (choose another place for the scores)" in done.stderr
+
+
 def test_several_files_without_a_place_to_go_are_refused(tmp_path: Path) -> None:
     file = series(tmp_path, rows=5)
 

@@ -49,8 +49,10 @@ def score(
     """
     if len(files) > 1 and (out is None or explain is not None or picture is not None):
         raise click.UsageError("several FILES need --out; --explain and --plot take one FILE")
+    names = _names(files)
+    _spare(files, *[out / name for name in names if out is not None], picture)
     bad = False
-    for file, name in zip(files, _names(files), strict=True):
+    for file, name in zip(files, names, strict=True):
         try:
             if out is not None:
                 (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,11 +73,11 @@ def score(
             for problem in error.problems:
                 click.echo(problem, err=True)
         except OSError as error:
-            if error.filename is None:  # nobody reads what is printed any more
+            if isinstance(error, BrokenPipeError):  # nobody reads what is printed any more
                 raise
             bad = True
-            why = error.strerror or error
-            click.echo(f"{error.filename}: {why} (choose another place for the scores)", err=True)
+            where, why = error.filename or "what is written", error.strerror or error
+            click.echo(f"{where}: {why} (choose another place for the scores)", err=True)
     sys.exit(2 if bad else 0)
 
 
@@ -84,6 +86,13 @@ def scored(file: Path) -> Iterator[Scored]:
     scorer = ValueScorer()
     for row in series.read(file):
         yield row, scorer.score_then_learn(row.at, row.value)
+
+
+def _spare(files: Sequence[Path], *places: Path | None) -> None:
+    """Refuse to write over what is to be read."""
+    for place in places:
+        if place is not None and place.exists() and any(map(place.samefile, files)):
+            raise click.UsageError(f"{place} would be written over: choose another place")
 
 
 def _names(files: Sequence[Path]) -> list[Path]:

@@ -26,6 +26,7 @@ from eventd.core.model import (
     IncidentState,
     LoadRules,
     RuleMissed,
+    RulesLoaded,
     RuleSwitchedOff,
     Sequenced,
     Status,
@@ -35,6 +36,7 @@ from eventd.core.raising import EndAlert, Raising, TakeIn
 from eventd.core.rules.rule import (
     Answer,
     End,
+    Ending,
     Finding,
     Grouping,
     Hold,
@@ -82,12 +84,14 @@ class Asking:
         self._correlating = correlating
         self.trace: Trace | None = None  # of a run that has to explain
 
-    def load(self, load: LoadRules) -> int:
-        """Replace the rule set. How many rules are unchanged, and kept what they remember."""
+    def load(self, load: LoadRules, now: datetime, facts: list[Fact]) -> None:
+        """Replace the rule set. Rules that are unchanged keep what they remember."""
         before = dict(self._rules.states)
         kept = self._rules.load(load.version, load.rules, limits_of(self._state), load.zones)
-        self._let_sleep([n for n, old in before.items() if self._rules.states.get(n) is not old])
-        return kept
+        facts.append(RulesLoaded(now, load.version, len(load.rules), kept))
+        self._let_go(
+            [old for n, old in before.items() if self._rules.states.get(n) is not old], now, facts
+        )
 
     def ask(
         self,
@@ -418,15 +422,18 @@ class Asking:
         self, state: RuleState, error: Exception, now: datetime, facts: list[Fact]
     ) -> None:
         self._rules.switch_off(state, repr(error))
-        self._let_sleep([state.rule.name])
         facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
+        self._let_go([state], now, facts)
 
-    def _let_sleep(self, rules: Iterable[str]) -> None:
-        """What they remembered is gone, and with it what they waited for."""
-        gone = dict.fromkeys(rules)
+    def _let_go(self, states: list[RuleState], now: datetime, facts: list[Fact]) -> None:
+        """What they remembered is gone, and with it what they waited for and what they fired."""
+        gone = {state.rule.name for state in states}
         for kind, key in [one for one, _ in self._timers.items()] if gone else []:
             if kind == RULE_TIMER and key.rpartition(_JOINT)[0] in gone:
                 self._timers.cancel((kind, key))
+        for state in states:
+            for answer in state.end(now) if isinstance(state, Ending) else ():
+                self._carry_out(state, answer, now, facts)
 
     @staticmethod
     def _tell_dropped(

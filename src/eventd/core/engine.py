@@ -47,7 +47,6 @@ from eventd.core.model import (
     MaintenanceAnnounced,
     MaintenanceEnded,
     Refused,
-    RulesLoaded,
     Severity,
     Silence,
     SilenceAdded,
@@ -542,8 +541,7 @@ class Engine:
                 facts.append(AccessDenied(now, item.source, item.peer, item.count))
             case LoadRules():
                 explained = self.rules.explains
-                kept = self._asking.load(item)
-                facts.append(RulesLoaded(now, item.version, len(item.rules), kept))
+                self._asking.load(item, now, facts)
                 for by, fingerprints in self._asking.recover(now):
                     self._judge_again(by, fingerprints, now, facts)
                 if explained or self.rules.explains:

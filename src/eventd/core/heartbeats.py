@@ -65,7 +65,10 @@ class Heartbeats:
         self._timers, self._full = timers, full
 
     def beat(self, event: Event, now: float) -> Event | None:
-        """Take a heartbeat; where it was silent, the event that clears its alert."""
+        """Take a heartbeat; where it was silent, the event that clears its alert.
+
+        At the cap another makes room for it, whose alert is over with that.
+        """
         heard = self._hear(event.source, now)
         key = event.fingerprint
         beat = self.beats.get(key)
@@ -74,9 +77,10 @@ class Heartbeats:
                 event.source, event.name, event.ci, event.service, now, [], now, heard
             )
             if len(self.beats) > MAX_BEATING:
-                gone, _ = self.beats.popitem(last=False)
+                gone, left = self.beats.popitem(last=False)
                 self._timers.cancel((TIMER, gone))
                 self._full.append("heartbeats")
+                return _event(left, now, Status.CLEARED) if left.silent else None
             return None
         self.beats.move_to_end(key)
         back = _event(beat, now, Status.CLEARED) if beat.silent else None
@@ -115,6 +119,8 @@ class Heartbeats:
             if len(self.pulses) > MAX_SOURCES:
                 self.pulses.popitem(last=False)
                 self._full.append("heartbeat_sources")
+        else:
+            self.pulses.move_to_end(source)
         pulse.hear(now)
         return pulse.count
 

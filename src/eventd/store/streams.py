@@ -95,8 +95,8 @@ class _Heard:
         self._parts, self._grouping = Parts(hearing.rule.parts), Grouping(hearing.rule.by)
         self._enrichment = Enrichment()
         self._enrichment.load(hearing.inventory)
-        self._firing: dict[str, None] = {}  # a repeat of an alert is not asked about
-        self._keys: dict[bytes, None] = {}  # nor is what came before
+        self._keys: dict[bytes, None] = {}  # what came before is not asked about
+        self._weak: dict[str, tuple[bytes, datetime]] = {}  # by alert, the last and when
 
     def at(self, event: Event, now: datetime) -> float | None:
         """When, s since 1970; None: it is for others, or was heard already."""
@@ -110,21 +110,20 @@ class _Heard:
         during = hearing.limits.during
         if during is not None and not during.covers(when):
             return None
-        return when.timestamp() if self._is_new(event) else None
+        return when.timestamp() if self._is_new(event, now) else None
 
-    def _is_new(self, event: Event) -> bool:
+    def _is_new(self, event: Event, now: datetime) -> bool:
         if event.strong:
             if event.key in self._keys:
                 return False
             self._keys[event.key] = None
-        if event.status is Status.CLEARED:
-            self._firing.pop(event.fingerprint, None)
-            return False
-        if event.status is Status.FIRING:
-            if event.fingerprint in self._firing:
+        elif event.status is Status.FIRING:
+            key, at = self._weak.get(event.fingerprint, (b"", now))
+            within = self._hearing.settings.weak_key_within
+            if key == event.key and (now - at).total_seconds() <= within:
                 return False
-            self._firing[event.fingerprint] = None
-        return True
+            self._weak[event.fingerprint] = event.key, now
+        return event.status is not Status.CLEARED
 
 
 def _tempered(score: Score | None) -> Score | None:

@@ -125,6 +125,15 @@ class State:
         self._shorten(values, track, now)
         return (*answers, *self._wake(values, track))
 
+    def end(self, now: datetime) -> tuple[Answer, ...]:
+        """The rule is no more, and its alerts are over with that."""
+        return tuple([self._raise(key, Status.CLEARED, now) for key in self._fires])
+
+    def take_over(self, other: State) -> None:
+        """Go on with the alerts of the rule as it was: they end when what is missing comes."""
+        if other.rule.by == self.rule.by:
+            self._fires, other._fires = other._fires, self._fires
+
     def recall(self, alert: Alert) -> Window | None:
         """What waits with the alert, or was answered by it."""
         key = self._grouping.of(alert)

@@ -30,8 +30,10 @@ from eventd.core.rules.rule import (
     Rule,
     Seen,
     Span,
+    Transition,
     Wake,
 )
+from eventd.core.rules.selectors import allows_status
 from eventd.core.rules.streams import MAX_CRIES, Row, Scored, Stream, row_of, stream_of
 from eventd.core.scoring.bounds import bounds_of
 from eventd.core.scoring.reasons import sentence
@@ -67,6 +69,9 @@ class Spec(Matching, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise RuleError("window", f"{self.of} have no windows", "leave it out, or of: rates")
         if not 1.0 <= self.window <= LONGEST_WINDOW:
             raise RuleError("window", f"expected 1s to 1h, got {self.window:g} s", "such as 1m")
+        if LONGEST_WINDOW % self.window:
+            wrong = f"an hour has to be a whole number of windows, of {self.window:g} s it is not"
+            raise RuleError("window", wrong, "such as 1m, 5m or 15m")
 
 
 class State:
@@ -76,13 +81,15 @@ class State:
     cried wolf, as a person says, for longer, and one that was right for less.
     """
 
-    repeats = always = ends = holds = False
+    always = ends = holds = False
 
     def __init__(self, rule: Rule, limits: Limits) -> None:
         """Nothing seen yet."""
         if not isinstance(rule.spec, Spec):
             raise TypeError(rule.kind)
         self.rule, self._spec, self.limits = rule, rule.spec, limits
+        # alerts that fire on are asked about only where it looks at alerts at all
+        self.repeats = any(allows_status(one, Status.FIRING) for one in rule.match)
         self.budget = Budget(rate_of(rule.spec.budget))
         self.hears = Parts(rule.parts).hears
         self._grouping = Grouping(rule.by)
@@ -95,6 +102,8 @@ class State:
         key, value = self._grouping.of(seen.alert), seen.alert.value
         if key is None or value is None or seen.alert.source == OWN_SOURCE:
             return ()
+        if seen.transition is Transition.JUDGED:
+            return ()  # the value came before
         at = seen.at.timestamp()
         over: tuple[Answer, ...] = ()
         stream = self._streams.hear(key)
@@ -105,7 +114,8 @@ class State:
         self.budget.give(now.timestamp())
         if stream.trust is not None:
             stream.trust.forget(max(0.0, at - stream.at))
-        stream.at, stream.value = at, value
+        # time that goes back and forth, as of late values, is not counted twice
+        stream.at, stream.value = max(stream.at, at), value
         stream.count += 1
         if score is None:
             return over
@@ -134,6 +144,12 @@ class State:
         stream.trust = self.budget.spend(fires.fingerprint, stream.trust)
         stream.cries = (*stream.cries[1 - MAX_CRIES :], at)
         return (Raise(fires, because=because), Wake(self._grouping.key(key), now + QUIET))
+
+    def end(self, now: datetime) -> tuple[Answer, ...]:
+        """The rule is no more, and its alerts are over with that."""
+        peek = self._streams.peek
+        firing = [key for key in self._streams if (one := peek(key)) is not None and one.fires]
+        return tuple([self._over(key, self._streams[key], now) for key in firing])
 
     def due(self, key: str, now: datetime) -> tuple[Answer, ...]:
         """Whether a stream whose alert fires has gone quiet."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec.json import encode
 from msgspec.structs import replace
 
-from eventd.core.labels import delivery_key, fingerprint_of
+from eventd.core.labels import NOT_IDENTITY, delivery_key, fingerprint_of
 from eventd.core.model import Alert, Event, Severity, Status
 from eventd.core.rules.rule import OWN_SOURCE, Rule
 
@@ -18,7 +18,12 @@ ENDINGS = (UNUSUAL, SILENT, OFTEN, NEW)
 
 def own_fingerprint(rule: Rule, group: dict[str, str]) -> str:
     """Of the alert that the rule fires for a group."""
-    labels = {label: value for label, value in group.items() if label not in {"ci", "service"}}
+    # what is no part of the identity of others tells groups apart here
+    labels = {
+        f"by {label}" if label in NOT_IDENTITY else label: value
+        for label, value in group.items()
+        if label not in {"ci", "service"}
+    }
     ci, service = group.get("ci", ""), group.get("service", "")
     return fingerprint_of(OWN_SOURCE, rule.name, ci, service, labels)
 

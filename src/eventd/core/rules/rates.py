@@ -75,7 +75,8 @@ class State(Watching[Stream]):
             if found is not None and stream.young:
                 self._ripens(stream)
             answers += self._judge(one, stream, found, now)
-        for one in [one for one in self._firing if one not in counts]:
+        # in an order that a restart does not change
+        for one in sorted(self._firing.keys() - counts.keys()):
             answers += self._judge(one, self._watched[one], None, now)
         self._window += 1
         return (*answers, self._wake()) if self._firing else tuple(answers)

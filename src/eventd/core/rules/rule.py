@@ -298,6 +298,15 @@ class Recalling(Protocol):
         ...
 
 
+@runtime_checkable
+class Ending(Protocol):
+    """A rule that fires alerts which nothing else ends."""
+
+    def end(self, now: datetime) -> tuple[Answer, ...]:
+        """The rule is no more, and its alerts are over with that."""
+        ...
+
+
 class Forgetful:
     """The state of a rule that remembers nothing and waits for nothing."""
 

@@ -20,7 +20,7 @@ from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.own import own_key
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
 from eventd.core.rules.rule import OWN_SOURCE, UTC, Limits, Rule, RuleState
-from eventd.core.rules.selectors import pattern_of
+from eventd.core.rules.selectors import allows_status
 from eventd.core.rules.streams import Scored
 from eventd.core.rules.watching import Watched, Watching
 
@@ -79,7 +79,9 @@ class RuleSet:
                 old.limits = own
                 kept += 1
             else:
-                self.states[rule.name] = state_of(rule, own)
+                new = self.states[rule.name] = state_of(rule, own)
+                if isinstance(new, absence.State) and isinstance(old, absence.State):
+                    new.take_over(old)
         self.version = version
         self.off = {}
         self._file()
@@ -262,12 +264,6 @@ class Named:
 
 def _statuses(selector: tuple[Matcher, ...]) -> frozenset[Status]:
     """Those that it names; none where it names none, as it means alerts then."""
-    own = [matcher for matcher in selector if matcher.label == "status"]
-    return frozenset(one for one in Status if own and all(_names(m, one.value) for m in own))
-
-
-def _names(matcher: Matcher, status: str) -> bool:
-    if matcher.op in {"=", "!="}:
-        return (matcher.value == status) is (matcher.op == "=")
-    matches = pattern_of(matcher.value).fullmatch(status) is not None
-    return matches is (matcher.op == "=~")
+    if not any(matcher.label == "status" for matcher in selector):
+        return frozenset()
+    return frozenset(one for one in Status if allows_status(selector, one))

@@ -10,7 +10,7 @@ from operator import attrgetter
 import re2
 
 from eventd.core.labels import SEVERITY_NAMES, severity_of
-from eventd.core.model import Alert, Matcher, Severity
+from eventd.core.model import Alert, Matcher, Severity, Status
 from eventd.errors import RuleError
 
 ORDERED = ("severity", "value")  # `<` and its like are for these
@@ -74,6 +74,18 @@ def parse_selector(text: str, path: str = "match") -> tuple[Matcher, ...]:
     for matcher in matchers:
         check(matcher, path)
     return tuple(matchers)
+
+
+def allows_status(selector: tuple[Matcher, ...], status: Status) -> bool:
+    """Whether what has that status may match."""
+    return all(_holds(one, status.value) for one in selector if one.label == "status")
+
+
+def _holds(matcher: Matcher, text: str) -> bool:
+    if matcher.op in {"=", "!="}:
+        return (matcher.value == text) is (matcher.op == "=")
+    matches = pattern_of(matcher.value).fullmatch(text) is not None
+    return matches is (matcher.op == "=~")
 
 
 def check(matcher: Matcher, path: str = "match") -> None:

@@ -79,6 +79,12 @@ class Watching(ABC, Generic[W]):
         self._watched: Keys[W] = Keys()
         self._warm = 0  # of them those that are not young
 
+    def end(self, now: datetime) -> tuple[Answer, ...]:
+        """The rule is no more, and its alerts are over with that."""
+        peek = self._watched.peek
+        firing = [key for key in self._watched if (one := peek(key)) is not None and one.fires]
+        return tuple([self._over(key, self._watched[key], now) for key in firing])
+
     def share(self) -> Share:
         """Its budget as it stood when something came last."""
         budget, watched = self.budget, len(self._watched)

@@ -221,7 +221,9 @@ class ValueScorer:
         far = max(x - self._high, self._low - x)
         usual = max(2.0 / (self._rows + 1.0), min(1.0, self._records))
         wide = self._high - self._low
-        found = -log10(usual) + (log10(1.0 + RECORD_FAR * far / wide) if wide else 0.0)
+        # the smallest numbers there are divide into no number at all
+        ranges = min(RECORD_FAR * far / wide, LIMIT) if wide else 0.0
+        found = log10(1.0 + ranges) - log10(usual)
         told.append((found, RECORD, x, self._low, self._high))
         self._records = self._records * fades + RECORD_FADE
         self._high = max(self._high, learnt)
@@ -318,6 +320,8 @@ class ValueScorer:
             setattr(scorer, name, number)
         rest = iter(values[len(_NUMBERS) :])
         trends = scorer._trends = Trends(Bounds(next(rest), next(rest)))
+        if not all(map(isfinite, values[: len(_NUMBERS)])):
+            return cls(trends.bounds)
         trends.since, trends.span = next(rest), next(rest)
         scorer._levels = [next(rest) for _ in SCALES]
         scorer._recent = array("d", rest)
