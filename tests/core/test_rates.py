@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from math import exp, lgamma, log, log10
 from operator import itemgetter
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -29,8 +30,8 @@ from eventd.core.model import (
     Severity,
     Status,
 )
-from eventd.core.rules import parse, state_of
-from eventd.core.rules.rates import CALM_WINDOWS, LEAST, State
+from eventd.core.rules import parse, rates, state_of
+from eventd.core.rules.rates import CALM_WINDOWS, LEAST, NEXT_PORTION, State
 from eventd.core.rules.rule import Limits, Raise, Seen, Transition
 from eventd.core.scoring.counts import Burst, CountScorer, tail
 from eventd.core.scoring.reasons import burst
@@ -40,10 +41,8 @@ from eventd.errors import RuleError
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 NINE = MONDAY + timedelta(days=14, hours=9)
 WINDOW = timedelta(minutes=10)
-RULE: dict[str, object] = {
-    "name": "often",
-    "anomaly": {"match": 'status="info"', "of": "rates", "window": "10m"},
-}
+OF_RATES: dict[str, object] = {"match": 'status="info"', "of": "rates", "window": "10m"}
+RULE: dict[str, object] = {"name": "often", "anomaly": OF_RATES}
 OF_ALERTS_TOO: dict[str, object] = {
     **RULE,
     "anomaly": {"match": ['status="info"', 'status="firing"'], "of": "rates", "window": "10m"},
@@ -326,7 +325,7 @@ def test_a_restart_at_any_point_and_extra_ticks_change_nothing(data: st.DataObje
 
 def test_what_is_over_with_the_same_window_is_told_in_an_order_that_a_restart_keeps() -> None:
     """Heard last and first to fire: what was heard is in another order than what fires."""
-    engine = engine_with({**RULE, "anomaly": {**RULE["anomaly"], "budget": "1000 per day"}})  # type: ignore[dict-item]
+    engine = engine_with({**RULE, "anomaly": {**OF_RATES, "budget": "1000 per day"}})
     hours = (NINE - MONDAY) // WINDOW
     counts = [USUAL[n % len(USUAL)] for n in range(hours)]
     run(
@@ -342,3 +341,70 @@ def test_what_is_over_with_the_same_window_is_told_in_an_order_that_a_restart_ke
 
     assert len([one for one in facts if isinstance(one, AlertCleared)]) == 2
     assert run(restored, over) == facts
+
+
+def crowd(start: datetime, counts: Sequence[int]) -> list[Said]:
+    """As many of each of three CIs."""
+    all_of_it = [said for n in range(3) for said in logins(start, counts, f"web{n}")]
+    return sorted(all_of_it, key=itemgetter(0))
+
+
+@cache
+def _crowd_for_two_weeks() -> Engine:
+    engine = engine_with({**RULE, "anomaly": {**OF_RATES, "budget": "10000 per day"}})
+    windows = (NINE - MONDAY) // WINDOW
+    run(engine, crowd(MONDAY, [USUAL[n % len(USUAL)] for n in range(windows)]))
+    return engine
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.data())
+def test_many_keys_are_judged_some_at_a_time_and_alike(data: st.DataObject) -> None:
+    """Wherever a restart falls, and where the next window ends before all of this are judged."""
+    counts = data.draw(st.lists(st.sampled_from((0, 3, 5, 60)), min_size=1, max_size=8))
+    feed = [*crowd(NINE, counts), (NINE + 40 * WINDOW, TICK)]
+    at_once = [one.alert for one in fired(run(revived(_crowd_for_two_weeks()), feed))]
+    pause = data.draw(st.sampled_from([timedelta(milliseconds=20), WINDOW / 3]))
+    with patch.object(rates, "PORTION", 1), patch.object(rates, "NEXT_PORTION", pause):
+        whole, stopped = revived(_crowd_for_two_weeks()), revived(_crowd_for_two_weeks())
+        expected, facts = run(whole, feed), list[Fact]()
+        for now, item in feed:
+            if data.draw(st.booleans()):
+                stopped = revived(stopped)
+            facts += stopped.step(item, now)
+
+    found = [one.alert for one in fired(expected)]
+    assert [(one.ci, one.summary) for one in found] == [(one.ci, one.summary) for one in at_once]
+    assert facts == expected
+    assert frames(stopped) == frames(whole)
+
+
+def test_keys_that_nothing_came_of_for_a_week_are_judged_a_few_at_a_time() -> None:
+    engine = engine_with(RULE)
+    later = MONDAY + timedelta(days=9)
+    for start in (MONDAY, later):
+        run(engine, [(start, login(f"c{n}")) for n in range(100)])
+
+    state = engine.rules.states["often"]
+    assert isinstance(state, State)
+    engine.step(TICK, later + WINDOW)
+    left = len(state._ended)
+    engine.step(TICK, later + WINDOW + 10 * NEXT_PORTION)
+
+    assert 70 < left < 80
+    assert not state._ended
+
+
+def test_what_made_room_before_it_was_judged_is_judged_no_more() -> None:
+    state = State(rule(RULE), Limits(2))
+    for ci in "ab":
+        see(state, MONDAY, ci)
+    with patch.object(rates, "PORTION", 1):
+        state.due("grid", MONDAY + WINDOW)
+    see(state, MONDAY + WINDOW, "a")
+    see(state, MONDAY + WINDOW, "c")
+
+    state.due("grid", MONDAY + WINDOW + NEXT_PORTION)
+
+    assert list(state._watched) == [("a", "login"), ("c", "login")]
+    assert not state._ended
