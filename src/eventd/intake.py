@@ -54,6 +54,14 @@ async def body_of(
     return body
 
 
+def check_text(*texts: str) -> None:
+    """Raise Problem for bytes that are no UTF-8: they would be kept with the delivery, as text."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise Problem(400, "not_utf8", "path, query or a header is not UTF-8") from None
+
+
 def unpacked(request: web.Request, body: bytes, limit: int) -> bytes:
     """What `body_of` gave, the request's gzip or deflate undone. Raises Problem."""
     return inflated(body, limit) if _encoding(request) in PACKED else body

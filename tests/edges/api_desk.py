@@ -45,6 +45,15 @@ class ApiDesk:
         async with self._client.post(f"/api/v1/{path}", json=body, headers=headers) as answer:
             return answer.status, await answer.json()
 
+    async def say(self, request: bytes) -> bytes:
+        """What comes back for bytes that no client would send, to the end of the connection."""
+        url = self._client.make_url("")
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
     async def shell(self, *words: str) -> Result:
         """`eventd WORDS`, asking this daemon."""
         url = str(self._client.make_url("")).rstrip("/")

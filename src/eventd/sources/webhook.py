@@ -19,7 +19,7 @@ from eventd.core.model import Delivery, Input, Refused, SourcePolicy
 from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopping, StoreBroken
 from eventd.inbox import FAILED, Inbox, Outcome, Submission
-from eventd.intake import body_of, unpacked
+from eventd.intake import body_of, check_text, unpacked
 from eventd.sources.decoded import KEY_HEADERS, Decoded
 from eventd.sources.lobby import LARGE, Guest, Lobby
 
@@ -148,8 +148,7 @@ class Webhooks:
         given = request.headers
         path, query = request.path, request.query_string
         headers = {name: given[name][:MAX_HEADER] for name in KEPT_HEADERS if name in given}
-        if not (path.isascii() and query.isascii() and all(map(str.isascii, headers.values()))):
-            _check_text(path, query, *headers.values())
+        check_text(path, query, *headers.values())
         if len(query) > MAX_QUERY:
             raise Problem(414, "query", f"a query may have {MAX_QUERY} characters")
         return Delivery(
@@ -233,15 +232,6 @@ class Webhooks:
         while waiting and (waiting[0][1].done() or waiting[0][0] <= now):
             _settle(waiting.popleft()[1], Overloaded())
         self._alarm = loop.call_at(waiting[0][0], self._give_up, loop) if waiting else None
-
-
-def _check_text(*texts: str) -> None:
-    """Raise Problem for bytes that are no UTF-8: they are kept with the delivery, as text."""
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise Problem(400, "not_utf8", "path, query or a header is not UTF-8") from None
 
 
 def _settle(future: asyncio.Future[Settled], result: Settled) -> None:

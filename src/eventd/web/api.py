@@ -13,6 +13,7 @@ from aiohttp import web
 
 from eventd.admission import (
     ACTIONS,
+    KEY_HEADER,
     MAX_COMMAND,
     Act,
     Detaching,
@@ -44,7 +45,7 @@ from eventd.core.rules.streams import VALUES, Hearing
 from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, StoreBroken
 from eventd.inbox import FAILED
-from eventd.intake import body_of
+from eventd.intake import body_of, check_text
 from eventd.plot import Point
 from eventd.runtime import Runtime
 from eventd.web import views
@@ -390,19 +391,18 @@ class Api:
         return web.Response(status=204)
 
     async def _command(self, request: web.Request) -> Sequence[Fact]:
+        given, path, query = request.headers, request.path, request.query_string
+        headers = {name: given[name] for name in ("content-type", KEY_HEADER) if name in given}
+        check_text(path, query, *headers.values())
         delivery = Delivery(
             transport="http",
             received_at=wall(),
             payload=await body_of(request, MAX_COMMAND),
             source="api",
             method=request.method,
-            path=request.path,
-            query=request.query_string,
-            headers={
-                name: request.headers[name]
-                for name in ("content-type", "idempotency-key")
-                if name in request.headers
-            },
+            path=path,
+            query=query,
+            headers=headers,
         )
         command = command_from(delivery)
         async with asyncio.timeout(COMMIT_WITHIN):

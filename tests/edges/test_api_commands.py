@@ -1,0 +1,26 @@
+"""What operators ask for over HTTP: what of it cannot be taken is told, and harms nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.edges.api_desk import api_desk
+
+COMMENT = b"POST /api/v1/incidents/INC-000001/comment HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+BODY = b'Content-Length: 12\r\n\r\n{"text":"a"}'
+
+
+@pytest.mark.parametrize(
+    "header", [b"Content-Type: application/json; x=\xff\r\n", b"Idempotency-Key: \xed\xa0\x80\r\n"]
+)
+async def test_a_header_that_is_no_utf8_is_refused_and_the_next_command_is_taken(
+    tmp_path: Path, header: bytes
+) -> None:
+    async with api_desk(tmp_path, []) as desk:
+        refused = await desk.say(COMMENT + header + BODY)
+        taken = await desk.say(COMMENT + BODY)
+
+    assert refused.startswith(b"HTTP/1.1 400 ")
+    assert b"path, query or a header is not UTF-8" in refused
+    assert taken.startswith(b"HTTP/1.1 404 ")  # there is no such incident
