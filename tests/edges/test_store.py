@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from tests.builders import at, event, load
 from tests.edges.store_desk import Life, alive, batch, query, step
 
 from eventd.core.engine import Engine
-from eventd.core.model import Comment, Event, EventDuplicate, Fact, Input, Refused
+from eventd.core.model import Comment, Delivery, Event, EventDuplicate, Fact, Input, Refused
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
 from eventd.runtime import Batch, Step
 from eventd.store.database import DATABASE, SCHEMA
@@ -248,6 +249,24 @@ async def test_after_any_other_error_nothing_is_committed_any_more(tmp_path: Pat
             await store.commit(Batch())
 
     assert [row.inputs for row in iter_journal(tmp_path)] == [(event("a"),)]
+
+
+async def test_a_row_that_cannot_be_made_breaks_the_store_and_is_logged_as_it_came(
+    tmp_path: Path,
+) -> None:
+    delivery = Delivery(transport="http", received_at=at(0), payload=b"", path="\udcff")
+    unwritable = Step(0, at(0), delivery, (event("a"),), ())
+
+    async with SqliteStore.open(tmp_path) as store:
+        with capture_logs() as logs, pytest.raises(StoreBroken, match="surrogates not allowed"):
+            await store.commit(batch(unwritable))
+        with pytest.raises(StoreBroken):
+            await store.commit(batch(step(0, at(0), event("a"))))
+
+    assert [(one["event"], type(one["exc_info"])) for one in logs] == [
+        ("store.failed", UnicodeEncodeError)
+    ]
+    assert list(iter_journal(tmp_path)) == []
 
 
 async def test_the_log_is_checkpointed_and_used_again(tmp_path: Path) -> None:

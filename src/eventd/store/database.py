@@ -30,7 +30,7 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
-def explain(error: sqlite3.Error | OSError, directory: Path) -> StoreFull | StoreBroken:
+def explain(error: Exception, directory: Path) -> StoreFull | StoreBroken:
     """What the caller may do: StoreFull (retry unchanged) or StoreBroken (stop)."""
     if isinstance(error, OSError):
         if error.errno in _NO_SPACE:

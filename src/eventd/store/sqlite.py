@@ -10,8 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self, TypeVar
 
+import structlog
+
 from eventd.core.snapshot import Snapshot
-from eventd.errors import StoreBroken, StoreError, StoreFull
+from eventd.errors import EventdError, StoreBroken, StoreError, StoreFull
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import explain, lock_state, open_reader, open_writer
 from eventd.store.journal import JournalReader
@@ -22,6 +24,8 @@ from eventd.store.tables import Tables
 from eventd.store.writer import WriterThread
 
 T = TypeVar("T")
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DEFAULTS = Limits()
 # Bytes written to the log between checkpoints. Commits wait behind one: 5 to 10 ms, 40 with 16 MB;
@@ -144,12 +148,19 @@ class SqliteStore:
             self._writer.post(self._tidy)
 
     def _guarded(self, work: Callable[[], T]) -> T:
-        """Run it; what SQLite or the disk raises becomes StoreFull, or StoreBroken for ever."""
+        """Run it; whatever goes wrong becomes StoreFull, or StoreBroken for ever.
+
+        What is neither SQLite's word nor the disk's is a fault of ours: it is logged as it came.
+        """
         if self.broken is not None:
             raise self.broken
         try:
             return work()
-        except (sqlite3.Error, OSError) as e:
+        except EventdError:  # a replay that is written says itself what stopped it
+            raise
+        except Exception as e:
+            if not isinstance(e, sqlite3.Error | OSError):
+                _log.error("store.failed", exc_info=e)
             error = explain(e, self.directory)
             if isinstance(error, StoreBroken):
                 self.broken = error
