@@ -8,9 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from eventd.cli.client import client_of, connected, show
-
-FILTERS = ("status", "severity", "service", "ci", "name", "source", "incident")
+from eventd.cli.client import client_of, connected, place, show
 
 
 @click.command()
@@ -28,9 +26,7 @@ def alerts(
     limit: int, url: str, token_file: Path | None, *, as_json: bool, **filters: str | None
 ) -> None:
     """List alerts."""
-    query = "&".join(f"{name}={value}" for name, value in filters.items() if value)
-    path = f"/api/v1/alerts?{query}" if query else "/api/v1/alerts"
-    found = list(client_of(url, token_file).every(path, limit))
+    found = list(client_of(url, token_file).every(place("alerts", **filters), limit))
     if as_json:
         show({"items": found})
         return

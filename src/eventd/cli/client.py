@@ -9,11 +9,19 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 import click
 
 F = TypeVar("F", bound=Callable[..., object])
 TIMEOUT = 30.0  # s
+
+
+def place(*parts: str, **filters: str | None) -> str:
+    """The path of a part of the API, with the filters that have a value; both in any letters."""
+    path = "/".join(quote(part, safe="") for part in ("", "api", "v1", *parts))
+    query = urlencode({name: value for name, value in filters.items() if value}, quote_via=quote)
+    return f"{path}?{query}" if query else path
 
 
 class Client:
@@ -52,7 +60,7 @@ class Client:
             limit -= len(page["items"])
             if page["next"] is None:
                 return
-            after = f"&after={page['next']}"
+            after = f"&after={quote(page['next'], safe='')}"
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:

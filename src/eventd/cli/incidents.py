@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from eventd.cli.client import client_of, connected, show
+from eventd.cli.client import client_of, connected, place, show
 
 ACTIONS = {
     "ack": "acknowledge",
@@ -25,7 +25,6 @@ REGROUPS = {
 }
 VERDICT = "eventd incidents verdict ID false|true"
 WORDS = "|".join(("show", *ACTIONS, *REGROUPS, "verdict"))
-BASE = "/api/v1/incidents"
 
 
 @click.command()
@@ -62,24 +61,24 @@ def incidents(
     scores measurements learns from it.
     """
     client = client_of(url, token_file)
-    said = {"actor": actor, "text": text}
+    said: dict[str, object] = {"actor": actor, "text": text}
     if what in ACTIONS:
         if len(names) != 1:
             raise click.UsageError(f"eventd incidents {what} ID")
-        answer = client.call("POST", f"{BASE}/{names[0]}/{ACTIONS[what]}", said)
+        answer = client.call("POST", place("incidents", names[0], ACTIONS[what]), said)
         show(answer) if as_json else click.echo(line(answer))
     elif what in REGROUPS or what == "verdict":
-        answer = client.call("POST", f"{BASE}/{names[0]}/{what}", {**_said(what, names), **said})
+        said = {**_said(what, names), **said}
+        answer = client.call("POST", place("incidents", names[0], what), said)
         show(answer) if as_json else click.echo(line(answer))
     elif what:
         if (what == "show") != (len(names) == 1):
             raise click.UsageError("eventd incidents show ID")
-        answer = client.call("GET", f"{BASE}/{names[0] if names else what}")
+        answer = client.call("GET", place("incidents", names[0] if names else what))
         show(answer) if as_json else print_one(answer, why=why)
     else:
-        filters = [("state", state), ("priority", priority), ("service", service)]
-        query = "&".join(f"{name}={value}" for name, value in filters if value)
-        found = list(client.every(f"{BASE}?{query}" if query else BASE, limit))
+        path = place("incidents", state=state, priority=priority, service=service)
+        found = list(client.every(path, limit))
         show({"items": found}) if as_json else _table(found)
 
 

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from eventd.cli.client import client_of, connected, show
+from eventd.cli.client import client_of, connected, place, show
 
 
 @click.group()
@@ -23,8 +23,7 @@ def inventory() -> None:
 @connected
 def gaps(kind: str | None, limit: int, url: str, token_file: Path | None, *, as_json: bool) -> None:
     """List names that events had and the inventory lacks, the most frequent first."""
-    base = "/api/v1/inventory/gaps"
-    path = f"{base}?kind={kind}" if kind else base
+    path = place("inventory", "gaps", kind=kind)
     found = list(client_of(url, token_file).every(path, limit))
     if as_json:
         show({"items": found})

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from eventd.cli.client import client_of, connected, show
-
-BASE = "/api/v1/silences"
+from eventd.cli.client import client_of, connected, place, show
 
 
 @click.group()
@@ -35,7 +33,7 @@ def add(
 ) -> None:
     """Silence what SELECTOR matches, such as 'service="shop", severity<major'."""
     body = {"matchers": selector, "for": lasting, "comment": comment, "actor": actor}
-    answer = client_of(url, token_file).call("POST", BASE, body)
+    answer = client_of(url, token_file).call("POST", place("silences"), body)
     show(answer) if as_json else click.echo(f"{answer['id']} until {answer['ends_at'][:19]}Z")
 
 
@@ -45,7 +43,7 @@ def add(
 @connected
 def listed(limit: int, url: str, token_file: Path | None, *, as_json: bool) -> None:
     """List silences, newest first."""
-    found = list(client_of(url, token_file).every(BASE, limit))
+    found = list(client_of(url, token_file).every(place("silences"), limit))
     if as_json:
         show({"items": found})
         return
@@ -63,5 +61,5 @@ def listed(limit: int, url: str, token_file: Path | None, *, as_json: bool) -> N
 @connected
 def end(name: str, actor: str, url: str, token_file: Path | None) -> None:
     """End a silence now."""
-    client_of(url, token_file).call("DELETE", f"{BASE}/{name}", {"actor": actor})
+    client_of(url, token_file).call("DELETE", place("silences", name), {"actor": actor})
     click.echo(f"{name} ended")

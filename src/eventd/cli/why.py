@@ -6,14 +6,13 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 import msgspec
 
 from eventd import tracing
-from eventd.cli.client import Client, client_of, connected, show
-from eventd.cli.incidents import BASE, print_one
+from eventd.cli.client import Client, client_of, connected, place, show
+from eventd.cli.incidents import print_one
 from eventd.cli.progress import Bar
 from eventd.core.rules.streams import VALUES
 from eventd.core.sentences import inert
@@ -64,19 +63,19 @@ def why(
         raise click.UsageError("--rule is for --journal")
     client = client_of(url, token_file)
     if INCIDENT.fullmatch(what):
-        answer = client.call("GET", f"{BASE}/{what}")
+        answer = client.call("GET", place("incidents", what))
         show(answer) if as_json else print_one(answer, why=True)
         return
     if FINGERPRINT.fullmatch(what):
         fingerprints, roots = [what], []
     else:
-        path = f"/api/v1/alerts?ci={quote(what, safe='')}"
-        fingerprints = [one["fingerprint"] for one in client.every(path, MAX_ALERTS)]
+        found = client.every(place("alerts", ci=what), MAX_ALERTS)
+        fingerprints = [one["fingerprint"] for one in found]
         roots = _roots(client, what)
         if not fingerprints and not roots:
             click.echo(f"eventd: no alert is known on {what}", err=True)
             sys.exit(1)
-    alerts = [client.call("GET", f"/api/v1/alerts/{one}") for one in fingerprints]
+    alerts = [client.call("GET", place("alerts", one)) for one in fingerprints]
     if as_json:
         show({"alerts": alerts, "roots": roots})
         return
@@ -115,7 +114,7 @@ def _roots(client: Client, ci: str) -> list[dict[str, Any]]:
     """The CI as a root candidate of open incidents: the likeliest, or one that explains others."""
     return [
         {"incident": one["id"], "rank": rank, **root}
-        for one in client.every(f"{BASE}?state=open", MAX_INCIDENTS)
+        for one in client.every(place("incidents", state="open"), MAX_INCIDENTS)
         for rank, root in enumerate(one["roots"], 1)
         if root["ci"] == ci and (rank == 1 or root["explains"] > 1)
     ]

@@ -1,0 +1,80 @@
+"""The command line with what people give it: any name, wrong files, daemons that are none."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from click.testing import CliRunner, Result
+
+from eventd.cli import main
+
+
+class Fake(ThreadingHTTPServer):
+    """Answers every request alike, and remembers it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer = json.dumps({"items": [], "next": None}).encode()
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Fake
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.answer)))
+        self.end_headers()
+        self.wfile.write(self.server.answer)
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    with Fake() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def cli(*args: object) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "filters"),
+    [
+        ("alerts|--name|gateway silent", "alerts", {"name": "gateway silent"}),
+        ("alerts|--ci|münchen", "alerts", {"ci": "münchen"}),
+        ("alerts|--service|a&status=cleared+#", "alerts", {"service": "a&status=cleared+#"}),
+        ("incidents|--service|card payments", "incidents", {"service": "card payments"}),
+        ("why|web 1", "alerts", {"ci": "web 1"}),
+        ("silence|end|SIL 1/x?", "silences/SIL 1/x?", {}),
+    ],
+)
+def test_any_name_reaches_the_daemon_as_it_is(
+    fake: Fake, command: str, path: str, filters: dict[str, str]
+) -> None:
+    cli(*command.split("|"), "--url", fake.url)
+
+    asked = urlsplit(fake.asked[0])
+    assert unquote(asked.path) == f"/api/v1/{path}"
+    found = {name: value for name, (value,) in parse_qs(asked.query).items() if name != "limit"}
+    assert found == filters
