@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -78,3 +79,34 @@ def test_any_name_reaches_the_daemon_as_it_is(
     assert unquote(asked.path) == f"/api/v1/{path}"
     found = {name: value for name, (value,) in parse_qs(asked.query).items() if name != "limit"}
     assert found == filters
+
+
+@pytest.mark.parametrize("answer", ["<html>", '{"status": "success"}', "[]"])
+def test_what_is_no_daemon_is_told_as_that(fake: Fake, answer: str) -> None:
+    fake.answer = answer.encode()
+
+    done = cli("alerts", "--url", fake.url)
+
+    assert (done.exit_code, done.output) == (
+        1,
+        f"eventd: no daemon answers at {fake.url}: what answers is another program\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("alerts|--url|http://127.0.0.1:abc", "expected such as http://127.0.0.1:9095"),
+        ("alerts|--url|127.0.0.1:9095", "expected such as http://127.0.0.1:9095"),
+        ("alerts|--url|http://a b", "expected such as http://127.0.0.1:9095"),
+        ("alerts|--token-file|{empty}", "expected a token, got none"),
+        ("alerts|--token-file|{folder}", "is a directory"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_sentence(tmp_path: Path, command: str, said: str) -> None:
+    (tmp_path / "empty").touch()
+
+    done = cli(*command.format(folder=tmp_path, empty=tmp_path / "empty").split("|"))
+
+    assert done.exit_code == 2
+    assert said in done.output

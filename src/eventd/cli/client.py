@@ -7,14 +7,16 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
 F = TypeVar("F", bound=Callable[..., object])
 TIMEOUT = 30.0  # s
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def place(*parts: str, **filters: str | None) -> str:
@@ -44,11 +46,12 @@ class Client:
         except urllib.error.HTTPError as error:
             click.echo(f"eventd: {_sentence(error)}", err=True)
             sys.exit(1)
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            click.echo(f"eventd: no daemon answers at {self.url}: {reason}", err=True)
-            sys.exit(1)
-        return json.loads(text) if text else {}
+        except (OSError, HTTPException) as error:
+            self._give_up(str(getattr(error, "reason", error)))
+        try:
+            return json.loads(text) if text else {}
+        except ValueError:
+            self._give_up("what answers is another program")
 
     def every(self, path: str, limit: int) -> Iterator[dict[str, Any]]:
         """Items of a list, page by page, at most `limit`."""
@@ -56,11 +59,17 @@ class Client:
         joint = "&" if "?" in path else "?"
         while limit > 0:
             page = self.call("GET", f"{path}{joint}limit={min(limit, 500)}{after}")
+            if "items" not in page:
+                self._give_up("what answers is another program")
             yield from page["items"]
             limit -= len(page["items"])
             if page["next"] is None:
                 return
             after = f"&after={quote(page['next'], safe='')}"
+
+    def _give_up(self, reason: str) -> NoReturn:
+        click.echo(f"eventd: no daemon answers at {self.url}: {reason}", err=True)
+        sys.exit(1)
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:
@@ -71,14 +80,28 @@ def _sentence(error: urllib.error.HTTPError) -> str:
         return f"{error.code} {error.reason}"
 
 
+def _url(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Raise BadParameter where nobody could be asked there."""
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # of the port
+        good = False
+    if not good or not value.isascii() or not value.isprintable() or " " in value:
+        raise click.BadParameter(f"expected such as http://127.0.0.1:9095, got {value!r}")
+    return value
+
+
 def connected(command: F) -> F:
     """Give a command --url and --token-file, and hand it a Client."""
     for option in (
+        click.option("--token-file", type=FILE, help="Bearer token."),
         click.option(
-            "--token-file", type=click.Path(exists=True, path_type=Path), help="Bearer token."
-        ),
-        click.option(
-            "--url", default="http://127.0.0.1:9095", show_default=True, help="The daemon."
+            "--url",
+            default="http://127.0.0.1:9095",
+            show_default=True,
+            callback=_url,
+            help="The daemon.",
         ),
     ):
         command = option(command)
@@ -87,7 +110,12 @@ def connected(command: F) -> F:
 
 def client_of(url: str, token_file: Path | None) -> Client:
     """For the options of `connected`."""
-    return Client(url, token_file.read_text().split()[0] if token_file else "")
+    if token_file is None:
+        return Client(url, "")
+    words = token_file.read_text("utf-8", "replace").split()
+    if not words or not words[0].isascii():
+        raise click.UsageError(f"{token_file}: expected a token, got none")
+    return Client(url, words[0])
 
 
 def show(value: object) -> None:
