@@ -263,11 +263,17 @@ def load(
     file = convert(document, _SHAPE, File)
     problems: list[str] = []
     where = listen or file.listen
-    host, port = _address(where, "--listen" if listen else "", document, problems)
+    try:
+        host, port = address(where)
+    except ValueError as error:
+        host, port = "127.0.0.1", 0
+        problems.append(_of_door(document, listen, str(error), "such as 127.0.0.1:9095"))
     folder = path.parent if path else Path()
     credentials = environment.credentials_directory
     _check_sources(document, file, problems)
-    _check_door(document, file, host, problems)
+    if lacks := _lacks(file, host):
+        message = f"{host} can be reached from other machines, which needs {lacks}"
+        problems.append(_of_door(document, listen, message, "or listen on 127.0.0.1"))
     secrets = _secrets(file, Keyring(folder, credentials, problems))
     if problems:
         raise ConfigError(problems)
@@ -299,17 +305,12 @@ def _decode(kind: type, value: object) -> object:
 _SHAPE = Shape(File, _decode, {Span: SPAN_HINT, Size: "number and unit: B KiB MiB GiB"})
 
 
-def _address(text: str, option: str, document: Document, problems: list[str]) -> tuple[str, int]:
+def address(text: str) -> tuple[str, int]:
+    """Host, without brackets, and port of "HOST:PORT". Raises ValueError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or not 0 <= int(port) <= 65_535:  # noqa: PLR2004 - ports
-        message, hint = f"expected HOST:PORT, got {shown(text)}", "such as 127.0.0.1:9095"
-        problems.append(
-            f"{option}: {message} ({hint})"
-            if option
-            else document.complain("listen", message, hint)
-        )
-        return "127.0.0.1", 0
+    if not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - ports
+        raise ValueError(f"expected HOST:PORT, got {shown(text)}")
     return host, int(port)
 
 
@@ -323,22 +324,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _check_door(document: Document, file: File, host: str, problems: list[str]) -> None:
+def _of_door(document: Document, listen: str, message: str, hint: str) -> str:
+    """A complaint of where to listen: the option's, if it was given, else the file's."""
+    return f"--listen: {message} ({hint})" if listen else document.complain("listen", message, hint)
+
+
+def _lacks(file: File, host: str) -> str:
+    """What is needed to listen there, "" where nothing lacks."""
     if is_loopback(host):
-        return
+        return ""
     missing = [name for name in ("token_file", "metrics_token_file") if not getattr(file, name)]
     if file.tls is None and not file.behind_proxy:
         missing.append("tls or behind_proxy: true")
-    if missing:
-        *most, last = missing
-        needed = f"{', '.join(most)} and {last}" if most else last
-        problems.append(
-            document.complain(
-                "listen",
-                f"{host} can be reached from other machines, which needs {needed}",
-                "or listen on 127.0.0.1",
-            )
-        )
+    return " and ".join(filter(None, (", ".join(missing[:-1]), *missing[-1:])))
 
 
 def _named(file: File) -> dict[str, Source]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,17 +92,21 @@ def read(
     that are read. Raises ConfigError naming the line.
     """
     known = {**DEFAULT_SOURCES, **(sources or {})}
-    with path.open("rb", 0) as file:
-        raw = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
-        stream = io.BufferedReader(raw, READ_AHEAD)
-        for number, line in enumerate(stream, 1):
-            if told is not None and number % TOLD_EVERY == 0:
-                told(file.tell())
-            if text := line.strip():
-                try:
+    number = 0
+    try:
+        with path.open("rb", 0) as file:
+            raw = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            stream = io.BufferedReader(raw, READ_AHEAD)
+            for number, line in enumerate(stream, 1):
+                if told is not None and number % TOLD_EVERY == 0:
+                    told(file.tell())
+                if text := line.strip():
                     yield parse(text, known)
-                except (msgspec.MsgspecError, ValueError) as error:
-                    raise ConfigError([f"{path}:{number}: {error}"]) from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ConfigError([f"{path}:{number}: {error}"]) from None
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError([f"{path}: cannot be read: {why}"]) from None
 
 
 def parse(text: bytes, sources: dict[str, SourcePolicy]) -> Line:

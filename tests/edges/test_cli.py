@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -99,14 +100,44 @@ def test_what_is_no_daemon_is_told_as_that(fake: Fake, answer: str) -> None:
         ("alerts|--url|http://127.0.0.1:abc", "expected such as http://127.0.0.1:9095"),
         ("alerts|--url|127.0.0.1:9095", "expected such as http://127.0.0.1:9095"),
         ("alerts|--url|http://a b", "expected such as http://127.0.0.1:9095"),
-        ("alerts|--token-file|{empty}", "expected a token, got none"),
-        ("alerts|--token-file|{folder}", "is a directory"),
+        ("alerts|--token-file|empty", "expected a token, got none"),
+        ("alerts|--token-file|folder", "is a directory"),
+        ("replay|no.jsonl.gz", "no.jsonl.gz: cannot be read: Not a gzipped file"),
+        ("replay|half.jsonl.gz", "half.jsonl.gz: cannot be read: Compressed file"),
+        ("replay|a.jsonl|--learn-from|no.jsonl.gz", "no.jsonl.gz: cannot be read"),
+        ("replay|folder", "is a directory"),
+        ("replay|bad.jsonl|--out|none/x", "none/x: nothing can be written in none"),
+        ("replay|bad.jsonl|--html|empty/x", "empty/x: nothing can be written in empty"),
+        ("replay|--journal|a.jsonl", "eventd replay: "),
+        ("test|--junit|none/x", "none/x: nothing can be written in none"),
+        ("check|--store|folder|--acked|folder", "is a directory"),
+        ("demo|--listen|foo", 'expected HOST:PORT, got "foo"'),
+        ("run|--listen|foo", '--listen: expected HOST:PORT, got "foo"'),
+        ("run|--listen|0.0.0.0:1|--config|c.yaml", "--listen: 0.0.0.0 can be reached"),
+        ("run|--config|open.yaml", "open.yaml:2: listen: 0.0.0.0 can be reached"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_sentence(tmp_path: Path, command: str, said: str) -> None:
-    (tmp_path / "empty").touch()
+def test_what_cannot_be_done_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = (json.dumps({"name": "a", "received_at": "2026-03-01T09:00:00Z"}) + "\n").encode()
+    files = {
+        "empty": b"",
+        "a.jsonl": line,
+        "no.jsonl.gz": line,
+        "half.jsonl.gz": gzip.compress(line)[:-9],
+    }
+    files |= {
+        "bad.jsonl": b"{",
+        "c.yaml": b"state: x\n",
+        "open.yaml": b"state: x\nlisten: 0.0.0.0:1",
+    }
+    for name, body in files.items():
+        Path(name).write_bytes(body)
+    Path("folder").mkdir()
 
-    done = cli(*command.format(folder=tmp_path, empty=tmp_path / "empty").split("|"))
+    done = cli(*command.split("|"))
 
-    assert done.exit_code == 2
+    assert (done.exit_code, "Traceback" in done.output) == (2, False)
     assert said in done.output

@@ -11,6 +11,7 @@ import msgspec
 
 from eventd import app, history, lint
 from eventd.cases import read_cases
+from eventd.cli.options import FILE
 from eventd.cli.progress import Bar
 from eventd.config import Environment, load
 from eventd.core.sentences import many
@@ -23,9 +24,7 @@ from eventd.usage import Usage
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--store", type=click.Path(path_type=Path), help="State directory to verify.")
 @click.option("--strict", is_flag=True, help="Warnings count as bad.")
-@click.option(
-    "--acked", type=click.Path(exists=True, path_type=Path), help="Event ids, one a line."
-)
+@click.option("--acked", type=FILE, help="Event ids, one a line.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 def check(
     files: tuple[Path, ...],
@@ -54,7 +53,7 @@ def check(
         except StoreError as error:
             click.echo(f"eventd check: {error}", err=True)
             sys.exit(2)
-    ids = acked.read_text().split() if acked else []
+    ids = acked.read_text("utf-8", "replace").split() if acked else []
     try:
         found = app.verdicts(store, ids)
     except StoreError as error:

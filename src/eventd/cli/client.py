@@ -14,9 +14,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
+from eventd.cli.options import FILE
+
 F = TypeVar("F", bound=Callable[..., object])
 TIMEOUT = 30.0  # s
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def place(*parts: str, **filters: str | None) -> str:

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eventd.cli.incidents import line as in_one_line
 from eventd.cli.playback import Player, beats, inventory, pages, recording
-from eventd.config import Environment
+from eventd.config import Environment, address
 from eventd.errors import EventdError
 
 WATCHED_SPEED, QUICK_SPEED = 3.0, 25.0  # times the story's own: a minute, and some seconds
@@ -63,6 +63,10 @@ def demo(
 
     Stays up until Ctrl-C, and keeps what it saw for the next time; with --exit it forgets.
     """
+    try:
+        address(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from None
     console = Console(stderr=as_json, highlight=False)
     pace = speed or (QUICK_SPEED if leave else WATCHED_SPEED)
     with tempfile.TemporaryDirectory(prefix="eventd-demo-") as scratch:

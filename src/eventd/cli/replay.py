@@ -14,9 +14,9 @@ import msgspec
 from eventd import backtest, history, recording
 from eventd.backtest import Backtest
 from eventd.cli import difference, page, report
+from eventd.cli.options import FILE, NewFile, Span
 from eventd.cli.progress import Bar
 from eventd.comparison import Comparison, Sides
-from eventd.core.rules.rule import parse_span
 from eventd.decoding import inputs_of_line
 from eventd.errors import ConfigError, StoreError
 from eventd.files import default_rules, load_rules
@@ -24,36 +24,20 @@ from eventd.inventory import read_inventory
 from eventd.summary import summary
 
 EXISTING = click.Path(exists=True, path_type=Path)
-NEW = click.Path(path_type=Path)
 GC_THRESHOLDS = (50_000, 20, 100)  # values are made without cycles: look for some seldom
 
 
-class Span(click.ParamType[timedelta]):
-    """A duration such as 7d."""
-
-    name = "span"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Fail with what was expected."""
-        try:
-            return timedelta(seconds=parse_span(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 @click.command()
-@click.argument("files", nargs=-1, type=EXISTING)
+@click.argument("files", nargs=-1, type=FILE)
 @click.option("--journal", type=EXISTING, help="State directory of a daemon, instead of FILES.")
 @click.option("--since", type=Span(), help='How far back its journal is played, such as "7d".')
 @click.option("--rules", type=EXISTING, help="Rules to judge by.")
 @click.option("--inventory", type=EXISTING, help="Services and CIs.")
-@click.option("--learn-from", multiple=True, type=EXISTING, help="A recording to learn from first.")
+@click.option("--learn-from", multiple=True, type=FILE, help="A recording to learn from first.")
 @click.option("--against", type=EXISTING, help="Other rules: print what they would change.")
 @click.option("--warm-up", type=Span(), help="With --against: a time in which nothing is compared.")
-@click.option("--out", type=NEW, help="One JSON line per event, incident.")
-@click.option("--html", type=NEW, help="The summary as a page, with a picture of the day.")
+@click.option("--out", type=NewFile(), help="One JSON line per event, incident.")
+@click.option("--html", type=NewFile(), help="The summary as a page, with a picture of the day.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def replay(
     files: tuple[Path, ...],

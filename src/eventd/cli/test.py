@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from eventd.cases import Case, read_cases
+from eventd.cli.options import NewFile
 from eventd.clock import monotonic
 from eventd.core.sentences import inert
 from eventd.errors import ConfigError
@@ -20,7 +21,7 @@ from eventd.ruletests import Result, run
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--junit", type=click.Path(path_type=Path), help="Write the results as JUnit XML.")
+@click.option("--junit", type=NewFile(), help="Write the results as JUnit XML.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 def test(paths: tuple[Path, ...], junit: Path | None, *, as_json: bool) -> None:
     """Run the tests in rules files, or in directories of them; without PATHS the default set's.

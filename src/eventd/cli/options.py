@@ -1,0 +1,49 @@
+"""What the options of several commands take."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from eventd.core.rules.rule import parse_span
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class NewFile(click.Path):
+    """A file to write: that it cannot be is said before the work, not after it."""
+
+    def __init__(self) -> None:
+        """It may be there."""
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """Fail where there is no folder for it."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        folder = path.parent
+        if not path.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            self.fail(f"{path}: nothing can be written in {folder}", param, ctx)
+        return path
+
+
+class Span(click.ParamType[timedelta]):
+    """A duration such as 7d."""
+
+    name = "span"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Fail with what was expected."""
+        try:
+            return timedelta(seconds=parse_span(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
