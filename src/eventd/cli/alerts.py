@@ -9,17 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from eventd.cli.client import client_of, connected, place, show
+from eventd.cli.options import LIMIT
 
 
 @click.command()
-@click.option("--status", help="firing or cleared.")
+@click.option("--status", type=click.Choice(["firing", "cleared"]), help="Only these.")
 @click.option("--severity", help="ok, info, warning, minor, major or critical.")
 @click.option("--service", help="Of this service.")
 @click.option("--ci", help="On this thing.")
 @click.option("--name", help="Of this name.")
 @click.option("--source", help="From this source.")
 @click.option("--incident", help="In this incident.")
-@click.option("--limit", default=50, show_default=True, help="How many at most.")
+@LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connected
 def alerts(

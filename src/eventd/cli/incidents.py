@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from eventd.cli.client import client_of, connected, place, show
+from eventd.cli.options import LIMIT
+from eventd.core.model import IncidentState
 
 ACTIONS = {
     "ack": "acknowledge",
@@ -24,16 +26,17 @@ REGROUPS = {
     "detach": "eventd incidents detach ID FINGERPRINT",
 }
 VERDICT = "eventd incidents verdict ID false|true"
+STATES = [state.value for state in IncidentState]
 WORDS = "|".join(("show", *ACTIONS, *REGROUPS, "verdict"))
 
 
 @click.command()
 @click.argument("what", required=False, metavar=f"[ID | {WORDS}]")
 @click.argument("names", nargs=-1, metavar="[ID] [INTO | FINGERPRINT… | false | true]")
-@click.option("--state", help="open, resolved or closed.")
+@click.option("--state", type=click.Choice(STATES), help="Only these.")
 @click.option("--priority", help="P1 to P5.")
 @click.option("--service", help="Of this service.")
-@click.option("--limit", default=50, show_default=True, help="How many at most.")
+@LIMIT
 @click.option("--actor", default="cli", show_default=True, help="Who acts.")
 @click.option("--text", default="", help="What to write down.")
 @click.option("--why", is_flag=True, help="Show one with what speaks for its roots and members.")

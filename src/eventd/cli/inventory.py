@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eventd.cli.client import client_of, connected, place, show
+from eventd.cli.options import LIMIT
 
 
 @click.group()
@@ -18,7 +19,7 @@ def inventory() -> None:
 
 @inventory.command()
 @click.option("--kind", type=click.Choice(["ci", "service"]), help="Only these.")
-@click.option("--limit", default=50, show_default=True, help="How many at most.")
+@LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connected
 def gaps(kind: str | None, limit: int, url: str, token_file: Path | None, *, as_json: bool) -> None:

@@ -13,6 +13,15 @@ from eventd.core.rules.rule import parse_span
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+LIMIT = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How many at most.",
+)
+
+
 class NewFile(click.Path):
     """A file to write: that it cannot be is said before the work, not after it."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from eventd.cli.client import client_of, connected, place, show
+from eventd.cli.options import LIMIT
 
 
 @click.group()
@@ -38,7 +39,7 @@ def add(
 
 
 @silence.command("list")
-@click.option("--limit", default=50, show_default=True, help="How many at most.")
+@LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connected
 def listed(limit: int, url: str, token_file: Path | None, *, as_json: bool) -> None:
