@@ -22,7 +22,6 @@ from eventd.core.model import (
     Event,
     EventDuplicate,
     EventNoted,
-    EventRefused,
     Fact,
     Grouped,
     Incident,
@@ -32,6 +31,7 @@ from eventd.core.model import (
     Input,
     LoadInventory,
     LoadRules,
+    Refused,
     Started,
     Status,
     Tick,
@@ -42,7 +42,7 @@ from eventd.core.snapshot import Restored
 from eventd.recording import Line
 
 PAUSE = timedelta(seconds=DROP_AFTER / 2)
-NAMED = 10  # CIs told as root candidates where the engine ranked none
+NAMED = 10  # CIs told as root candidates where the engine ranked none; refusals
 SPEAKS_OF_ALERTS = (Status.FIRING, Status.CLEARED)
 
 
@@ -123,6 +123,8 @@ class Backtest:
         """`forced`: `rules` replace those of the recording, as an `inventory` does."""
         self.engine = Engine()
         self.events = self.facts = 0
+        self.refused = 0  # events, or whole deliveries
+        self.refusals: list[str] = []  # where the first of them stand, and why
         self.kinds: dict[str, int] = {}  # events that move no alert, by what they are
         self.episodes: dict[tuple[str, int], Episode] = {}  # by fingerprint and number
         self.began: datetime | None = None
@@ -181,7 +183,15 @@ class Backtest:
             if self.now is not None and line.at - self.now >= PAUSE:
                 yield from self._pass(line.at)
             for item in inputs:
+                if isinstance(item, Refused):
+                    self._refuse(line, item)
                 yield self._step(item, line.at)
+
+    def _refuse(self, line: Line, refused: Refused) -> None:
+        self.refused += 1
+        if self.refused <= NAMED:
+            part = "" if line.native or refused.index is None else f" event {refused.index}:"
+            self.refusals.append(f"{line.where}:{part} {refused.error}")
 
     def _pass(self, until: datetime) -> Iterator[tuple[datetime, Input, tuple[Fact, ...]]]:
         """Ticks through a long pause: no step sees an incident close and be forgotten."""
@@ -279,7 +289,7 @@ class Backtest:
         facts = engine.step(item, now)
         self.facts += len(facts)
         for fact in facts:
-            self._note(fact)
+            self._note(item, fact)
         if isinstance(item, Event):
             self.events += 1
             if self.began is None:
@@ -288,13 +298,11 @@ class Backtest:
             self._spoken.append((name, self._latest.get(fingerprint)))
         return now, item, facts
 
-    def _note(self, fact: Fact) -> None:
+    def _note(self, item: Input, fact: Fact) -> None:
         match fact:
             case EventNoted():
                 self._count(fact.status.value)
-            case EventRefused():
-                self._count("refused")
-            case EventDuplicate():
+            case EventDuplicate() if isinstance(item, Event):
                 self._count("duplicate")
             case AlertFired(_, alert):
                 episode = Episode(alert)

@@ -41,6 +41,12 @@ class Line(Struct, frozen=True, gc=False):
     own: Input | None = None
     native: bool = False  # the line was a native event: its `source` and `received_at` count
     quarantined: tuple[int, ...] = ()  # positions of its inputs that were not stepped
+    place: tuple[str, int] | None = None  # file and line; None: it is a daemon's own
+
+    @property
+    def where(self) -> str:
+        """Its place, else its time."""
+        return "{}:{}".format(*self.place) if self.place else _stamp(self.at)
 
 
 class _Source(Struct, omit_defaults=True):
@@ -92,7 +98,7 @@ def read(
     that are read. Raises ConfigError naming the line.
     """
     known = {**DEFAULT_SOURCES, **(sources or {})}
-    number = 0
+    name, number = str(path), 0
     try:
         with path.open("rb", 0) as file:
             raw = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
@@ -101,7 +107,7 @@ def read(
                 if told is not None and number % TOLD_EVERY == 0:
                     told(file.tell())
                 if text := line.strip():
-                    yield parse(text, known)
+                    yield parse(text, known, (name, number))
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError([f"{path}:{number}: {error}"]) from None
     except (OSError, EOFError, zlib.error) as error:
@@ -109,8 +115,10 @@ def read(
         raise ConfigError([f"{path}: cannot be read: {why}"]) from None
 
 
-def parse(text: bytes, sources: dict[str, SourcePolicy]) -> Line:
-    """One line. Raises msgspec.MsgspecError or ValueError with what is wrong."""
+def parse(
+    text: bytes, sources: dict[str, SourcePolicy], place: tuple[str, int] | None = None
+) -> Line:
+    """One line, and where it stands. Raises MsgspecError or ValueError with what is wrong."""
     head = _head.decode(text)
     if head.deliver_at is None and head.received_at is not None:
         at = _aware(head.received_at)
@@ -123,14 +131,14 @@ def parse(text: bytes, sources: dict[str, SourcePolicy]) -> Line:
             source=policy.name,
             decoder=policy.decoder,
         )
-        return Line(at, delivery, native=True)
+        return Line(at, delivery, native=True, place=place)
     if head.deliver_at is None:
         raise ValueError("expected `deliver_at` (a delivery) or `received_at` (a native event)")
     at, row = _aware(head.deliver_at), _decoder.decode(text)
     if row.transport == OWN:
         if row.input is None:
             raise ValueError("a line of transport eventd needs `input`")
-        return Line(at, None, row.input)
+        return Line(at, None, row.input, place=place)
     if row.transport not in {"http", "mqtt"}:
         raise ValueError(f"transport: expected http, mqtt or eventd, got {row.transport!r}")
     delivery = Delivery(
@@ -147,7 +155,8 @@ def parse(text: bytes, sources: dict[str, SourcePolicy]) -> Line:
         query=row.query,
         headers={name.lower(): value for name, value in row.headers.items()},
     )
-    return Line(at, _stamped(delivery, _source_of(row, sources)), quarantined=row.quarantined)
+    stamped = _stamped(delivery, _source_of(row, sources))
+    return Line(at, stamped, quarantined=row.quarantined, place=place)
 
 
 def line_of(now: datetime, delivery: Delivery | None, inputs: tuple[Input, ...]) -> Iterator[bytes]:

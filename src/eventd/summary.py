@@ -53,6 +53,8 @@ class Summary(Struct, frozen=True):
     began: datetime | None  # the first event
     ended: datetime | None
     events: int
+    refused: int  # events, or whole deliveries, that could not be read; not among `events`
+    refusals: tuple[str, ...]  # where the first of them stand, and why
     facts: int
     others: dict[str, int]  # events that move no alert, by what they are
     alerts: int
@@ -80,6 +82,8 @@ def summary(run: Backtest) -> Summary:
         began=run.began,
         ended=run.now,
         events=run.events,
+        refused=run.refused,
+        refusals=tuple(run.refusals),
         facts=run.facts,
         others=dict(sorted(run.kinds.items(), key=_most_first)),
         alerts=len({fingerprint for fingerprint, _ in run.episodes}),

@@ -116,7 +116,7 @@ async def test_an_empty_journal_has_nothing_and_a_missing_one_is_an_error(tmp_pa
     nothing = CliRunner().invoke(main, ["replay", "--journal", str(tmp_path / "state")])
     missing = CliRunner().invoke(main, ["replay", "--journal", str(tmp_path)])
 
-    assert nothing.output.startswith("0 events: ")
+    assert nothing.output.startswith("0 events\n")
     assert missing.exit_code == 2
     assert "there is none; name the state directory of a daemon" in missing.output
 

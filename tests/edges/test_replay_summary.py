@@ -94,9 +94,33 @@ def test_nothing_at_all_is_told_as_that() -> None:
     told = summary(run)
 
     assert "\n".join(text(told)) == (
-        "0 events: \n0 alerts fired 0 times: 0 in incidents, 0 in none\n0 incidents; 0 still open"
+        "0 events\n0 alerts fired 0 times: 0 in incidents, 0 in none\n0 incidents; 0 still open"
     )
     assert "<svg" not in html(told, run)
+
+
+def test_what_was_refused_is_counted_apart_and_told_with_its_line(tmp_path: Path) -> None:
+    recording = tmp_path / "a.jsonl"
+    head = b'{"received_at": "2026-03-02T09:00:00Z", '
+    both = b'{"deliver_at": "2026-03-02T09:00:00Z", "transport": "http", "path": "/v1/events", '
+    lines = [
+        head + b'"name": "a"}',
+        head + b'"name": "a", "\\u001b": 1}',
+        both + b'"payload": [{"name": "b"}, {"nam": "b"}]}',
+        *[head + b'"name": "\xff"}'] * 10,
+    ]
+    recording.write_bytes(b"\n".join(lines))
+
+    done = CliRunner().invoke(main, ["replay", str(recording)])
+
+    first, second, *refused = done.output.splitlines()[:15]
+    assert first.startswith("2 events, ")
+    assert first.endswith(" UTC: 2 of alerts")
+    assert second == "12 refused"
+    assert refused[0].startswith(f"  {recording}:2: \\x1b: expected ")
+    assert refused[1].startswith(f"  {recording}:3: event 1: ")
+    assert refused[9].startswith(f"  {recording}:11: expected ")
+    assert refused[10] == "  and 2 more"
 
 
 def test_what_senders_write_is_text_on_the_page_and_on_a_terminal() -> None:

@@ -49,7 +49,8 @@ def html(summary: Summary, run: Backtest) -> str:
 def _figures(summary: Summary) -> Iterator[str]:
     yield f"<h1>{summary.events:,} events, {summary.incidents:,} incidents</h1>"
     began, ended = when(summary.began), when(summary.ended)
-    yield f"<p>{began} to {ended} UTC. {_text(kinds(summary))}.</p>"
+    refused = f" {summary.refused:,} more were refused." if summary.refused else ""
+    yield f"<p>{began} to {ended} UTC. {_text(kinds(summary))}.{refused}</p>"
     yield (
         f"<p>{summary.alerts:,} alerts fired {summary.fired:,} times, {summary.joined:,} times in "
         f"an incident. {summary.open:,} incidents are still open, {summary.merged:,} more were "

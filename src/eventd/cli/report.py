@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from eventd.core.sentences import inert, span
+from eventd.core.sentences import inert, many, span
 from eventd.summary import Raised, Summary
 
 REASONS = {
@@ -25,14 +25,19 @@ KINDS = {
     "duplicate": "duplicates",
     "heartbeat": "heartbeats",
     "info": "measurements and occurrences",
-    "refused": "refused",
 }
 
 
 def text(summary: Summary) -> Iterator[str]:
     """Its lines."""
     period = f", {when(summary.began)} to {when(summary.ended)} UTC" if summary.began else ""
-    yield f"{summary.events:,} events{period}: {kinds(summary)}"
+    told = f": {kinds(summary)}" if summary.events else ""
+    yield f"{many(summary.events, 'event')}{period}{told}"
+    if summary.refused:
+        yield f"{summary.refused:,} refused"
+        yield from (f"  {inert(one)}" for one in summary.refusals)
+        if (more := summary.refused - len(summary.refusals)) > 0:
+            yield f"  and {more:,} more"
     yield (
         f"{summary.alerts:,} alerts fired {summary.fired:,} times: {summary.joined:,} in incidents,"
         f" {summary.fired - summary.joined:,} in none"
