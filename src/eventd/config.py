@@ -274,6 +274,13 @@ def load(
     if lacks := _lacks(file, host):
         message = f"{host} can be reached from other machines, which needs {lacks}"
         problems.append(_of_door(document, listen, message, "or listen on 127.0.0.1"))
+    for key, name, other in (
+        ("rules", file.rules, rules),
+        ("inventory", file.inventory, inventory),
+    ):
+        if name and other is None and not os.access(folder / name, os.R_OK):
+            hint = "names begin at the folder of this file"
+            problems.append(document.complain(key, f"{folder / name} cannot be read", hint))
     secrets = _secrets(file, Keyring(folder, credentials, problems))
     if problems:
         raise ConfigError(problems)

@@ -115,6 +115,8 @@ def test_what_is_no_daemon_is_told_as_that(fake: Fake, answer: str) -> None:
         ("replay|--journal|a.jsonl", "eventd replay: "),
         ("test|--junit|none/x", "none/x: nothing can be written in none"),
         ("check|--store|folder|--acked|folder", "is a directory"),
+        ("check", "give FILES, or --store"),
+        ("test|folder", "eventd test: no test stands in folder"),
         ("demo|--listen|foo", 'expected HOST:PORT, got "foo"'),
         ("run|--listen|foo", '--listen: expected HOST:PORT, got "foo"'),
         ("run|--listen|0.0.0.0:1|--config|c.yaml", "--listen: 0.0.0.0 can be reached"),
@@ -145,3 +147,21 @@ def test_what_cannot_be_done_is_told_in_a_sentence(
 
     assert (done.exit_code, "Traceback" in done.output) == (2, False)
     assert said in done.output
+
+
+def test_a_configuration_is_as_good_as_the_files_it_names(tmp_path: Path) -> None:
+    config, rules, inventory = (tmp_path / name for name in ("c.yaml", "r.yaml", "i.yaml"))
+    config.write_text("rules: r.yaml\ninventory: i.yaml")
+    rules.write_text("rules: []")
+    inventory.write_text("cis: []")
+
+    good = cli("check", config)
+    rules.write_text("rules: [{}]")
+    bad_rules = cli("check", config)
+    rules.write_text("rules: []")
+    inventory.write_text("cis: [{}]")
+    bad_inventory = cli("check", config)
+
+    assert (good.exit_code, good.output) == (0, f"{config}: good\n")
+    assert (bad_rules.exit_code, bad_rules.output.startswith(f"{rules}:1: rules[0]")) == (1, True)
+    assert bad_inventory.output.startswith(f"{inventory}:1: cis[0]")

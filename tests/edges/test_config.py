@@ -221,7 +221,8 @@ def test_the_inventory_is_the_one_named_else_the_one_beside_the_file(tmp_path: P
     named.write_text("inventory: there.yaml")
 
     none = load(plain, Environment()).inventory
-    (tmp_path / "inventory.yaml").touch()
+    for name in ("inventory.yaml", "there.yaml"):
+        (tmp_path / name).touch()
     told = [
         load(None, Environment()).inventory,
         load(plain, Environment()).inventory,
@@ -246,7 +247,7 @@ def test_a_wrong_option_is_told_as_an_option(tmp_path: Path) -> None:
 def test_every_problem_that_can_be_told_is_told_at_once(tmp_path: Path) -> None:
     file = written(
         tmp_path,
-        "listen: here\ntoken_file: absent\nsources:\n  mqtt:\n"
+        "listen: here\ntoken_file: absent\nrules: /none\ninventory: nope.yaml\nsources:\n  mqtt:\n"
         "    - {name: a, host: h, topics: [{filter: a+, decoder: natif}]}\n"
         "    - {name: a, host: h, topics: [{filter: a}], password_file: gone}\n",
     )
@@ -256,11 +257,14 @@ def test_every_problem_that_can_be_told_is_told_at_once(tmp_path: Path) -> None:
 
     assert caught.value.problems == [
         f'{file}:1: listen: expected HOST:PORT, got "here" (such as 127.0.0.1:9095)',
-        f'{file}:5: sources.mqtt[0].topics[0].filter: + stands for one whole level, not so in "a+" '
+        f'{file}:7: sources.mqtt[0].topics[0].filter: + stands for one whole level, not so in "a+" '
         "(such as plant/+/alarm)",
-        f'{file}:6: sources.mqtt[1].name: two brokers are called "a" (rename one)',
-        f'{file}:5: sources.mqtt[0].topics[0].decoder: no decoder is called "natif" '
+        f'{file}:8: sources.mqtt[1].name: two brokers are called "a" (rename one)',
+        f'{file}:7: sources.mqtt[0].topics[0].decoder: no decoder is called "natif" '
         "(did you mean 'native'?)",
+        f"{file}:3: rules: /none cannot be read (names begin at the folder of this file)",
+        f"{file}:4: inventory: {tmp_path}/nope.yaml cannot be read "
+        "(names begin at the folder of this file)",
         f"{tmp_path}/absent: cannot be read: No such file or directory",
         f"{tmp_path}/gone: cannot be read: No such file or directory",
     ]

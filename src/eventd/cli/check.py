@@ -37,7 +37,8 @@ def check(
     """Check configuration, rules and inventory FILES, or what a store promises.
 
     A file with a top-level `rules` is a rules file, so is a directory; one that begins with
-    `services` or `cis` is an inventory; any other is a configuration. What is doubtful in an
+    `services` or `cis` is an inventory; any other is a configuration, read
+    with the rules and the inventory it names. What is doubtful in an
     inventory counts as bad, though the daemon takes it.
 
     What is doubtful in rules is a warning: rules that cannot match, that another leaves nothing to
@@ -47,6 +48,8 @@ def check(
     With --store and no FILES the older snapshot is restored, the journal is stepped again and the
     result compared with the tables; --acked names events that must be there.
     """
+    if store is None and not files:
+        raise click.UsageError("give FILES, or --store")
     if store is None or files:
         try:
             sys.exit(0 if _files(files, store, strict=strict) else 1)
@@ -86,7 +89,9 @@ def _files(files: tuple[Path, ...], store: Path | None, *, strict: bool) -> bool
                     click.echo(f"warning: {one}", err=strict)
                 doubtful = doubtful or bool(warnings)
             else:
-                load(file, Environment.read())
+                config = load(file, Environment.read())
+                app.load_rules(config.rules)
+                app.load_inventory(config.inventory)
                 click.echo(f"{file}: good")
         except ConfigError as error:
             problems += error.problems

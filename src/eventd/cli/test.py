@@ -35,6 +35,9 @@ def test(paths: tuple[Path, ...], junit: Path | None, *, as_json: bool) -> None:
         for problem in error.problems:
             click.echo(problem, err=True)
         sys.exit(2)
+    if not cases:
+        click.echo(f"eventd test: no test stands in {', '.join(map(str, paths))}", err=True)
+        sys.exit(2)
     results: list[tuple[Result, float]] = []
     for case in cases:
         began = monotonic()
