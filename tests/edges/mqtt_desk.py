@@ -159,6 +159,11 @@ class Wire:
             writer.transport.abort()
         self._writers.clear()
 
+    def garble(self, noise: bytes) -> None:
+        """Put bytes of our own among those that both ends get."""
+        for writer in self._writers:
+            writer.write(noise)
+
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, at_once: int
     ) -> None:

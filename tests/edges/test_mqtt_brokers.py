@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from tests.acceptance.daemon import free_port
 from tests.broker import Mosquitto
 from tests.certificates import certificate
-from tests.edges.mqtt_desk import PLANT, WITHIN, Desk, decode, words, yard
+from tests.edges.mqtt_desk import COMMITTED, PLANT, WITHIN, Desk, decode, words, yard
 
 from eventd.core.model import Refused, SourcePolicy
 from eventd.sources.mqtt import MqttSource, Topics, _library_of
@@ -86,7 +86,7 @@ async def test_over_tls_messages_are_bounded_complete_and_acknowledged(
 
 
 # paho leaves the socket of a handshake that failed to the garbage collector
-@pytest.mark.filterwarnings("ignore:Exception ignored in.*SSLSocket")
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*TlsSocket")
 async def test_a_broker_with_an_unknown_certificate_is_not_trusted(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     port = free_port()
@@ -125,19 +125,7 @@ async def test_credentials_are_sent_and_a_refused_login_is_tried_again(tmp_path:
 async def test_a_filter_that_is_configured_no_more_is_refused_by_name_also_at_qos_2(
     broker: Mosquitto, version: int
 ) -> None:
-    properties = None
-    if version == 5:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
-        properties.SessionExpiryInterval = 1000
-    async with aiomqtt.Client(
-        "127.0.0.1",
-        broker.port,
-        identifier="eventd",
-        protocol=aiomqtt.ProtocolVersion(version),
-        properties=properties,
-        clean_session=None if version == 5 else False,
-    ) as before:
-        await before.subscribe("old/#", 2)
+    await _subscribed(broker.port, version)
     broker.publish("old/a", "one", "two", qos=2)
     broker.publish("old/a", "three", qos=1)
     desk = Desk()
@@ -150,6 +138,31 @@ async def test_a_filter_that_is_configured_no_more_is_refused_by_name_also_at_qo
     why = "no filter of yard matches the topic 'old/a'"
     assert [item.inputs for item in taken] == [(Refused("yard", "unknown_source", why),)] * 3
     assert sorted(words(taken)) == ["one", "three", "two"]
+    assert words(after) == ["marker"]
+
+
+@both_versions
+async def test_qos_2_is_acknowledged_after_the_commit_and_fills_no_window(
+    broker: Mosquitto, version: int
+) -> None:
+    """More than a broker sends at once, a second time without those that were committed."""
+    await _subscribed(broker.port, version)
+    sent = [str(n) for n in range(100)]
+    broker.publish("old/a", *sent, qos=2)
+    desk = Desk()
+    async with desk.doomed_source(yard(broker.port, version)):
+        first = await desk.take(3)
+        first[0].done(COMMITTED)
+        await asyncio.sleep(0)  # the acknowledgements of a turn leave together at its end
+    await desk.take(len(desk.inbox))
+    async with desk.source(yard(broker.port, version)):
+        again = [item for _ in sent[1:] for item in await desk.commit(1)]
+    async with desk.source(yard(broker.port, version)):
+        broker.publish("old/a", "marker", qos=2)
+        after = await desk.commit(1)
+
+    assert words(first) == sent[:3]
+    assert words(again) == sent[1:]
     assert words(after) == ["marker"]
 
 
@@ -242,3 +255,20 @@ async def _two_tries(desk: Desk, source: MqttSource) -> list[str]:
                 await asyncio.sleep(0.01)
             source.stop()
     return [x["why"] for x in logs if x["event"] == "mqtt.lost"]
+
+
+async def _subscribed(port: int, version: int) -> None:
+    """Leave the session a filter at QoS 2 that no configuration knows any more."""
+    properties = None
+    if version == 5:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
+        properties.SessionExpiryInterval = 1000
+    async with aiomqtt.Client(
+        "127.0.0.1",
+        port,
+        identifier="eventd",
+        protocol=aiomqtt.ProtocolVersion(version),
+        properties=properties,
+        clean_session=None if version == 5 else False,
+    ) as before:
+        await before.subscribe("old/#", 2)

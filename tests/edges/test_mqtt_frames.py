@@ -16,6 +16,7 @@ from eventd.sources.frames import (
     cut,
     is_publish,
     parse,
+    released,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -23,7 +24,7 @@ publishes = st.builds(
     Publish,
     topic=texts,
     payload=st.binary(max_size=300),
-    qos=st.just(1),
+    qos=st.integers(1, 2),
     retain=st.booleans(),
     dup=st.booleans(),
     mid=st.integers(1, 65_535),
@@ -158,10 +159,35 @@ def test_what_is_wrong_with_a_packet_is_said(body: bytes, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "ours"), [(0x30, True), (0x3B, True), (0x34, False), (0x20, False), (0xD0, False)]
+    ("head", "ours"), [(0x30, True), (0x3D, True), (0x34, True), (0x20, False), (0xD0, False)]
 )
-def test_publish_at_qos_0_and_1_is_cut_and_all_else_left(head: int, ours: bool) -> None:
+def test_publish_is_cut_and_all_else_left(head: int, ours: bool) -> None:
     packet = bytes([head]) + b"\x05\x00\x01a\x00\x07"
 
     assert is_publish(head) is ours
     assert (cut(packet, 0, v5=False) is not None) is ours
+
+
+def test_there_is_no_qos_3() -> None:
+    with pytest.raises(Malformed, match="QoS 3"):
+        cut(b"\x36\x05\x00\x01a\x00\x07", 0, v5=False)
+
+
+@pytest.mark.parametrize(
+    ("packet", "mid"),
+    [
+        (b"\x62\x02\x01\x07", 263),
+        (b"\x62\x84\x01\x01\x07\x00\x80\x01" + bytes(128), 263),  # with properties
+        (b"\x62\x00", 0),
+        (b"\x50\x02\x01\x07", 0),
+    ],
+)
+def test_a_message_is_released_by_a_pubrel(packet: bytes, mid: int) -> None:
+    assert released(packet) == mid
+
+
+def test_a_topic_that_is_no_utf_8_is_taken_all_the_same() -> None:
+    found = cut(b"\x30\x04\x00\x01\xff\x00", 0, v5=True)
+
+    assert found is not None
+    assert found[0].topic == "\N{REPLACEMENT CHARACTER}"

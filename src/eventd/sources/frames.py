@@ -15,8 +15,8 @@ from eventd.errors import EventdError
 # Bytes kept of a packet that is too large: its topic (2 + 65,535) and packet id lie within.
 HEAD = 65_544
 _PUBLISH = 0x30
-_QOS_1 = 0x02
-_QOS_2 = 0x04
+_PUBREL = 0x62
+_MAX_QOS = 2
 _MORE = 0x80  # in a variable byte integer: another byte follows
 _MAX_LENGTH_BYTES = 4
 _LEAST = 4  # bytes of a PUBLISH: a topic has a length
@@ -46,13 +46,16 @@ class Publish(Struct, frozen=True, gc=False):
 
 
 def is_publish(head: int) -> bool:
-    """Whether a packet that begins with this byte is cut here: PUBLISH at QoS 0 or 1."""
-    return head & (0xF0 | _QOS_2) == _PUBLISH
+    """Whether a packet that begins with this byte is cut here: PUBLISH."""
+    return head & 0xF0 == _PUBLISH
 
 
-def is_qos_2(head: int) -> bool:
-    """Whether it is a PUBLISH at QoS 2, which takes four packets and is left to the library."""
-    return head & (0xF0 | _QOS_2) == _PUBLISH | _QOS_2
+def released(packet: bytes) -> int:
+    """The id of the QoS 2 message whose PUBREL is at the front; 0 where another packet is."""
+    if packet[0] != _PUBREL:
+        return 0
+    _, at = _varint(packet, 1, len(packet))
+    return int.from_bytes(packet[at : at + 2])
 
 
 def packet_end(data: bytes | bytearray, at: int) -> int:
@@ -70,7 +73,7 @@ def packet_end(data: bytes | bytearray, at: int) -> int:
 
 
 def cut(data: bytes, at: int, *, v5: bool) -> tuple[Publish, int] | None:
-    """Read the PUBLISH packet of QoS 0 or 1 that starts at `at`, and tell where it ends.
+    """Read the PUBLISH packet that starts at `at`, and tell where it ends.
 
     None where another packet starts there, or not the whole of one is there. Raise Malformed.
     """
@@ -93,7 +96,7 @@ def cut(data: bytes, at: int, *, v5: bool) -> tuple[Publish, int] | None:
 
 
 def parse(data: bytes | bytearray, at: int, end: int, *, v5: bool) -> Publish:
-    """Read the PUBLISH packet of QoS 0 or 1 that is ``data[at:end]``; Malformed if it is none."""
+    """Read the PUBLISH packet that is ``data[at:end]``; Malformed if it is none."""
     start = at + 2
     while data[start - 1] >= _MORE:
         start += 1
@@ -103,8 +106,11 @@ def parse(data: bytes | bytearray, at: int, end: int, *, v5: bool) -> Publish:
 def _publish(data: bytes | bytearray, head: int, at: int, end: int, *, v5: bool) -> Publish:
     """Read what comes after the packet's first byte and its length."""
     topic, at = _bytes(data, at, end)
+    qos = head >> 1 & 3
     mid = 0
-    if head & _QOS_1:
+    if qos > _MAX_QOS:
+        raise Malformed("a PUBLISH at QoS 3")
+    if qos:
         if at + 2 > end:
             raise Malformed("a PUBLISH ends before its packet identifier")
         mid = data[at] << 8 | data[at + 1]
@@ -123,7 +129,7 @@ def _publish(data: bytes | bytearray, head: int, at: int, end: int, *, v5: bool)
         # brokers must refuse a topic that is not UTF-8; from one that does not, take it anyway
         topic.decode(errors="replace"),
         bytes(data[at:end]),
-        head >> 1 & 1,
+        qos,
         bool(head & 1),
         bool(head & 8),
         mid,

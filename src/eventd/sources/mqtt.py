@@ -29,6 +29,7 @@ from eventd.inbox import Inbox
 from eventd.sources.decoded import Decoded
 from eventd.sources.frames import Publish
 from eventd.sources.session import Session
+from eventd.sources.tls import TlsSocket
 
 MAX_PAYLOAD = 8 * 1024 * 1024  # RELIABILITY §6, as an HTTP body
 RETRY_FIRST = 1.0  # s; the longest first wait, doubled with each failure
@@ -303,9 +304,11 @@ class MqttSource:
 def _trusting(ca_file: str) -> ssl.SSLContext:
     """What checks the broker's certificate. Raise MqttError where the file will not do."""
     try:
-        return ssl.create_default_context(cafile=ca_file or None)
+        context = ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:
         raise MqttError(f"{ca_file}: no certificates to trust: {error.strerror or error}") from None
+    context.sslsocket_class = TlsSocket
+    return context
 
 
 def _library_of(client: Client) -> paho.Client:
@@ -324,8 +327,7 @@ def _library_of(client: Client) -> paho.Client:
 
 
 def _hand_over(library: paho.Client, session: Session) -> None:
-    """Let the session watch the socket and take the messages; called before connecting."""
-    library.on_message = session.on_message
+    """Let the session watch the socket; called before connecting."""
     opened = library.on_socket_open
     loop = asyncio.get_running_loop()
 

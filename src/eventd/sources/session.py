@@ -12,9 +12,8 @@ from datetime import datetime
 from functools import partial
 
 from aiomqtt import MqttError
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTProtocolVersion
-from paho.mqtt.properties import Properties
 
 from eventd.clock import wall
 from eventd.core.model import Delivery, Input
@@ -26,14 +25,15 @@ from eventd.sources.frames import (
     Publish,
     cut,
     is_publish,
-    is_qos_2,
     packet_end,
+    released,
 )
 
 MAX_PACKET = 8 * 1024 * 1024 + 128 * 1024  # a payload as large as an HTTP body, and its envelope
 _CHUNK = 65_536  # bytes looked at in one turn of the loop: some 300 messages, a few ms
-_LOOK_AGAIN = 0.01  # s in which the rest of a control packet should have come
-_PUBACK = struct.Struct("!BBH")
+_LOOK_AGAIN = 0.01  # s in which the rest of a control packet should have come, or room to write
+_ACK = struct.Struct("!BBH")
+_ACKS = {1: 0x40, 2: 0x50}  # PUBACK and PUBREC, by QoS
 
 Admit = Callable[[Publish, datetime], tuple[Delivery, tuple[Input, ...]]]
 
@@ -45,9 +45,10 @@ class Congested(MqttError):
 class Session:
     """Takes messages of one connection and acknowledges them there, in the order they came.
 
-    Invariant: what was taken at QoS 1 is acknowledged after its commit, on this connection or
+    Invariant: what was taken at QoS 1 or 2 is acknowledged after its commit, on this connection or
     not at all; then the broker sends it again. While the inbox is crowded and acknowledgements
     are owed, the socket is not read. QoS 0 fills half of the inbox at most; the rest is dropped.
+    We subscribe at QoS 1; QoS 2 comes from a filter that an earlier user of the session left.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class Session:
         self._v5 = library.protocol == MQTTProtocolVersion.MQTTv5
         self._loop = asyncio.get_running_loop()
         self._sock: socket.socket | None = None
-        self._direct = True  # we cut PUBLISH packets; else the library reads everything
+        self._reads = False
+        self._again: asyncio.Handle | None = None
         self._assembly: Assembly | None = None
-        self._acks: list[tuple[int, int]] = []  # packet id and QoS, committed
+        self._acks: list[bytes] = []  # of what was committed
         self._owed = 0  # acknowledgements
         self._none_owed = asyncio.Event()
         self._trouble = asyncio.Event()  # crowded, or failed
@@ -75,8 +77,6 @@ class Session:
             self._library.disconnect()  # connected after everybody gave up waiting for it
             return
         self._sock = sock
-        # a TLS socket cannot be peeked into
-        self._direct = not isinstance(sock, ssl.SSLSocket)
         self._resume()
 
     async def watch(self) -> None:
@@ -107,37 +107,26 @@ class Session:
         """Acknowledge nothing from now on: the connection is gone."""
         self._ended = True
 
-    def on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        """Take a message that the library has read."""
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = "\N{REPLACEMENT CHARACTER}"
-        publish = Publish(
-            topic,
-            bytes(message.payload),
-            message.qos,
-            message.retain,
-            message.dup,
-            message.mid,
-            _properties(message.properties),
-        )
-        self._take(publish, wall())
-
     # -- reading --------------------------------------------------------------------------
 
     def _resume(self) -> None:
         sock = self._sock
         if sock is None or sock.fileno() < 0 or self._ended:
             return
-        if self._direct:
-            self._loop.add_reader(sock.fileno(), self._read)
-        else:
-            self._loop.add_reader(sock.fileno(), self._read_library)
-            # what TLS has decrypted already does not make the socket readable
-            self._loop.call_soon(self._read_library)
+        self._reads = True
+        self._loop.add_reader(sock.fileno(), self._read)
+        self._read_on(sock)
+
+    def _read_on(self, sock: socket.socket) -> None:
+        """Come again for what TLS has decrypted, which does not make the socket readable."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._reads and isinstance(sock, ssl.SSLSocket) and sock.pending():
+            self._again = self._loop.call_soon(self._read)
 
     def _pause(self) -> None:
+        self._reads = False
         if self._sock is not None and self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock.fileno())
 
@@ -173,6 +162,7 @@ class Session:
         except Malformed as e:
             self._fail(str(e))
         self._heed_error(sock)
+        self._read_on(sock)
 
     def _heed_error(self, sock: socket.socket) -> None:
         """Give up a connection that is reset, also where there is more of it to read.
@@ -211,25 +201,15 @@ class Session:
 
         Of a half it would keep the place, and the bytes that we meet next could be anything.
         """
-        if is_qos_2(peeked[0]):
-            # from a filter that an earlier user of the session has subscribed to
-            self._direct = False
-            self._resume()
-        elif 0 < packet_end(peeked, 0) <= len(peeked):
+        if 0 < packet_end(peeked, 0) <= len(peeked):
             self._library.loop_read()
+            if mid := released(peeked):
+                self._library.ack(mid, 2)  # PUBCOMP
         elif len(peeked) < _CHUNK:
             self._pause()
             self._loop.call_later(_LOOK_AGAIN, self._resume)
         else:
             raise Malformed("a control packet is larger than 64 kB")
-
-    def _read_library(self) -> None:
-        sock = self._sock
-        self._library.loop_read()
-        while not self._paused_if_crowded() and isinstance(sock, ssl.SSLSocket) and sock.pending():
-            self._library.loop_read()
-        if sock is not None:
-            self._heed_error(sock)
 
     def _take(self, publish: Publish, received_at: datetime) -> None:
         if self._holding:
@@ -267,34 +247,33 @@ class Session:
             return
         if not self._acks:
             self._loop.call_soon(self._acknowledge)
-        self._acks.append((mid, qos))
+        self._acks.append(_ACK.pack(_ACKS[qos], 2, mid))
 
     def _acknowledge(self) -> None:
-        """Send what the last commit has settled, in one go."""
-        acks, self._acks = self._acks, []
-        if self._ended or self._inbox.failed():
+        """Send what the last commit has settled, in one go; what finds no room waits."""
+        if self._ended or self._inbox.failed() or self._sock is None:
             return
-        self._owed -= len(acks)
-        sent = 0
-        if self._direct and self._sock is not None and not self._library.want_write():
-            sent = self._send(self._sock, b"".join([_PUBACK.pack(0x40, 2, mid) for mid, _ in acks]))
-        for mid, qos in acks[sent:]:
-            self._library.ack(mid, qos)
-        if not self._owed:
+        sent = 0 if self._library.want_write() else self._send(self._sock, b"".join(self._acks))
+        del self._acks[:sent]
+        self._owed -= sent
+        if self._acks:
+            self._loop.call_later(_LOOK_AGAIN, self._acknowledge)
+        elif not self._owed:
             self._none_owed.set()
 
-    def _send(self, sock: socket.socket, pubacks: bytes) -> int:
-        """How many went out whole; the library may queue the rest behind them."""
+    def _send(self, sock: socket.socket, acks: bytes) -> int:
+        """How many went out whole."""
         try:
-            whole, torn = divmod(sock.send(pubacks), _PUBACK.size)
+            whole, torn = divmod(sock.send(acks), _ACK.size)
         except BlockingIOError:
             return 0
+        except ssl.SSLWantWriteError:
+            whole, torn = 0, 1  # TLS has begun, and the library may not write before it ends
         except OSError as error:
             self._fail(f"cut off: {error.strerror}")
-            return len(pubacks)
+            return 0
         if torn:
             self._fail("an acknowledgement was torn: the broker does not read")
-            return len(pubacks)
         return whole
 
     def _fail(self, why: str) -> None:
@@ -306,13 +285,3 @@ class Session:
 
 def _owe_nothing(_result: Outcome | EventdError) -> None:
     """QoS 0 is not acknowledged."""
-
-
-def _properties(sent: Properties | None) -> dict[str, str]:
-    """The same as `frames` makes of them."""
-    if sent is None:
-        return {}
-    found = dict(getattr(sent, "UserProperty", ()))
-    if content_type := getattr(sent, "ContentType", ""):
-        found["content-type"] = content_type
-    return found
