@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
-from tests.acceptance.daemon import Daemon, until
+from tests.acceptance.daemon import Daemon, post, unmeasured, until
 
 from eventd.cli import COMMANDS, main
 from eventd.config import Environment, load
@@ -40,6 +43,39 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
             ran += 1
 
     assert ran >= 7
+    assert daemon.stop() == 0
+
+
+def test_a_backup_made_and_restored_as_operations_says_has_everything(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "live")
+    daemon.start()
+    assert post(f"{daemon.url}/v1/events", {"name": "before", "id": "1"})[0] == 202
+    assert daemon.stop() == 0  # with a snapshot
+    daemon.start()
+    assert post(f"{daemon.url}/v1/events", {"name": "beyond it", "id": "2"})[0] == 202
+    program = tmp_path / "bin" / "eventd"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m eventd "$@"\n')
+    program.chmod(0o755)
+    where = f"STATE={daemon.state} BACKUP={tmp_path}/backup"
+    env = {**unmeasured(), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    def run(block: str) -> str:
+        text, told = re.subn("^STATE=.*$", where, block, flags=re.MULTILINE)
+        assert told == 1
+        shell = ["bash", "-euo", "pipefail", "-c", text]
+        return subprocess.run(shell, env=env, check=True, capture_output=True, text=True).stdout
+
+    backup, restore = blocks(ROOT / "docs" / "operations.md", "sh")
+    made = run(backup)
+    assert post(f"{daemon.url}/v1/events", {"name": "after it", "id": "3"})[0] == 202
+    daemon.kill()
+    restored = run(restore)
+    daemon.start()
+
+    assert {line.split()[0] for line in (made + restored).splitlines()} == {"good"}
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o700
+    assert {one["name"] for one in daemon.api("alerts")["items"]} == {"before", "beyond it"}
     assert daemon.stop() == 0
 
 

@@ -16,12 +16,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.builders import at, event, load
 from tests.edges.store_desk import Life, alive, batch, query, step
 
+from eventd.cli import main
 from eventd.core.engine import Engine
 from eventd.core.model import Comment, Delivery, Event, EventDuplicate, Fact, Input, Refused
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
@@ -160,6 +162,19 @@ async def test_a_read_only_directory_is_named_with_the_reason(small_disk: Path) 
 async def test_a_store_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=f"{tmp_path}/eventd.db: there is none; name the state"):
         list(iter_journal(tmp_path))
+
+
+async def test_a_database_copied_without_its_log_is_no_store_and_says_so(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    async with alive(tmp_path / "state") as life:
+        await life.submit(at(0), event())
+        shutil.copy(tmp_path / "state" / "eventd.db", copy)
+
+    with pytest.raises(StoreError, match=f"{copy}/eventd.db: holds no tables of eventd; .*-wal"):
+        list(iter_journal(copy))
+    checked = CliRunner().invoke(main, ["check", "--store", str(copy)])
+    assert (checked.exit_code, "holds no tables" in checked.output) == (2, True)
 
 
 async def test_only_the_owner_may_read(tmp_path: Path) -> None:

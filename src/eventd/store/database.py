@@ -137,7 +137,7 @@ def open_reader(directory: Path) -> sqlite3.Connection:
     except sqlite3.Error as e:
         raise StoreError(f"{path}: cannot be opened: {e}") from e
     try:
-        _refuse_newer(db, path)
+        _refuse_empty(_refuse_newer(db, path), path)
     except sqlite3.Error as e:
         db.close()
         raise StoreError(f"{path}: cannot be read: {e}") from e
@@ -194,6 +194,12 @@ def _refuse_newer(db: sqlite3.Connection, path: Path) -> int:
             "run that one, or give another state directory"
         )
     return version
+
+
+def _refuse_empty(version: int, path: Path) -> None:
+    if not version:
+        hint = f"where it is a copy, {DATABASE}-wal was left out: see docs/operations.md"
+        raise StoreError(f"{path}: holds no tables of eventd; {hint}")
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
