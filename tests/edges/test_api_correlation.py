@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from tests.builders import TICK, Feed, at, event, group_rule, inventory, load
 from tests.edges.api_desk import api_desk
 from tests.edges.store_desk import wrong
@@ -194,3 +195,47 @@ async def test_incidents_of_rules_are_listed_without_a_root(tmp_path: Path) -> N
 
     assert "INC-000001" in listed.output
     assert "root" not in one.output
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "expected"),
+    [
+        ("incidents?state=opened", "state", "one of open, resolved, closed, got 'opened'"),
+        ("incidents?priority=9", "priority", "P1 to P5"),
+        ("alerts?status=fireing", "status", "one of firing, cleared, got 'fireing'"),
+        ("alerts?status=heartbeat", "status", "one of firing, cleared"),
+        ("inventory/gaps?kind=foo", "kind", "one of ci, service, got 'foo'"),
+        *(
+            (f"{path}?after=zzz", "after", "the `next` of another page, got 'zzz'")
+            for path in ("incidents", "alerts", "silences", "maintenance", "audit", "streams")
+        ),
+        ("inventory/gaps?after=1:foo:a", "after", "the `next` of another page"),
+    ],
+)
+async def test_a_mistyped_filter_is_told_what_is_expected(
+    tmp_path: Path, query: str, field: str, expected: str
+) -> None:
+    async with api_desk(tmp_path, FEED) as desk:
+        status, problem = await desk.get(query)
+
+    assert (status, problem["field"]) == (400, field)
+    assert f"expected {expected}" in problem["detail"]
+
+
+async def test_every_word_a_filter_takes_is_in_the_description_and_answered(
+    tmp_path: Path,
+) -> None:
+    async with api_desk(tmp_path, FEED) as desk:
+        _, description = await desk.get("openapi.json")
+        asked = [
+            (path.removeprefix("/api/v1/"), one["name"], word)
+            for path, methods in description["paths"].items()
+            for one in methods.get("get", {}).get("parameters", ())
+            for word in one["schema"].get("enum", ())
+        ]
+        answers = [(await desk.get(f"{path}?{name}={word}"))[0] for path, name, word in asked]
+
+    assert {(path, name) for path, name, _ in asked} == {
+        ("incidents", "state"), ("alerts", "status"), ("inventory/gaps", "kind"),
+    }  # fmt: skip
+    assert answers == [200] * 7

@@ -36,10 +36,12 @@ from eventd.core.model import (
     Fact,
     Incident,
     IncidentSplit,
+    IncidentState,
     Maintenance,
     Reason,
     Silence,
     SilenceAdded,
+    Status,
 )
 from eventd.core.rules.streams import VALUES, Hearing
 from eventd.credentials import Credentials, Guesses
@@ -56,9 +58,20 @@ COMMIT_WITHIN = 10.0  # s a command is waited for
 FRESH_WITHIN = 5.0  # s rows are waited for; below the 10 s of most clients
 
 _NUMBER = re.compile(r"[0-9]{1,4}")  # str.isdigit also takes what int does not
-_ID = re.compile(r"[0-9]{1,18}")  # of a row
+# What a page may begin after: the id of the last item of the one before, in the order of the list.
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+_INCIDENT = re.compile(r"INC-[0-9]{1,18}")
+_SILENCE = re.compile(r"SIL-[0-9]{1,18}")
+_WINDOW = re.compile(r"MNT-[0-9]{1,18}")
+_ROW = re.compile(r"[0-9]{1,18}")
+_GAP = re.compile(r"([0-9]{1,18}):(ci|service):(.*)", re.DOTALL)
 _NEWEST = 1 << 62  # beyond any id
-_COUNT = re.compile(r"[0-9]{1,18}")
+# The parameters that take one of few words.
+CHOICES = {
+    "state": tuple(one.value for one in IncidentState),
+    "status": (Status.FIRING.value, Status.CLEARED.value),
+    "kind": ("ci", "service"),
+}
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -140,7 +153,7 @@ class Api:
         self._credentials, self._guesses = credentials, guesses
         self._plotting = asyncio.Lock()
         self.table = self._table()
-        self._document = _encode(document(self.table))
+        self._document = _encode(document(self.table, CHOICES))
 
     def routes(self) -> list[web.RouteDef]:
         """For the application; the OpenAPI document is made of the same table."""
@@ -202,7 +215,7 @@ class Api:
 
     async def incidents(self, request: web.Request) -> web.Response:
         """GET /incidents."""
-        filters, after, limit = _query(request, ("state", "priority", "service", "rule"))
+        filters, after, limit = _query(request, ("state", "priority", "service", "rule"), _INCIDENT)
         if "priority" in filters:
             filters["priority"] = _priority(str(filters["priority"]))
         await self._fresh()
@@ -232,7 +245,7 @@ class Api:
     async def alerts(self, request: web.Request) -> web.Response:
         """GET /alerts."""
         names = ("status", "severity", "service", "ci", "name", "source", "incident")
-        filters, after, limit = _query(request, names)
+        filters, after, limit = _query(request, names, _FINGERPRINT)
         if "severity" in filters:
             severity = severity_of(str(filters["severity"]))
             if severity is None:
@@ -272,7 +285,7 @@ class Api:
         filters, after, limit = _query(request, ("rule",))
         last = views.stream_of(after) if after else None
         if after and last is None:
-            raise BadRequest("after", f"expected the `next` of another page, got {after[:40]!r}")
+            raise _no_page(after)
         scoring, found = self._runtime.engine.rules.budgeted, list[views.ScoreView]()
         now = self._runtime.time.timestamp()
         for name in sorted(scoring):
@@ -305,23 +318,21 @@ class Api:
 
     async def silences(self, request: web.Request) -> web.Response:
         """GET /silences."""
-        _, after, limit = _query(request, ())
+        _, after, limit = _query(request, (), _SILENCE)
         found = await self._reader.silences(after, limit + 1)
         rows = [views.silence_view(silence, active=on) for silence, on in found]
         return _page(rows, limit, lambda one: one.id)
 
     async def maintenance(self, request: web.Request) -> web.Response:
         """GET /maintenance."""
-        _, after, limit = _query(request, ())
+        _, after, limit = _query(request, (), _WINDOW)
         found = await self._reader.maintenance(after, limit + 1)
         rows = [views.maintenance_view(window, active=on) for window, on in found]
         return _page(rows, limit, lambda one: one.id)
 
     async def audit(self, request: web.Request) -> web.Response:
         """GET /audit."""
-        _, after, limit = _query(request, ())
-        if after and not _ID.fullmatch(after):
-            raise BadRequest("after", f"expected what `next` was, got {after[:40]!r}")
+        _, after, limit = _query(request, (), _ROW)
         found = await self._reader.audit(int(after) if after else _NEWEST, limit + 1)
         rows = [views.act_view(number, fact) for number, fact in found]
         return _page(rows, limit, lambda one: str(one.id))
@@ -345,7 +356,7 @@ class Api:
 
     async def gaps(self, request: web.Request) -> web.Response:
         """GET /inventory/gaps."""
-        filters, after, limit = _query(request, ("kind",))
+        filters, after, limit = _query(request, ("kind",), _GAP)
         unknown = self._runtime.engine.enrichment.unknown
         kind = filters.get("kind")
         rows = sorted((-count, *name) for name, count in unknown.items() if kind in {None, name[0]})
@@ -461,7 +472,10 @@ class _Rejected(Exception):
         super().__init__(fact.error)
 
 
-def _query(request: web.Request, names: tuple[str, ...]) -> tuple[dict[str, object], str, int]:
+def _query(
+    request: web.Request, names: tuple[str, ...], cursor: re.Pattern[str] | None = None
+) -> tuple[dict[str, object], str, int]:
+    """Filters, the item a page begins after, its length. Raises BadRequest."""
     known = (*names, "limit", "after")
     for name in request.query:
         if name not in known:
@@ -469,8 +483,19 @@ def _query(request: web.Request, names: tuple[str, ...]) -> tuple[dict[str, obje
     text = request.query.get("limit", str(DEFAULT_LIMIT))
     if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
         raise BadRequest("limit", f"expected 1 to {MAX_LIMIT}, got {text[:40]!r}")
+    after = request.query.get("after", "")
+    if after and cursor is not None and not cursor.fullmatch(after):
+        raise _no_page(after)
     filters: dict[str, object] = {n: request.query[n] for n in names if n in request.query}
-    return filters, request.query.get("after", ""), int(text)
+    for name, words in CHOICES.items():
+        if name in filters and filters[name] not in words:
+            got = repr(request.query[name][:40])
+            raise BadRequest(name, f"expected one of {', '.join(words)}, got {got}")
+    return filters, after, int(text)
+
+
+def _no_page(after: str) -> BadRequest:
+    return BadRequest("after", f"expected the `next` of another page, got {after[:40]!r}")
 
 
 def _priority(text: str) -> int:
@@ -482,10 +507,7 @@ def _priority(text: str) -> int:
 
 def _gap(cursor: str) -> tuple[int, str, str]:
     """Where a page of gaps ended, as they are sorted."""
-    count, _, rest = cursor.partition(":")
-    kind, _, name = rest.partition(":")
-    if not _COUNT.fullmatch(count):
-        raise BadRequest("after", f"expected the `next` of another page, got {cursor[:40]!r}")
+    count, kind, name = cursor.split(":", 2)
     return -int(count), kind, name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from aiohttp import web
@@ -30,8 +30,8 @@ class Route(Struct, frozen=True):
     content: str = JSON
 
 
-def document(routes: Sequence[Route]) -> dict[str, object]:
-    """OpenAPI 3.1 of the routes."""
+def document(routes: Sequence[Route], choices: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """OpenAPI 3.1 of the routes; `choices` are the words that a parameter of the query takes."""
     types: dict[type[Struct], None] = {Problem: None}
     for route in routes:
         types.update({one: None for one in (route.answer, route.body) if one is not None})
@@ -41,7 +41,7 @@ def document(routes: Sequence[Route]) -> dict[str, object]:
     of = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, object]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, of)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, of, choices)
     return {
         "openapi": "3.1.0",
         "info": {"title": "eventd", "version": __version__},
@@ -50,14 +50,20 @@ def document(routes: Sequence[Route]) -> dict[str, object]:
     }
 
 
-def _operation(route: Route, of: dict[type[Struct], dict[str, object]]) -> dict[str, object]:
+def _operation(
+    route: Route,
+    of: dict[type[Struct], dict[str, object]],
+    choices: Mapping[str, Sequence[str]],
+) -> dict[str, object]:
     parameters: list[dict[str, object]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
     for name in route.query:
-        kind = "integer" if name == "limit" else "string"
-        parameters.append({"name": name, "in": "query", "schema": {"type": kind}})
+        taken: dict[str, object] = {"type": "integer" if name == "limit" else "string"}
+        if name in choices:
+            taken["enum"] = list(choices[name])
+        parameters.append({"name": name, "in": "query", "schema": taken})
     answer: dict[str, object] = {"description": route.summary}
     if route.answer is not None:
         schema: dict[str, object] = of[route.answer]
