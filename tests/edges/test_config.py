@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import yaml
 from tests.builders import T0
 from tests.certificates import certificate
 
-from eventd.config import Config, Environment, File, load
+from eventd.config import Config, Environment, File, Mqtt, Tls, Topic, load
 from eventd.errors import ConfigError
+from eventd.keyring import BasicFile, CredentialFiles
 
 SHOWN = Path(__file__).parents[2] / "config" / "eventd.yaml"
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -157,16 +159,31 @@ def test_the_shown_configuration_is_the_default_one() -> None:
     assert load(SHOWN, Environment()).file == File()
 
 
-def test_it_shows_every_key() -> None:
-    shown = yaml.safe_load(SHOWN.read_text())
+def test_it_shows_every_key_with_its_default(tmp_path: Path) -> None:
+    text = SHOWN.read_text()
+    before, begins, example = text.partition("  #   - name: plant\n")
+    lines = (begins + example).replace("  mqtt: []\n", "").splitlines(keepends=True)
+    uncommented = "".join(line.replace("# ", "", 1) for line in lines)
+    file = written(tmp_path, f"{before}  mqtt:\n{uncommented}")
 
     def keys_of(value: object, data: object) -> None:
+        """Every key of the value's structs is in the data."""
+        if isinstance(value, dict):
+            value, data = tuple(value.values()), list(data.values())  # type: ignore[attr-defined]
+        if isinstance(value, tuple):
+            assert isinstance(data, list)
+            for one, shown in zip(value, data, strict=True):
+                keys_of(one, shown)
         for name in getattr(value, "__struct_fields__", ()):
             assert isinstance(data, dict)
             assert name in data, name
             keys_of(getattr(value, name), data[name])
 
-    keys_of(File(), shown)
+    shown = load(file, Environment()).file
+    assert shown.sources.mqtt == (Mqtt("plant", "broker.example", (Topic("plant/+/alarm"),)),)
+    keys_of(shown, yaml.safe_load(file.read_text()))
+    for optional in (Tls, CredentialFiles, BasicFile):  # null there
+        assert set(optional.__struct_fields__) <= set(re.findall(r"\w+", text))
 
 
 def test_every_shown_key_says_why_in_a_comment() -> None:
