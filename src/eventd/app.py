@@ -38,7 +38,7 @@ from eventd.core.model import (
 )
 from eventd.credentials import GUESSES_WITHIN, Guesses
 from eventd.document import read as read_yaml
-from eventd.errors import ConfigError, Poisoned, Stopping
+from eventd.errors import ConfigError, Poisoned, Stopping, StoreFull
 from eventd.files import MAX_RULES_FILE, default_rules
 from eventd.files import load_rules as read_rules
 from eventd.inbox import Inbox, Submission
@@ -187,6 +187,8 @@ class _Daemon:
             recovered.snapshot_seq,
             recovered.now,
             recovered.dirty,
+            recovered.gone,
+            recovered.moved,
             recovered.quarantine,
             recovered.fired,
         )
@@ -211,13 +213,11 @@ class _Daemon:
         inventory = load_inventory(self._config.inventory)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runtime.run(), name="runtime")
-            await self._runtime.submit((Started(__version__, self._config.settings()),))
-            self._meter.rules.set(len(rules.rules))
-            self._meter.reloaded.set(1)
-            self._meter.unlocked.set(1)
-            if rules.version != self._runtime.engine.rules_version:
-                await self._load(rules)
-            await self._take(inventory)
+            start = group.create_task(self._start(rules, inventory), name="start")
+            await asyncio.sleep(0)  # so that it is the first in the inbox
+            with suppress(StoreFull):  # it waits for room, and meanwhile what is there is shown
+                while not start.done():
+                    await self._runtime.submit(())
             door = await self._http()
             mqtt = [group.create_task(one.run(), name="mqtt") for one in self._brokers]
             reloads = group.create_task(self._reloads(notifier), name="reload")
@@ -244,6 +244,16 @@ class _Daemon:
             sweeping.cancel()
             self._guesses.settle(math.inf)
             self._inbox.close()
+
+    async def _start(self, rules: LoadRules, inventory: LoadInventory) -> None:
+        self._meter.rules.set(len(rules.rules))
+        self._meter.reloaded.set(1)
+        self._meter.unlocked.set(1)
+        with suppress(Stopping):  # on a disk that was full to the end
+            await self._runtime.submit((Started(__version__, self._config.settings()),))
+            if rules.version != self._runtime.engine.rules_version:
+                await self._load(rules)
+            await self._take(inventory)
 
     def observe(self, batch: Batch) -> None:
         """Told of every committed batch: metrics and log."""

@@ -144,10 +144,6 @@ class Journal(Protocol):
         """Make the tables say what `batches` do from `seq` on, then put `everything`."""
         ...
 
-    def mend(self, batch: Batch) -> None:
-        """Put rows and delete alert rows; there are no steps in it."""
-        ...
-
     def alerts(self) -> Iterator[Alert]:
         """From the tables."""
         ...
@@ -177,6 +173,8 @@ class Recovered(Struct, frozen=True):
     snapshot_seq: int
     now: datetime | None
     dirty: tuple[str, ...]  # alerts whose rows may be behind
+    gone: tuple[str, ...]  # alerts that are known no more and may have rows
+    moved: tuple[str, ...]  # incidents whose rows may be behind
     quarantine: tuple[bytes, ...]
     start: str  # "empty", "journal", "tables", or the snapshot's name
     replayed: int  # journal rows
@@ -307,16 +305,15 @@ class _Recovery:
         engine = self._engine
         known = tuple(f for f in self._touched if _is_known(engine, f))
         gone = tuple(f for f in self._touched if not _is_known(engine, f))
-        # the last batch before a poisonous input is committed without its incidents
-        moved = tuple(_incidents(engine, self._moved))
-        if gone or moved:
-            journal.mend(Batch(incidents=moved, forgotten=gone))
         return Recovered(
             engine=engine,
             next_seq=max(start.next_seq, journal.span().next_seq),
             snapshot_seq=start.snapshot_seq,
             now=self._now,
             dirty=known,
+            gone=gone,
+            # the last batch before a poisonous input is committed without its incidents
+            moved=tuple(self._moved),
             quarantine=journal.quarantined_keys(),
             start=start.name,
             replayed=self._rows,

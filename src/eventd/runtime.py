@@ -56,7 +56,7 @@ from eventd.core.model import (
     VerdictGiven,
 )
 from eventd.core.snapshot import Snapshot
-from eventd.errors import EventdError, Poisoned, StoreFull
+from eventd.errors import EventdError, Poisoned, Stopping, StoreFull
 from eventd.inbox import Inbox, Outcome, Submission
 
 MAX_BATCH_INPUTS = 2_000  # about 20 ms of stepping: how long the loop may be held
@@ -157,11 +157,13 @@ class Runtime:
         self._seen: dict[str, None] = {}  # alerts of which only last-seen moved
         self._counted: dict[str, None] = {}  # incidents of which only counters moved
         self._seen_at = monotonic()
+        self._moved: dict[str, None] = {}  # incidents whose rows were behind at the start
         self._forgotten: dict[str, None] = {}
         self._flushed = monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._working = 0
         self._quarantine: dict[bytes, None] = {}
+        self._probes: dict[asyncio.Future[Outcome], None] = {}  # that are on their way
         self.blocked_since: float | None = None  # monotonic; the disk is full since
         self.commit_seconds = 0.0  # the last one took
 
@@ -186,17 +188,21 @@ class Runtime:
         snapshot_seq: int,
         now: datetime | None,
         dirty: tuple[str, ...] = (),
+        gone: tuple[str, ...] = (),
+        moved: tuple[str, ...] = (),
         quarantine: tuple[bytes, ...] = (),
         fired: int = 0,
     ) -> None:
         """Continue where the journal ends; `dirty` alerts' rows are behind the journal.
 
-        `fired` alerts began to fire since the snapshot.
+        So are those of `moved` incidents, which the first commit writes; `gone` alerts are known
+        no more. `fired` alerts began to fire since the snapshot.
         """
         self._fired = fired
         self._seq, self._snapshot_seq, self._now = next_seq, snapshot_seq, now
         self._long_start = self.beyond_snapshot >= LONG_START
-        self._dirty = dict.fromkeys(dirty)
+        self._dirty, self._forgotten = dict.fromkeys(dirty), dict.fromkeys(gone)
+        self._moved = dict.fromkeys(moved)
         # a closed one's row is final, and retention may have taken it already
         self._counted = dict.fromkeys(
             one.id for one in self.engine.incidents() if one.state is not IncidentState.CLOSED
@@ -209,8 +215,14 @@ class Runtime:
         """Queue and wait for the commit. Raises Overloaded, Stopping, Poisoned or StoreError.
 
         What is eventd's own always has room: it would have nobody to come back with it later.
+        Without inputs it is a probe: on a full disk the next try to commit answers it, StoreFull.
         """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if not inputs:
+            self._probes[future] = None
+            future.add_done_callback(self._probes.pop)
+            if self.blocked_since is not None:
+                return await future
 
         def done(result: Outcome | EventdError) -> None:
             if future.done():
@@ -224,7 +236,10 @@ class Runtime:
         return await future
 
     async def run(self) -> None:
-        """Work until the inbox is closed and empty, then flush. Raises what the store raises."""
+        """Work until the inbox is closed and empty, then flush. Raises what the store raises.
+
+        StoreFull only where the inbox is closed: until then a full disk is waited out.
+        """
         while True:
             waiting = self.inbox.events
             items = self.inbox.drain(MAX_BATCH_INPUTS)
@@ -277,7 +292,7 @@ class Runtime:
         steps: list[Step] = []
         outcomes: list[Outcome | EventdError] = []
         quarantined: Quarantined | None = None
-        touched: dict[str, None] = {}
+        touched, self._moved = self._moved, {}
         due = self.engine.deadline()
         now = self._tell_time()
         # a start puts off what fell due while nobody was there: it has to come first
@@ -306,7 +321,12 @@ class Runtime:
             outcomes.append(Outcome(len(inputs), duplicates, facts))
         asked = last or any(item.flush for item in items)
         batch = self._batch(steps, touched, quarantined, asked=asked, last=last)
-        await self._commit(batch)
+        try:
+            await self._commit(batch)
+        except StoreFull:
+            for item in (*items, *iter(self.inbox.take, None)):
+                item.done(Stopping("eventd is stopping, and its disk is full"))
+            raise
         self._working = 0
         for item, outcome in zip(items, outcomes, strict=True):
             item.done(outcome)
@@ -470,19 +490,32 @@ class Runtime:
         return monotonic() - self._seen_at >= SEEN_EVERY
 
     async def _commit(self, batch: Batch) -> None:
-        """A full disk is waited out: the engine stands still, senders get 503 at their deadline."""
+        """A full disk is waited out: the engine stands still, senders get 503 at their deadline.
+
+        Not by a daemon that is to stop, which raises StoreFull: nothing was acknowledged.
+        """
         began = monotonic()
         while True:
             try:
                 await self._store.commit(batch)
-            except StoreFull:
+            except StoreFull as full:
                 if self.blocked_since is None:
                     self.blocked_since = monotonic()
+                self._answer_probes(full)
+                if self.inbox.closed:
+                    raise
                 await asyncio.sleep(FULL_RETRY_EVERY)
             else:
-                self.blocked_since = None
+                if self.blocked_since is not None:
+                    self.blocked_since = None
+                    self._answer_probes(StoreFull("the disk was full"))
                 self.commit_seconds = monotonic() - began
                 return
+
+    def _answer_probes(self, full: StoreFull) -> None:
+        for probe in self._probes:
+            if not probe.done():
+                probe.set_exception(full)
 
 
 def _is_start(items: tuple[Submission, ...]) -> bool:

@@ -6,8 +6,10 @@ import asyncio
 import resource
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from eventd.clock import monotonic
+from eventd.errors import StoreFull
 
 
 class Notifier:
@@ -59,9 +61,11 @@ def descriptors() -> int:
 async def feed(notifier: Notifier, probe: Callable[[], Awaitable[object]], every: float) -> None:
     """Feed the watchdog each time a probe has come all the way round, every so many seconds.
 
-    A probe that hangs or raises feeds nothing: the supervisor restarts us.
+    A probe that hangs or raises feeds nothing: the supervisor restarts us. One that found the disk
+    full was there: a restart makes no room.
     """
     while True:
-        await probe()
+        with suppress(StoreFull):
+            await probe()
         notifier.alive()
         await asyncio.sleep(every)

@@ -167,6 +167,12 @@ class Daemon:
     def start(self, *args: str, env: dict[str, str] | None = None) -> float:
         """Start and wait until ready; seconds it took."""
         began = time.monotonic()
+        self.launch(*args, env=env)
+        until(self._ready, PATIENCE, "eventd ready")
+        return time.monotonic() - began
+
+    def launch(self, *args: str, env: dict[str, str] | None = None) -> None:
+        """Start."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.program, "run", "--config", str(self.config), *args],
@@ -174,8 +180,6 @@ class Daemon:
                 stderr=log,
                 env={**self.env, **(env or {})},
             )
-        until(self._ready, PATIENCE, "eventd ready")
-        return time.monotonic() - began
 
     def kill(self) -> None:
         """kill -9, at once."""

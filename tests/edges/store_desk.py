@@ -58,6 +58,8 @@ class Life:
             recovered.snapshot_seq,
             recovered.now,
             recovered.dirty,
+            recovered.gone,
+            recovered.moved,
             recovered.quarantine,
             recovered.fired,
         )

@@ -13,6 +13,12 @@ from pathlib import Path
 import pytest
 from tests.edges.store_desk import Life, alive
 
+from eventd import runtime
+from eventd.core.model import Denied
+from eventd.errors import EventdError, Stopping, StoreFull
+from eventd.inbox import Outcome, Submission
+from eventd.runtime import Batch
+from eventd.store.journal import iter_journal
 from eventd.systemd import Notifier, feed
 
 EVERY = 0.02  # s; a unit's watchdog is fed each 15
@@ -77,3 +83,56 @@ async def test_the_watchdog_is_not_fed_while_a_part_hangs(tmp_path: Path, part: 
         await fed(listener)
 
     assert hungry == 0
+
+
+async def test_the_watchdog_is_fed_while_a_full_disk_is_tried_again_and_not_once_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "FULL_RETRY_EVERY", EVERY)
+    room, hangs = asyncio.Event(), asyncio.Event()
+
+    async with watched(tmp_path) as (life, listener):
+        commit = life.store.commit
+
+        async def full(batch: Batch) -> None:
+            if hangs.is_set():
+                await room.wait()
+            if not room.is_set():
+                raise StoreFull("full")
+            await commit(batch)
+
+        life.store.commit = full  # type: ignore[method-assign]
+        await fed(listener)
+        for _ in range(5):
+            await fed(listener)
+        assert life.runtime.blocked_since is not None
+        hangs.set()
+        await asyncio.sleep(2 * EVERY)
+        heard(listener)
+        await asyncio.sleep(HUNG)
+        hungry = heard(listener)
+        room.set()
+        await fed(listener)
+
+    assert hungry == 0
+
+
+async def test_who_stops_does_not_wait_for_room(tmp_path: Path) -> None:
+    answers: list[Outcome | EventdError] = []
+
+    async def full(batch: Batch) -> None:
+        raise StoreFull("full")
+
+    async def stop() -> None:
+        async with alive(tmp_path) as life:
+            life.store.commit = full  # type: ignore[method-assign]
+            for name in "ab":  # one is being committed, one waits
+                life.inbox.put(Submission((Denied(name, "", 1),), answers.append))
+                await asyncio.sleep(0.01)
+
+    with pytest.raises(ExceptionGroup) as left:
+        await stop()
+
+    assert [str(one) for one in left.value.exceptions] == ["full"]
+    assert [type(one) for one in answers] == [Stopping, Stopping]
+    assert len(list(iter_journal(tmp_path))) == 0

@@ -85,8 +85,8 @@ def lock_state(directory: Path) -> int:
         ) from None
     try:
         os.fchmod(fd, 0o600)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        # in this order, as a full disk may have no room for what was let go of
+        os.ftruncate(fd, os.pwrite(fd, f"{os.getpid()}\n".encode(), 0))
     except OSError as e:
         os.close(fd)
         raise StoreError(f"{directory}: the state directory cannot be used: {e.strerror}") from e
@@ -106,8 +106,6 @@ def open_writer(directory: Path) -> sqlite3.Connection:
         raise StoreError(f"{path}: cannot be opened: {e}") from e
     try:
         _prepare(db, path)
-        # A crash may have left a commit whose sync failed, whole only in memory: write it anew.
-        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         _migrate(db, path)
         with transaction(db):
             db.execute(QUERIES["put_meta"], ("version", __version__))

@@ -115,8 +115,9 @@ INSERT INTO audit (seq, at, body) VALUES (?, ?, ?)
 INSERT INTO quarantine (key, seq, now, traceback, input, delivery) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: put_meta
--- A fact about the store itself.
-INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+-- A fact about the store itself; where it stands already nothing is written, which takes no room.
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE
+SET value = excluded.value WHERE value <> excluded.value
 
 -- name: journal_span
 -- The first seq, the next seq, the last `now` and the last rule set; no row where it is empty.

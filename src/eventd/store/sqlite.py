@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Self, TypeVar
@@ -54,6 +54,7 @@ class SqliteStore:
         self._tables: Tables | None = None
         self._retention: Retention | None = None
         self._snapshot: SnapshotFile | None = None
+        self._settled = False  # what was in the log at the start is in the database
         self._unchecked = 0  # bytes since the last checkpoint
         self._trimmed = 0  # engine time of the last look for what is too old
         self._trimming = False
@@ -106,7 +107,11 @@ class SqliteStore:
             yield SqliteJournal(self.directory, db, self._in_writer)
 
     def _in_writer(self, work: Callable[[Tables], T]) -> T:
-        return self._writer.wait(lambda: self._guarded(lambda: work(self._open_tables())))
+        def settled() -> T:
+            tables = self._settle()
+            return self._guarded(lambda: work(tables))
+
+        return self._writer.wait(settled)
 
     # -- the writer thread ------------------------------------------------------------------------
 
@@ -117,6 +122,22 @@ class SqliteStore:
         self._retention = Retention(tables, self.directory, self._limits)
         self._guarded(tables.load)
         self._trimmed = tables.now
+        with suppress(StoreFull):  # what is there can be read
+            self._settle()
+
+    def _settle(self) -> Tables:
+        """To be done before anything is written.
+
+        A crash may have left a commit whose sync failed, whole only in memory: write it anew.
+        """
+        tables = self._open_tables()
+        if not self._settled:
+            self._checkpoint(tables)
+            self._settled = True
+        return tables
+
+    def _checkpoint(self, tables: Tables) -> None:
+        self._guarded(lambda: tables.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
 
     def _close(self) -> None:
         self._closing = True
@@ -136,7 +157,7 @@ class SqliteStore:
         return self._tables
 
     def _commit(self, batch: Batch) -> None:
-        tables = self._open_tables()
+        tables = self._settle()
         if batch.steps or batch.alerts or batch.forgotten or batch.incidents or batch.quarantined:
             self._unchecked += self._guarded(lambda: tables.write(batch)) + COMMIT_OVERHEAD
         elif self.broken is not None:
@@ -196,7 +217,7 @@ class SqliteStore:
     def _bite(self) -> None:
         tables, retention = self._open_tables(), self._retention
         if self._unchecked >= CHECKPOINT_EVERY:
-            self._guarded(lambda: tables.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
+            self._checkpoint(tables)
             self._unchecked = 0
             self._trimming = True
         elif self._snapshot is not None:
@@ -240,7 +261,3 @@ class SqliteJournal(JournalReader):
     def rewrite(self, seq: int, batches: Iterable[Batch], everything: Iterable[Batch]) -> None:
         """Make the tables follow a replay; see `Tables.rewrite`."""
         self._in_writer(lambda tables: tables.rewrite(seq, batches, everything))
-
-    def mend(self, batch: Batch) -> None:
-        """Put rows and delete alert rows; there are no steps in it."""
-        self._in_writer(lambda tables: tables.write(batch))

@@ -45,7 +45,7 @@ from eventd.core.model import (
 )
 from eventd.core.rules.streams import VALUES, Hearing
 from eventd.credentials import Credentials, Guesses
-from eventd.errors import DecodeError, EventdError, StoreBroken
+from eventd.errors import DecodeError, EventdError, StoreBroken, StoreFull
 from eventd.inbox import FAILED
 from eventd.intake import body_of, check_text
 from eventd.plot import Point
@@ -427,7 +427,7 @@ class Api:
         """Bring the rows up to date. On a disk that is full or hangs they are shown as they are."""
         if self._runtime.blocked_since is not None:
             return
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, StoreFull):
             async with asyncio.timeout(FRESH_WITHIN):
                 await self._runtime.submit((), flush=True)
 
