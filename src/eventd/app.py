@@ -209,8 +209,22 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        rules = load_rules(self._config.rules)
-        inventory = load_inventory(self._config.inventory)
+        engine, config = self._runtime.engine, self._config
+        # a restart in place may come while files are being written: what is in force is as good
+        rules: LoadRules | None = None
+        inventory: LoadInventory | None = None
+        try:
+            rules = load_rules(config.rules)
+        except ConfigError as error:
+            if not engine.rules_version:
+                raise
+            self._reject_rules(error)
+        try:
+            inventory = load_inventory(config.inventory)
+        except ConfigError as error:
+            if not engine.inventory.version:
+                raise
+            self._reject_inventory(error)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runtime.run(), name="runtime")
             start = group.create_task(self._start(rules, inventory), name="start")
@@ -245,15 +259,18 @@ class _Daemon:
             self._guesses.settle(math.inf)
             self._inbox.close()
 
-    async def _start(self, rules: LoadRules, inventory: LoadInventory) -> None:
-        self._meter.rules.set(len(rules.rules))
-        self._meter.reloaded.set(1)
+    async def _start(self, rules: LoadRules | None, inventory: LoadInventory | None) -> None:
+        """Where there are none, those in force stay."""
         self._meter.unlocked.set(1)
+        if rules is not None:
+            self._meter.rules.set(len(rules.rules))
+            self._meter.reloaded.set(1)
         with suppress(Stopping):  # on a disk that was full to the end
             await self._runtime.submit((Started(__version__, self._config.settings()),))
-            if rules.version != self._runtime.engine.rules_version:
+            if rules is not None and rules.version != self._runtime.engine.rules_version:
                 await self._load(rules)
-            await self._take(inventory)
+            if inventory is not None:
+                await self._take(inventory)
 
     def observe(self, batch: Batch) -> None:
         """Told of every committed batch: metrics and log."""
@@ -385,9 +402,7 @@ class _Daemon:
         try:
             rules = await asyncio.to_thread(load_rules, self._config.rules)
         except ConfigError as error:
-            self._meter.reloaded.set(0)
-            for problem in error.problems:
-                _log.error("rules.rejected", problem=problem)
+            self._reject_rules(error)
         else:
             await self._load(rules)
 
@@ -395,11 +410,19 @@ class _Daemon:
         try:
             inventory = await asyncio.to_thread(load_inventory, self._config.inventory)
         except ConfigError as error:
-            self._meter.inventory_read(good=False)
-            for problem in error.problems:
-                _log.error("inventory.rejected", problem=problem)
+            self._reject_inventory(error)
         else:
             await self._take(inventory)
+
+    def _reject_rules(self, error: ConfigError) -> None:
+        self._meter.reloaded.set(0)
+        for problem in error.problems:
+            _log.error("rules.rejected", problem=problem)
+
+    def _reject_inventory(self, error: ConfigError) -> None:
+        self._meter.inventory_read(good=False)
+        for problem in error.problems:
+            _log.error("inventory.rejected", problem=problem)
 
     async def _take(self, inventory: LoadInventory) -> None:
         """An unchanged one need not be journaled again; one that crashed the daemon stays out."""

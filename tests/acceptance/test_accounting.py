@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -28,11 +29,17 @@ main()
 """
 
 
-def poisonable(folder: Path, *, mqtt_port: int | None = None) -> Daemon:
-    """A daemon that raises on events of one name."""
+def poisonable(
+    folder: Path,
+    *,
+    mqtt_port: int | None = None,
+    config: dict[str, Any] | None = None,
+    before: str = "",
+) -> Daemon:
+    """A daemon that raises on events of one name, and runs some Python before."""
     script = folder / "poisonable.py"
-    script.write_text(POISON)
-    daemon = Daemon(folder, mqtt_port=mqtt_port, program=(str(script),))
+    script.write_text(before + POISON)
+    daemon = Daemon(folder, mqtt_port=mqtt_port, config=config, program=(str(script),))
     daemon.start()
     return daemon
 

@@ -22,6 +22,7 @@ from eventd.cli.client import Client
 from tests.acceptance.abuse import memory
 from tests.acceptance.daemon import GROUPING, PATIENCE, Daemon, get, post, until
 from tests.acceptance.faults import Sender, check
+from tests.acceptance.test_accounting import poisonable, taken
 
 NOBODY, ME = 65534, os.geteuid()
 ROOT = Path(__file__).parents[2]
@@ -312,3 +313,31 @@ def test_files_are_checked_from_the_command_line(tmp_path: Path) -> None:
     assert wrong.exit_code == 1
     assert "bad.yaml:2: rules[0]" in wrong.output
     assert no_store.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "good", "bad", "gauge"),
+    [
+        ("rules", GROUPING.read_text(), "rules: 1\n", "eventd_rules_last_load_success"),
+        ("inventory", "cis: [{name: db1}]\n", "cis: 1\n", "eventd_inventory_last_load_success"),
+    ],
+)
+def test_a_restart_in_place_goes_on_with_what_is_in_force_where_a_file_is_broken(
+    tmp_path: Path, option: str, good: str, bad: str, gauge: str
+) -> None:
+    file = tmp_path / f"{option}.yaml"
+    file.write_text(good)
+    daemon = poisonable(tmp_path, config={option: str(file)})
+    before = daemon.metrics()
+    file.write_text(bad)
+
+    until(taken(daemon, {"id": "a", "name": "poison"}), what="an answer after the restart")
+
+    after = daemon.metrics()
+    assert (before[gauge], after[gauge]) == (1, 0)
+    assert after["eventd_rules_loaded"] == before["eventd_rules_loaded"]
+    assert after["eventd_inventory_cis"] == before["eventd_inventory_cis"]
+    assert f"{option}.rejected" in daemon.log.read_text()
+    assert daemon.stop() == 0
+    with pytest.raises(AssertionError, match="eventd left with 2"):
+        daemon.start()
