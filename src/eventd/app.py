@@ -88,6 +88,7 @@ def run(config: Config, environment: Environment) -> None:
         except* Poisoned as group:
             for error in group.exceptions:
                 _log.error("input.quarantined", traceback=str(error))
+            gc.unfreeze()  # else the collector never looks at the old engine
             with suppress(ConfigError):  # those in force then are as good
                 config = replace(config, secrets=config.secrets_now())
         else:

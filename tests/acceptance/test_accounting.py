@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,33 @@ def test_a_poisonous_event_is_quarantined_and_the_others_go_on(tmp_path: Path) -
     assert "ZeroDivisionError" in daemon.log.read_text()
     assert daemon.stop() == 0
     assert same_incidents(daemon, tmp_path) == 1
+
+
+COUNTING = """
+import gc, weakref
+import eventd.app as app
+recover, engines = app.recover, []
+def recover_and_count(journal):
+    gc.collect()
+    print("engines left:", sum(one() is not None for one in engines), flush=True)
+    recovered = recover(journal)
+    engines.append(weakref.ref(recovered.engine))
+    return recovered
+app.recover = recover_and_count
+"""
+
+
+def test_a_restart_in_place_keeps_no_engine_but_the_one_that_failed(tmp_path: Path) -> None:
+    daemon = poisonable(tmp_path, before=COUNTING)
+
+    for name in "ab":
+        until(taken(daemon, {"id": name, "name": "poison"}), what="an answer after the restart")
+
+    assert daemon.stop() == 0
+    # the last one may live until the next has taken its place, on /metrics for one
+    found = re.findall("engines left: ([0-9]+)", daemon.log.read_text())
+    assert len(found) == 3
+    assert max(map(int, found)) <= 1
 
 
 def test_the_sums_agree_when_events_stream_in_around_a_poisonous_one(
