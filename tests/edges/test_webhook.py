@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tracemalloc
 from collections.abc import AsyncIterator
 
 from aiohttp import ClientResponse, web
@@ -98,6 +99,29 @@ async def test_what_cannot_be_read_is_let_go_of_as_soon_as_it_is_answered() -> N
         answer, kept = await _sent_twice(client, b"[" * 100_000, desk.inbox)
 
     assert (answer.status, kept) == (400, [])
+
+
+async def test_what_cannot_be_read_is_not_held_while_its_refusal_is_committed() -> None:
+    policies = {"events": SourcePolicy(name="events", decoder="native")}
+    inbox = Inbox(1 << 20)
+    app = web.Application()
+    app.add_routes(Webhooks(inbox, decode, policies, Meter(), Limits()).routes())
+    body = b"[" * 1_000_000
+
+    async with TestClient(TestServer(app)) as client, asyncio.TaskGroup() as group:
+        tracemalloc.start()
+        try:
+            for n in range(4):
+                group.create_task(client.post("/v1/events", data=body))
+                while inbox.events <= n:
+                    await asyncio.sleep(0.01)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        while (item := inbox.take()) is not None:
+            item.done(Outcome(1, 0, ()))
+
+    assert held < 1_000_000
 
 
 async def test_what_is_not_committed_in_time_is_let_go_of_as_soon_as_it_is_answered() -> None:

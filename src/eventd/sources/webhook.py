@@ -133,7 +133,9 @@ class Webhooks:
             if len(raw) > LARGE:
                 await self._lobby.turn(policy.name)
             payload = unpacked(request, raw, self._limits.max_body)
-            return await self._submit(self._delivery(request, policy, payload), guest)
+            submitted = self._submit(self._delivery(request, policy, payload), guest)
+            del raw, payload  # what it does not keep is not held here while it commits
+            return await submitted
         finally:
             guest.leave()
 
