@@ -47,7 +47,7 @@ class Turn:
             seen = Seen(as_alert(self._event(ci, value), self.now), Transition.NOTED, self.now)
             self.state.observe(seen, self.now)
         if self.of == "rates":
-            self.state.due(GRID, self.now)
+            self.state.due(GRID, self.now + test_rates.WINDOW)
 
     def wait(self) -> None:
         """Each is looked at whether it has been quiet for too long."""
