@@ -146,9 +146,15 @@ def test_an_operator_ends_a_silence_early() -> None:
     assert last([*feed, (at(90), TICK)]) == []
 
 
-def test_ending_an_unknown_silence_is_rejected() -> None:
-    assert last([(at(0), EndSilence("SIL-000007", "bob"))]) == [
-        CommandRejected(at(0), missing=True, error="no silence SIL-000007")
+def test_ending_a_silence_that_is_unknown_or_over_is_rejected() -> None:
+    ended: Feed = [(at(0), silence('name="disk"', at(60))), (at(60), TICK)]
+
+    for name in ("SIL-000002", "SIL-000000", "SIL-1", "SIL-" + "1" * 5_000):
+        assert last([*ended, (at(62), EndSilence(name, "bob"))]) == [
+            CommandRejected(at(62), missing=True, error=f"no silence {name}")
+        ]
+    assert last([*ended, (at(61), EndSilence("SIL-000001", "bob"))]) == [
+        CommandRejected(at(61), missing=False, error="SIL-000001 has ended already")
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -591,8 +592,12 @@ class Engine:
             facts.append(CapHit(now, "keys"))
 
     def _known(self, silence: str) -> None:
-        if silence not in self.suppressions.silences:
-            raise Rejected(missing=True, error=f"no silence {silence}")
+        if silence in self.suppressions.silences:
+            return
+        found = re.fullmatch("SIL-([0-9]{6,9})", silence)
+        if found is not None and 0 < int(found[1]) <= self._state.silence_count:
+            raise Rejected(missing=False, error=f"{silence} has ended already")
+        raise Rejected(missing=True, error=f"no silence {silence}")
 
     def _add_silence(self, command: AddSilence, now: datetime, facts: list[Fact]) -> None:
         if command.ends_at <= now:
