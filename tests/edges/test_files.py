@@ -29,6 +29,15 @@ WRONG = [
         f"{{{GOOD}, group: {{mtach: 'x=\"1\"'}}}}",
         ".group.mtach: unknown key 'mtach' (did you mean 'match'?)",
     ),
+    (
+        f"{{{GOOD}, groop: {{match: 'x=1'}}}}",
+        ".groop: unknown key 'groop' (did you mean 'group'?)",
+    ),
+    (
+        f"{{{GOOD}, incident: {{title: '{{disc.ci}}'}}, "
+        "all: [{as: disk, match: x=1}, {as: net, match: x=2}]}",
+        ".incident.title: nothing in the rule is called 'disc' (write {disk.ci} or {net.ci})",
+    ),
     (f"{{{GOOD}}}", f": expected exactly one kind, got none (one of: {', '.join(KINDS)})"),
     (
         f"{{{GOOD}, sequence: [{{match: 'x=1'}}, {{match: 'x=2', cuont: 3}}]}}",

@@ -127,15 +127,28 @@ class Streamed(Head, frozen=True, forbid_unknown_fields=True, kw_only=True):
     during: Times | None = None
 
 
+_KEYS = {name for head in (Keyed, Alike, Streamed) for name in head.__struct_encode_fields__}
+
+
 def parse(data: object) -> Rule:
     """The rule that plain data (as YAML or JSON gives it) stands for.
 
     Raises RuleError with the path inside the rule.
     """
+    rule = _parse(data)
+    check_title(rule.incident.title, "incident.title", rule.spec.names())
+    return rule
+
+
+def _parse(data: object) -> Rule:
+    """The same, its title as it may be."""
     if not isinstance(data, dict):
         raise RuleError("", f"expected a rule, got {data!r}", "a mapping with name, by, within, …")
     kinds = [key for key in data if key in KINDS]
     if len(kinds) != 1:
+        stray = next((key for key in data if key not in _KEYS), "")
+        if not kinds and stray:  # as msgspec says it: the kind is what was mistyped
+            raise RuleError("", f"object contains unknown field `{stray}`")
         found = " and ".join(kinds) or "none"
         raise RuleError(
             "", f"expected exactly one kind, got {found}", "one of: " + ", ".join(KINDS)
@@ -157,7 +170,6 @@ def parse(data: object) -> Rule:
     if head.name == STORM:
         raise RuleError("name", f'"{STORM}" is a rule of eventd\'s own', "choose another name")
     spec, parts = _own_part(kind, data[kind])
-    check_title(incident.title, "incident.title")
     root = incident.root
     if root and root not in spec.names():
         called = "one of: " + ", ".join(spec.names()) if spec.names() else "leave it out"
@@ -227,8 +239,8 @@ def text_of(data: object) -> str:
 
 
 def from_text(text: str) -> Rule:
-    """The rule of a `LoadRules` input."""
-    return parse(msgspec.json.decode(text))
+    """The rule of a `LoadRules` input: what was good when it was loaded has to be so for ever."""
+    return _parse(msgspec.json.decode(text))
 
 
 def state_of(rule: Rule, limits: Limits) -> RuleState:

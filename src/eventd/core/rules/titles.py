@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from eventd.core.model import Alert
 from eventd.core.rules.selectors import field_of
@@ -16,13 +16,20 @@ _NOBODY: Mapping[str, Alert] = {}
 DEFAULT = "{name} on {ci}"
 
 
-def check_title(template: str, path: str) -> None:
-    """Raise RuleError where the template is not text with `{label}` in it."""
+def check_title(template: str, path: str, names: Collection[str] = ()) -> None:
+    """Raise RuleError where the template is not text with `{label}` in it.
+
+    Where alerts of the rule have `names`, `{name.label}` is of one of them.
+    """
     for place in _PLACE.findall(template):
         if not _LABEL.fullmatch(place):
             raise RuleError(
                 path, f"{{{place}}} is no label", "write {service}; nothing else is evaluated"
             )
+        name, dot, label = place.partition(".")
+        if names and dot and name not in names:
+            parts = " or ".join(f"{{{one}.{label}}}" for one in names)
+            raise RuleError(path, f"nothing in the rule is called {name!r}", f"write {parts}")
     if "{" in (rest := _PLACE.sub("", template)) or "}" in rest:
         raise RuleError(path, f"unbalanced braces in {template!r}", "write {service}")
 
