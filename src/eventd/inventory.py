@@ -194,7 +194,7 @@ class _Examination:
                     waiting.append(one)
         for name, path in self._places.items():
             if name not in needed:
-                message = f"{name} is of no service, and none depends on it"
+                message = f"{name} is of no service, and no service needs it"
                 hint = "name its service, if it has one"
                 yield Finding(self._document.complain(path, message, hint), fault=False)
 

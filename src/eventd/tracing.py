@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from eventd import history
+from eventd.complaints import likely
 from eventd.core.engine import Engine
 from eventd.core.model import (
     Alert,
@@ -27,6 +28,7 @@ from eventd.core.rules.rule import Finding, Parts, Rule
 from eventd.core.rules.trace import Asked, Condition, Trace, nearest
 from eventd.core.sentences import alert_said, called, named, sentence
 from eventd.core.snapshot import Restored
+from eventd.errors import InputError
 
 MAX_ALERTS = 100  # on one CI
 MAX_SEEN = 10  # of a window are shown: the latest
@@ -65,7 +67,7 @@ def trace(state: Path, what: str, rule: str, told: Callable[[float], None]) -> R
     """The alert of that fingerprint, or those on that CI, in their latest episode.
 
     With `rule` what that one says alone. Begins with the last snapshot before the episode. Raises
-    StoreError.
+    StoreError, and InputError where no rule is called so.
     """
     span = history.period(state)
     if span is None:
@@ -82,6 +84,10 @@ def trace(state: Path, what: str, rule: str, told: Callable[[float], None]) -> R
                     notes[fact.alert.fingerprint] = [fact]
             elif isinstance(fact, Reason | AlertCleared) and fact.fingerprint in notes:
                 notes[fact.fingerprint].append(fact)
+    names = [one.rule.name for one in engine.rules.states.values()]
+    names += [one.rule for times in trace.asked.values() for one in times]
+    if rule and rule not in names:
+        raise InputError(f"no rule is called {rule!r} ({likely(rule, list(dict.fromkeys(names)))})")
     rules = [one.rule for one in engine.rules.states.values() if rule in {"", one.rule.name}]
     alerts = [alert for alert in engine.alerts() if trace.wants(alert)][:MAX_ALERTS]
     traced = [_traced(engine, one, rules, notes.get(one.fingerprint, []), trace) for one in alerts]

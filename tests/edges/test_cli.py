@@ -106,6 +106,8 @@ def test_what_is_no_daemon_is_told_as_that(fake: Fake, answer: str) -> None:
         ("incidents|--state|opened", "is not one of 'open', 'resolved', 'closed'"),
         ("incidents|--limit|0", "is not in the range x>=1"),
         ("alerts|--limit|-3", "is not in the range x>=1"),
+        ("incidents|acknowledge|INC-1", "no action is called 'acknowledge' (did you mean 'ack'?)"),
+        ("incidents|frob|INC-1", "no action is called 'frob' (known: show, ack, comment, "),
         ("replay|no.jsonl.gz", "no.jsonl.gz: cannot be read: Not a gzipped file"),
         ("replay|half.jsonl.gz", "half.jsonl.gz: cannot be read: Compressed file"),
         ("replay|a.jsonl|--learn-from|no.jsonl.gz", "no.jsonl.gz: cannot be read"),

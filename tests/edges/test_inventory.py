@@ -213,8 +213,8 @@ def test_a_ci_that_matters_to_no_service_is_told_and_no_fault(tmp_path: Path) ->
 
     hint = "(name its service, if it has one)"
     assert [(one.line, one.fault) for one in found] == [
-        (f"{path}:11: cis[3]: lab is of no service, and none depends on it {hint}", False),
-        (f"{path}:12: cis[4]: bench is of no service, and none depends on it {hint}", False),
+        (f"{path}:11: cis[3]: lab is of no service, and no service needs it {hint}", False),
+        (f"{path}:12: cis[4]: bench is of no service, and no service needs it {hint}", False),
     ]
 
 

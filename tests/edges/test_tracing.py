@@ -93,11 +93,14 @@ async def test_it_can_be_read_by_programs_and_says_what_is_unknown(tmp_path: Pat
     read = msgspec.json.decode(shell(tmp_path, "c1", "--json").output, type=tracing.Run)
     nobody, nowhere = shell(tmp_path, "nobody"), shell(tmp_path / "state", "c1")
     ruled = CliRunner().invoke(main, ["why", "c1", "--rule", "many"])
+    mistyped = shell(tmp_path, "c1", "--rule", "manny")
 
     assert [(one.name, one.ci) for one in read.alerts] == [("disk", "c1")]
     assert (nobody.exit_code, nowhere.exit_code, ruled.exit_code) == (1, 2, 2)
     assert "no alert is known of 'nobody'" in nobody.output
     assert "--rule is for --journal" in ruled.output
+    told = "eventd why: no rule is called 'manny' (did you mean 'many'?)\n"
+    assert (mistyped.exit_code, mistyped.output) == (2, told)
 
 
 async def test_an_empty_journal_knows_nobody_and_a_missing_one_is_an_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from eventd.cli.client import client_of, connected, place, show
 from eventd.cli.options import LIMIT
+from eventd.complaints import likely
 from eventd.core.model import IncidentState
 
 ACTIONS = {
@@ -27,11 +28,11 @@ REGROUPS = {
 }
 VERDICT = "eventd incidents verdict ID false|true"
 STATES = [state.value for state in IncidentState]
-WORDS = "|".join(("show", *ACTIONS, *REGROUPS, "verdict"))
+WORDS = ["show", *ACTIONS, *REGROUPS, "verdict"]
 
 
 @click.command()
-@click.argument("what", required=False, metavar=f"[ID | {WORDS}]")
+@click.argument("what", required=False, metavar=f"[ID | {'|'.join(WORDS)}]")
 @click.argument("names", nargs=-1, metavar="[ID] [INTO | FINGERPRINT… | false | true]")
 @click.option("--state", type=click.Choice(STATES), help="Only these.")
 @click.option("--priority", help="P1 to P5.")
@@ -75,6 +76,9 @@ def incidents(
         answer = client.call("POST", place("incidents", names[0], what), said)
         show(answer) if as_json else click.echo(line(answer))
     elif what:
+        if names and what != "show":
+            short = {long: action for action, long in ACTIONS.items()}.get(what, what)
+            raise click.UsageError(f"no action is called {what!r} ({likely(short, WORDS)})")
         if (what == "show") != (len(names) == 1):
             raise click.UsageError("eventd incidents show ID")
         answer = client.call("GET", place("incidents", names[0] if names else what))

@@ -16,7 +16,7 @@ from eventd.cli.incidents import print_one
 from eventd.cli.progress import Bar
 from eventd.core.rules.streams import VALUES
 from eventd.core.sentences import inert
-from eventd.errors import StoreError
+from eventd.errors import InputError, StoreError
 
 EXISTING = click.Path(exists=True, path_type=Path)
 SECONDS = "%Y-%m-%dT%H:%M:%S"
@@ -89,7 +89,7 @@ def _traced(what: str, journal: Path, rule: str, *, as_json: bool) -> None:
     try:
         with Bar("why") as bar:
             run = tracing.trace(journal, what, rule, bar.at)
-    except StoreError as error:
+    except (StoreError, InputError) as error:
         click.echo(f"eventd why: {error}", err=True)
         sys.exit(2)
     if as_json:
