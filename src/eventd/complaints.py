@@ -6,8 +6,11 @@ import codecs
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from enum import Enum
-from types import UnionType
+from functools import lru_cache
+from itertools import islice
+from types import GenericAlias, UnionType
 from typing import Annotated, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
@@ -18,10 +21,13 @@ from eventd.errors import DecodeError
 Hook = Callable[[type, object], object]
 UTF8_STEP = 64 << 10  # bytes decoded at a time
 SHOWN = 60  # characters of a wrong value
+MAX_PATH = 200  # characters of a path that a sender wrote
+MAX_LOOSE = 256 << 10  # bytes read without a type: as such, lists may take thirty times their bytes
 
 # What was meant where msgspec says only that it is not.
+_TIME = "a time such as 2026-01-05T14:00:00Z"
 _SHAPES = {
-    "Invalid RFC3339 encoded datetime": "a time such as 2026-01-05T14:00:00Z",
+    "Invalid RFC3339 encoded datetime": _TIME,
     "Number out of range": "a number smaller than 2^63",
 }
 _NOUNS = {
@@ -44,6 +50,7 @@ _PATTERN = re.compile(r"[Ee]xpected `str` matching regex ")
 _TYPE = re.compile(r"[Ee]xpected `([a-z |]+)`, got `([a-z]+)`")
 _MALFORMED = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)")
 _HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")  # of a surrogate pair
+_INDEX = re.compile(r"- at `\$\[(\d+)\]")
 _STEP = re.compile(r"\[(?P<index>\d+|\.\.\.)\]|(?P<key>[^.\[\]]+)")
 
 
@@ -92,14 +99,33 @@ def unreadable(error: BaseException, kind: object, payload: bytes, whole: str) -
         return DecodeError("", value, whole, offset)
     sentence, _, where = str(error).partition(" - at `")
     where = where.rstrip("`").removeprefix("key` in `").removeprefix("$").removeprefix(".")
-    place = _follow(where, None, Shape(kind, lambda _, value: value))
+    data = _loose(payload) if "[...]" in where else None  # which entry, msgspec does not say
+    place = _follow(where, data, Shape(kind, lambda _, value: value))
+    where = place.path[:MAX_PATH]
     if unknown := _UNKNOWN.fullmatch(sentence):
         names = ", ".join(one.encode_name for one in _fields(place.kind))
-        return DecodeError(_joined(where, unknown[1]), "another field", f"one of {names}")
+        name = unknown[1][:MAX_PATH]
+        return DecodeError(_joined(where, name), "another field", f"one of {names}")
     if missing := _MISSING.fullmatch(sentence):
-        return DecodeError(_joined(where, missing[1]), "nothing", "a value" if where else whole)
+        lacking = _into(place, missing[1]).kind
+        expected = _wanted(lacking) if where else whole
+        return DecodeError(_joined(where, missing[1]), "nothing", expected)
     value, expected = _instead(sentence, place.kind)
     return DecodeError(where, value, expected if where else whole)
+
+
+def _loose(payload: bytes) -> object:
+    """What it says; None where it is large, or of no use behind what was complained of."""
+    try:
+        return msgspec.json.decode(payload) if len(payload) <= MAX_LOOSE else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _wanted(kind: object) -> str:
+    """What belongs where there is nothing."""
+    words = {datetime: _TIME, str: "a text"}
+    return next((words[one] for one in words if one in _flat(kind)), "a value")
 
 
 def _instead(sentence: str, kind: object) -> tuple[str, str]:
@@ -216,8 +242,12 @@ def _into(place: _Place, key: str) -> _Place:
 def _unnamed(place: _Place, hook: Hook) -> _Place:
     kind = _entries(place.kind)
     table = place.data if isinstance(place.data, dict) else {}
-    for key, value in table.items():
-        if not _reads(value, kind, hook):
+    try:
+        # of a list msgspec says which; one by one, a table of a sender's could hold up everything
+        msgspec.convert(list(table.values()), GenericAlias(list, (kind,)), dec_hook=hook)
+    except msgspec.ValidationError as error:
+        if found := _INDEX.search(str(error)):
+            key, value = next(islice(table.items(), int(found[1]), None))
             return _Place(f"{place.path}.{key}", value, kind)
     return place._replace(kind=kind)
 
@@ -320,7 +350,14 @@ def _metas(kind: object) -> Iterator[Meta]:
 def _fields(kind: object) -> Iterator[msgspec.structs.FieldInfo]:
     for one in _flat(kind):
         if isinstance(one, type) and issubclass(one, msgspec.Struct):
-            yield from msgspec.structs.fields(one)
+            yield from _fields_of(one)
+
+
+@lru_cache(
+    maxsize=256
+)  # reading the types anew takes 0.3 ms, and a delivery may be wrong 10,000 times
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
 
 
 def _entries(kind: object) -> object:

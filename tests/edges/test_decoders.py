@@ -19,6 +19,8 @@ from eventd.sources.decode import DECODERS, Memo, decode
 from eventd.sources.elements import elements_of, lines_of
 
 T0 = datetime(2026, 1, 5, 14, 0, tzinfo=UTC)
+ONE = 'an event such as {"name": "DiskFull"}'
+EVENT = f"{ONE}, an array of them, or one a line"
 
 
 def delivery(payload: object, decoder: str = "native", **more: object) -> Delivery:
@@ -70,16 +72,16 @@ def test_what_is_no_event_is_refused_whole(payload: bytes) -> None:
 @pytest.mark.parametrize(
     ("event", "says"),
     [
-        ({"nme": "a"}, "unknown field `nme`"),
-        ({}, "missing required field `name`"),
-        ({"name": ""}, "length >= 1"),
+        ({"nme": "a"}, "nme: expected one of name, status, severity, summary"),
+        ({}, f"name: expected {ONE}, got nothing"),
+        ({"name": ""}, "name: expected a text of at least 1 characters, got less"),
         ({"name": "a", "severity": "loud"}, "severity: expected ok, info, warning"),
         ({"name": "a", "value": 2**70}, "value: expected a number smaller than 2^63"),
         ({"name": "a", "occurred_at": "2026-01-05T14:00:00"}, "a time with its zone"),
         ({"name": "a", "occurred_at": "yesterday"}, "RFC3339"),
-        ({"name": "a", "labels": {"x": 1}}, "Expected `str`, got `int`"),
+        ({"name": "a", "labels": {"x": 1}}, "labels.x: expected a text, got a whole number"),
         ({"name": "a", "labels": {f"l{n}": "" for n in range(65)}}, "labels: expected at most 64"),
-        ({"name": "a", "labels": {"x": "y" * 5000}}, "length <= 4096"),
+        ({"name": "a", "labels": {"x": "y" * 5000}}, "labels.x: expected a text of at most 4096"),
         ({"name": "a", "labels": {"x" * 129: "y"}}, "labels: expected a name of 1 to 128"),
         ({"name": "a", "labels": {"": "y"}}, "labels: expected a name of 1 to 128"),
         ({"name": "a", "links": ["x"] * 17}, "links: expected at most 16"),
@@ -97,6 +99,14 @@ def test_one_bad_event_never_costs_the_good_ones(event: dict[str, object], says:
     ((index, error),) = decoded.rejected
     assert index == 1
     assert says in error
+    alone = delivery(event)
+    try:
+        (told,) = decode(alone).rejected
+    except DecodeError as whole:
+        told = (0, str(whole))
+    lines = [b'{"name":"before"}', alone.payload]
+    assert decode(delivery(b"\n".join(lines))).rejected == ((1, error),)
+    assert told[1].replace(EVENT, ONE) == error
 
 
 def test_a_native_event_says_everything_it_can() -> None:
@@ -157,7 +167,6 @@ def test_the_senders_own_key_for_a_delivery_is_strong() -> None:
         decode(delivery([{"name": "a"}], headers={"webhook-id": "k" * 256}))
 
 
-EVENT = 'an event such as {"name": "DiskFull"}, an array of them, or one a line'
 WEBHOOK = 'an Alertmanager webhook, version 4: {"alerts": [...]}'
 
 
@@ -186,10 +195,17 @@ WEBHOOK = 'an Alertmanager webhook, version 4: {"alerts": [...]}'
          "status: expected one of firing cleared info heartbeat change, got 'x'", None),
         ("native", b'{"name":"a","window":{"x":1}}',
          "window.x: expected one of starts_at, ends_at, cis, services, got another field", None),
-        ("native", b'{"name":"a","window":{}}', "window.starts_at: expected a value, got nothing",
-         None),
+        ("native", b'{"name":"a","window":{}}', "window.starts_at: expected a time such as "
+         "2026-01-05T14:00:00Z, got nothing", None),
         ("native", b'{"name":"a","labels":{"b":"' + b"c" * 5_000 + b'"}}',
-         "labels[...]: expected a text of at most 4096 characters, got more", None),
+         "labels.b: expected a text of at most 4096 characters, got more", None),
+        ("native", b'{"name":"a","labels":{"a":"b","c":1},"x":1e999}',
+         "labels: expected a text, got a whole number", None),
+        ("native", b'{"name":"a","labels":{"c":1},"summary":"' + b"d" * (256 << 10) + b'"}',
+         "labels: expected a text, got a whole number", None),
+        ("native", b'{"name":"a","' + b"n" * 300 + b'":1}', f"{'n' * 200}: expected one of name, "
+         "status, severity, summary, ci, service, value, labels, occurred_at, id, fingerprint, "
+         "links, source, received_at, expires_at, window, got another field", None),
         ("native", b'{"name":"a","occurred_at":"now"}', "occurred_at: expected a time such as "
          "2026-01-05T14:00:00Z, got invalid RFC3339 encoded datetime", None),
         ("alertmanager", b'{"alerts":[}',
@@ -253,7 +269,10 @@ def test_alertmanagers_webhook_is_read_alert_by_alert() -> None:
         (alert(startsAt="soon"), "a time as RFC 3339"),
         (alert(startsAt="2026-01-05T14:00:00"), "a time with its zone"),
         (alert(labels={"alertname": "x", **{f"l{n}": "" for n in range(65)}}), "at most 64"),
-        ({"labels": 1}, "alerts[1]"),
+        ({"labels": 1}, "alerts[1]: labels: expected an object, got a whole number"),
+        (alert(annotations={"a": "b", "c": 1}), "alerts[1]: annotations.c: expected a text, got"),
+        ({}, "alerts[1]: status: expected an alert with status and labels, got nothing"),
+        (alert(status="odd"), "alerts[1]: status: expected one of firing resolved, got 'odd'"),
     ],
 )
 def test_one_bad_alert_never_costs_its_group(bad: dict[str, object], says: str) -> None:

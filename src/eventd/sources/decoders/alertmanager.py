@@ -104,7 +104,8 @@ def _apart(payload: bytes, rejected: list[tuple[int, str]]) -> tuple[list[tuple[
         try:
             good.append((index, _one.decode(raw)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            rejected.append((index, f"alerts[{index}]: {error}"))
+            wrong = unreadable(error, _Alert, raw, "an alert with status and labels")
+            rejected.append((index, f"alerts[{index}]: {wrong}"))
     return good, body.truncatedAlerts
 
 

@@ -37,7 +37,8 @@ from eventd.sources.decoded import (
 )
 from eventd.sources.elements import elements_of, lines_of
 
-WHOLE = 'an event such as {"name": "DiskFull"}, an array of them, or one a line'
+ONE = 'an event such as {"name": "DiskFull"}'
+WHOLE = f"{ONE}, an array of them, or one a line"
 MAX_KEY = 255  # characters of a delivery's own key
 MAX_INT = 1 << 63
 MAX_LINKS = 16
@@ -157,7 +158,7 @@ def _apart(parts: list[bytes], rejected: list[tuple[int, str]]) -> list[tuple[in
         try:
             good.append((index, _one.decode(part)))
         except _UNREADABLE as error:
-            rejected.append((index, _sentence(error)))
+            rejected.append((index, str(unreadable(error, _Native, part, ONE))))
     return good
 
 
@@ -165,10 +166,6 @@ def _bounded(found: list[tuple[int, _Native]], bad: int) -> list[tuple[int, _Nat
     if len(found) + bad > MAX_EVENTS:
         raise DecodeError("", f"{len(found) + bad} events", f"at most {MAX_EVENTS} a delivery")
     return found
-
-
-def _sentence(error: BaseException) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _base_key(delivery: Delivery) -> tuple[bytes, bool]:
