@@ -194,6 +194,7 @@ class _Daemon:
             recovered.fired,
         )
         self._committed = recovered.next_seq
+        self._snapshots = self._snapshot_failures = 0  # that were told of
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._decode = Memo()
@@ -285,9 +286,16 @@ class _Daemon:
         if batch.steps:
             meter.commits.observe(self._runtime.commit_seconds)
             meter.batches.observe(batch.next_seq - self._committed)
-        if batch.snapshot is not None:
-            meter.snapshots.inc()
         self._committed = batch.next_seq
+        self._tell_snapshots()
+
+    def _tell_snapshots(self) -> None:
+        """What became of those that were written since."""
+        done, failures = self._store.snapshots, self._store.snapshot_failures
+        self._meter.snapshots.inc(done - self._snapshots)
+        if failures > self._snapshot_failures:
+            _log.warning("snapshot.failed", why="no room", beyond=self._runtime.beyond_snapshot)
+        self._snapshots, self._snapshot_failures = done, failures
 
     def abandoned(self, source: str, events: int) -> None:
         """Told of events that were taken before a restart in place, and have to come again."""
@@ -332,6 +340,7 @@ class _Daemon:
             tls.context = self._tls
 
     async def _page(self) -> bytes:
+        self._tell_snapshots()
         found = await self._reader.open_by_priority()
         for priority in range(1, 6):
             self._meter.open.labels(f"P{priority}").set(found.get(priority, 0))

@@ -161,7 +161,7 @@ class Meter:
         )
         self.rows = counter("journal_rows", "Journal rows written.")
         self.beyond = gauge("journal_beyond_snapshot_inputs", "Inputs a restart must replay.")
-        self.snapshots = counter("snapshots", "Snapshots taken.")
+        self.snapshots = counter("snapshots", "Snapshots that became durable.")
         self.diverged = counter("replay_divergences", "Journal rows that replayed differently.")
         self.blocked = gauge("store_blocked", "1 while the disk is full.")
         self.drift = gauge("clock_drift_seconds", "Wall clock ahead of the engine's.")

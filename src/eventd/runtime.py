@@ -64,6 +64,7 @@ MAX_BATCH_INPUTS = 2_000  # about 20 ms of stepping: how long the loop may be he
 # that begins to fire takes as long as ten repeats.
 SNAPSHOT_EVERY = 100_000  # inputs; DESIGN §7
 SNAPSHOT_FIRED = 25_000  # alerts that began to fire
+SNAPSHOT_RETRY = 60.0  # s at least until one that found no room is tried again
 LONG_START = 10_000  # inputs stepped at a start: it takes one, as who crashes may crash again
 SEEN_EVERY = 10.0  # s the last-seen of alerts that only had duplicates may lag
 FLUSH_EVERY = 1.0  # s alert rows may lag behind the journal; DESIGN §7
@@ -121,6 +122,16 @@ class Batch(Struct, frozen=True):
 class Store(Protocol):
     """Where batches go. One transaction each; returns when it is durable."""
 
+    @property
+    def snapshot_seq(self) -> int:
+        """Position of the last snapshot that became durable; 0 where none has yet."""
+        ...
+
+    @property
+    def snapshot_failures(self) -> int:
+        """Snapshots that were given up for want of room."""
+        ...
+
     async def commit(self, batch: Batch) -> None:
         """Raise StoreFull where it may be retried unchanged, StoreBroken where it may not."""
         ...
@@ -149,7 +160,10 @@ class Runtime:
         self.inbox = inbox
         self._store, self._clock, self._observer = store, clock, observer
         self._seq = 0
-        self._snapshot_seq = 0
+        self._resumed_seq = 0  # of the snapshot that was there at the start
+        self._snapshot_seq = 0  # of the last one that was begun
+        self._snapshot_at = monotonic()
+        self._snapshot_failures = 0  # before it was begun
         self._fired = 0  # alerts that began to fire since the snapshot
         self._long_start = False
         self._now: datetime | None = None
@@ -180,7 +194,7 @@ class Runtime:
     @property
     def beyond_snapshot(self) -> int:
         """Inputs a restart would replay."""
-        return self._seq - self._snapshot_seq
+        return self._seq - max(self._resumed_seq, self._store.snapshot_seq)
 
     def resume(
         self,
@@ -199,7 +213,8 @@ class Runtime:
         no more. `fired` alerts began to fire since the snapshot.
         """
         self._fired = fired
-        self._seq, self._snapshot_seq, self._now = next_seq, snapshot_seq, now
+        self._seq, self._now = next_seq, now
+        self._snapshot_seq = self._resumed_seq = snapshot_seq
         self._long_start = self.beyond_snapshot >= LONG_START
         self._dirty, self._forgotten = dict.fromkeys(dirty), dict.fromkeys(gone)
         self._moved = dict.fromkeys(moved)
@@ -458,10 +473,15 @@ class Runtime:
             return Batch(tuple(steps), quarantined=quarantined, next_seq=self._seq)
         behind = self._seq - self._snapshot_seq
         snapshot = None
+        failures = self._store.snapshot_failures
+        failed = failures > self._snapshot_failures
         due = behind >= SNAPSHOT_EVERY or self._fired >= SNAPSHOT_FIRED or self._long_start
-        if due or (last and behind > 0):
+        if failed:
+            due = due or monotonic() - self._snapshot_at >= SNAPSHOT_RETRY
+        if due or (last and (behind > 0 or failed)):
             snapshot = self.engine.snapshot()
             self._snapshot_seq, self._fired, self._long_start = self._seq, 0, False
+            self._snapshot_at, self._snapshot_failures = monotonic(), failures
         alerts: tuple[Alert, ...] = ()
         forgotten: tuple[str, ...] = ()
         if asked or snapshot is not None or self._lagging():

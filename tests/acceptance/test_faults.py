@@ -116,6 +116,38 @@ def test_a_daemon_on_a_full_disk_lives_can_be_stopped_and_starts_again(small_dis
     assert "Traceback" not in daemon.log.read_text()
 
 
+SOON = """
+import eventd.runtime as runtime
+from eventd.cli import main
+runtime.SNAPSHOT_EVERY, runtime.SNAPSHOT_RETRY = 5, 0.0
+main()
+"""
+
+
+def test_a_snapshot_counts_once_it_is_durable_and_a_failed_one_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "soon.py"
+    script.write_text(SOON)
+    daemon = Daemon(tmp_path, program=(str(script),))
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    faults.plan("write snapshot.tmp 0 ENOSPC")
+    daemon.start(env=faults.env)
+
+    def beyond() -> float:
+        assert post(f"{daemon.url}/v1/events", {"name": "a"})[0] == 202
+        return daemon.metrics()["eventd_journal_beyond_snapshot_inputs"]
+
+    until(lambda: "snapshot.failed" in daemon.log.read_text() or not beyond(), what="a warning")
+    lost = beyond(), daemon.metrics()["eventd_snapshots_total"]
+    faults.off()
+    until(lambda: beyond() < 5, what="a snapshot")
+
+    assert lost[0] > 5
+    assert lost[1] == 0
+    assert daemon.metrics()["eventd_snapshots_total"] > 0
+    assert daemon.stop() == 0
+
+
 @pytest.mark.parametrize("damage", [b"", b"\0" * 4096])
 def test_a_damaged_newest_snapshot_gives_way_to_the_older(tmp_path: Path, damage: bytes) -> None:
     daemon = Daemon(tmp_path)

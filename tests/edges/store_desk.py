@@ -78,6 +78,13 @@ class Life:
         return await self.runtime.submit(items, delivery, flush=flush)
 
 
+async def saved(life: Life) -> None:
+    """Wait for a snapshot of this life."""
+    async with asyncio.timeout(20):
+        while not life.store.snapshots:
+            await asyncio.sleep(0.001)
+
+
 def recovered_from(store: SqliteStore) -> Recovered:
     with store.journal() as journal:
         return recover(journal)

@@ -21,11 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.builders import at, event, load
-from tests.edges.store_desk import Life, alive, batch, query, step
+from tests.edges.store_desk import Life, alive, batch, query, saved, step
 
+from eventd import runtime
 from eventd.cli import main
 from eventd.core.engine import Engine
 from eventd.core.model import Comment, Delivery, Event, EventDuplicate, Fact, Input, Refused
+from eventd.core.snapshot import Snapshot
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
 from eventd.runtime import Batch, Step
 from eventd.store.database import DATABASE, SCHEMA
@@ -251,6 +253,39 @@ async def test_a_snapshot_on_a_full_disk_is_given_up_and_the_journal_goes_on(
         assert life.store.broken is None
         assert not (small_disk / "state" / "snapshot.tmp").exists()
     assert len(list(iter_journal(small_disk / "state"))) == 3
+
+
+async def test_a_snapshot_that_failed_is_not_counted_and_tried_again_when_there_is_room(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "SNAPSHOT_EVERY", 2)
+    monkeypatch.setattr(runtime, "SNAPSHOT_RETRY", 0.2)
+    (small_disk / "ballast").write_bytes(b"\0" * (4 << 20))
+    async with alive(small_disk / "state") as life:
+        engine = life.runtime.engine
+        snapshot = engine.snapshot
+
+        def large() -> Snapshot:
+            made = snapshot()
+            made.sections["alerts"] = ["x" * 100_000] * 100
+            return made
+
+        engine.snapshot = large  # type: ignore[method-assign]
+        await life.submit(at(0), event("a"))
+        await life.submit(at(1), event("b"))
+        while not life.store.snapshot_failures:
+            await asyncio.sleep(0.01)
+        await life.submit(at(2), event("c"))
+
+        assert (life.store.snapshots, life.store.snapshot_failures) == (0, 1)
+        assert life.runtime.beyond_snapshot == 3
+        engine.snapshot = snapshot  # type: ignore[method-assign]
+        await asyncio.sleep(0.2)
+        await life.submit(at(3), event("d"))
+        await saved(life)
+
+        assert (life.store.snapshots, life.store.snapshot_failures) == (1, 1)
+        assert life.runtime.beyond_snapshot == 0
 
 
 async def test_after_any_other_error_nothing_is_committed_any_more(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.acceptance.daemon import unmeasured
 from tests.builders import at, clear, event, group_rule, load, silence, started
-from tests.edges.store_desk import Life, alive, killed, query, wrong
+from tests.edges.store_desk import Life, alive, killed, query, saved, wrong
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
@@ -377,6 +377,7 @@ async def test_a_start_after_many_new_alerts_takes_a_snapshot_at_once(
         await life.feed([(at(3), event(f"f{n}")) for n in range(4)], flush=True)
         assert not snapshot_paths(grave)
         await life.feed([(at(4), event("f4")), (at(5), event("e1"))], flush=True)
+        await saved(life)
         assert life.runtime.beyond_snapshot <= 1
 
 
@@ -398,6 +399,7 @@ async def test_a_start_that_stepped_long_need_not_be_repeated(
     async with alive(lives[2]) as life:
         assert life.recovered.replayed == 10
         await life.feed([(at(10), event("e10"))], flush=True)
+        await saved(life)
         assert life.runtime.beyond_snapshot <= 1
 
 

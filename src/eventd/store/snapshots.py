@@ -48,6 +48,7 @@ class SnapshotFile:
         self, directory: Path, snapshot: Snapshot, next_seq: int, now: datetime | None
     ) -> None:
         """`snapshot` is encoded as it is written."""
+        self.next_seq = next_seq
         self._directory = directory
         self._header = Header(FORMAT, __version__, next_seq, now)
         self._frames = snapshot.frames()

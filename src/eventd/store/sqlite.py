@@ -61,7 +61,9 @@ class SqliteStore:
         self._tidying = False
         self._closing = False
         self.broken: StoreBroken | None = None  # why nothing is committed any more
-        self.snapshot_failures = 0  # given up for want of space
+        self.snapshots = 0  # that became durable
+        self.snapshot_seq = 0  # position of the last of them
+        self.snapshot_failures = 0  # given up for want of room
 
     @classmethod
     def open(
@@ -231,6 +233,8 @@ class SqliteStore:
         try:
             if not self._guarded(snapshot.advance):
                 self._snapshot = None
+                self.snapshots += 1
+                self.snapshot_seq = snapshot.next_seq
         except StoreFull:
             self._snapshot = None
             snapshot.abandon()
