@@ -294,7 +294,8 @@ class _Daemon:
         done, failures = self._store.snapshots, self._store.snapshot_failures
         self._meter.snapshots.inc(done - self._snapshots)
         if failures > self._snapshot_failures:
-            _log.warning("snapshot.failed", why="no room", beyond=self._runtime.beyond_snapshot)
+            why = "no space, or no descriptor"
+            _log.warning("snapshot.failed", why=why, beyond=self._runtime.beyond_snapshot)
         self._snapshots, self._snapshot_failures = done, failures
 
     def abandoned(self, source: str, events: int) -> None:

@@ -10,7 +10,7 @@ EventdError
 ├── Stopping            the daemon is going down: answer 503, the sender tries again
 ├── Poisoned            the core raised on this input: it is quarantined, the process restarts
 └── StoreError          the state on disk
-    ├── StoreFull       no space: retry the same commit unchanged
+    ├── StoreFull       no space, or no descriptor: retry the same commit unchanged
     ├── StoreInUse      another instance holds the state directory: exit
     ├── StoreTooNew     written by a newer eventd: exit
     └── StoreBroken     any other doubt, a failed fsync above all: stop, acknowledge nothing
@@ -92,7 +92,7 @@ class StoreError(EventdError):
 
 
 class StoreFull(StoreError):
-    """No space left; the transaction was rolled back and may be retried unchanged."""
+    """No space left, or no descriptor; what was rolled back may be retried unchanged."""
 
 
 class StoreInUse(StoreError):

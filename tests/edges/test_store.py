@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import shutil
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,6 +32,7 @@ from eventd.core.model import Comment, Delivery, Event, EventDuplicate, Fact, In
 from eventd.core.snapshot import Snapshot
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
 from eventd.runtime import Batch, Step
+from eventd.store import retention
 from eventd.store.database import DATABASE, SCHEMA
 from eventd.store.journal import JournalRow, iter_journal
 from eventd.store.payloads import MAX_RECENT, MIN_SIZE, RecentPayloads
@@ -286,6 +289,36 @@ async def test_a_snapshot_that_failed_is_not_counted_and_tried_again_when_there_
 
         assert (life.store.snapshots, life.store.snapshot_failures) == (1, 1)
         assert life.runtime.beyond_snapshot == 0
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+async def test_where_too_many_files_are_open_retention_and_snapshots_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    met: list[str] = []
+
+    def fails(name: str) -> Callable[..., None]:
+        def call(*_: object) -> None:
+            met.append(name)
+            raise OSError(code, os.strerror(code))
+
+        return call
+
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), event("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr("eventd.store.snapshots.os.open", fails("snapshot"))
+            patch.setattr(retention, "snapshot_paths", fails("retention"))
+            await life.store.commit(Batch(snapshot=life.runtime.engine.snapshot(), next_seq=1))
+            await life.submit(at(61), event("b"))
+            async with asyncio.timeout(20):
+                while set(met) != {"snapshot", "retention"}:
+                    await asyncio.sleep(0.001)
+            await life.submit(at(62), event("c"))
+        await life.submit(at(122), event("d"))
+
+        assert life.store.broken is None
+        assert life.store.snapshot_failures == 1
 
 
 async def test_after_any_other_error_nothing_is_committed_any_more(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ CACHE_KIB = 16 * 1024
 # Bytes the WAL file is cut back to when it was stretched, by a long reader or a full disk.
 WAL_LIMIT = 64 << 20
 
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Of the disk, of descriptors: no transaction ends in these. SQLite tells its own ends itself.
+_FOR_NOW = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 # SQLite does not call it full when it cannot grow the WAL's index.
 _FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
@@ -33,8 +34,8 @@ _FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 def explain(error: Exception, directory: Path) -> StoreFull | StoreBroken:
     """What the caller may do: StoreFull (retry unchanged) or StoreBroken (stop)."""
     if isinstance(error, OSError):
-        if error.errno in _NO_SPACE:
-            return StoreFull(f"{directory}: no space left")
+        if error.errno in _FOR_NOW:
+            return StoreFull(f"{directory}: {os.strerror(error.errno).lower()}")
         return StoreBroken(f"{directory}: {error}")
     code = getattr(error, "sqlite_errorcode", None)
     name = getattr(error, "sqlite_errorname", type(error).__name__)

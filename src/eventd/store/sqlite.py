@@ -42,7 +42,7 @@ class SqliteStore:
 
     All SQLite work happens in one thread of its own, in order. Between commits the same thread
     writes snapshots, checkpoints and forgets, a few milliseconds at a time. After anything but a
-    full disk goes wrong nothing is committed any more.
+    full disk, or too many open files, goes wrong nothing is committed any more.
     """
 
     def __init__(self, directory: Path, limits: Limits) -> None:
@@ -211,7 +211,7 @@ class SqliteStore:
         try:
             self._bite()
         except StoreError:
-            return  # a full disk is tried again after the next commit, which `broken` stops
+            return  # what is full is tried again after a later commit, which `broken` stops
         if self._untidy():
             self._tidying = True
             self._writer.post(self._tidy)
