@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from eventd.sources.elements import elements_of, lines_of
 T0 = datetime(2026, 1, 5, 14, 0, tzinfo=UTC)
 ONE = 'an event such as {"name": "DiskFull"}'
 EVENT = f"{ONE}, an array of them, or one a line"
+ALERTS = "alertmanager"
 
 
 def delivery(payload: object, decoder: str = "native", **more: object) -> Delivery:
@@ -297,7 +299,7 @@ def test_the_order_of_labels_does_not_change_a_fingerprint(labels: dict[str, str
 
 
 def test_the_memo_answers_as_the_decoder_does_and_stays_within_its_bytes() -> None:
-    memo = Memo(max_bytes=1_150)
+    memo = Memo(max_bytes=1_100)
     small, other = delivery({"name": "a"}), delivery({"name": "b" * 60})
     large = delivery({"name": "c" * 200})
 
@@ -305,8 +307,42 @@ def test_the_memo_answers_as_the_decoder_does_and_stays_within_its_bytes() -> No
         for one in (small, other, large):
             assert memo(one) == decode(one)
 
-    assert memo._bytes <= 1_150
+    assert memo._bytes <= 1_100
     assert memo(small) is memo(small)
+
+
+def _bad(n: int) -> dict[str, str]:
+    return {"name": "n", "severity": f"x{n}"}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        lambda n: delivery({"name": f"n{n}"}),
+        lambda n: delivery({"name": "n", "labels": {f"{n}-{k}": f"v{k}" for k in range(64)}}),
+        lambda n: delivery([{"name": f"n{n}-{k}", "value": k} for k in range(100)]),
+        lambda n: delivery(webhook(*[alert(fingerprint=f"{n}-{k}") for k in range(10)]), ALERTS),
+        lambda n: delivery(_bad(n)),
+        lambda n: delivery([{"nme": n}] * 100),
+        lambda n: delivery(_bad(n), headers={"idempotency-key": f"{n:0200}"}),
+        lambda n: delivery(_bad(n), transport="mqtt", topic=f"{'t' * 2_000}\U0001f600{n}"),
+    ],
+)
+def test_the_memo_accounts_for_what_it_takes(sent: Callable[[int], Delivery]) -> None:
+    memo = Memo()
+    for n in range(100):
+        memo(sent(n))
+
+    tracemalloc.start()
+    try:
+        for n in range(100):
+            memo(sent(n))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(memo._known) == 100
+    assert taken < 1.1 * memo._bytes
 
 
 def test_the_memo_forgets_what_it_saw_once_when_that_is_much(
