@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.builders import at
 from tests.edges.api_desk import api_desk
 
 COMMENT = b"POST /api/v1/incidents/INC-000001/comment HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -24,3 +26,15 @@ async def test_a_header_that_is_no_utf8_is_refused_and_the_next_command_is_taken
     assert refused.startswith(b"HTTP/1.1 400 ")
     assert b"path, query or a header is not UTF-8" in refused
     assert taken.startswith(b"HTTP/1.1 404 ")  # there is no such incident
+
+
+@pytest.mark.parametrize("now", [at(0), at(100 * 365 * 86_400)])
+async def test_a_silence_lasts_as_long_as_it_says_wherever_the_wall_clock_stands(
+    tmp_path: Path, now: datetime
+) -> None:
+    async with api_desk(tmp_path, []) as desk:
+        desk.life.clock.at = now
+        asked = {"matchers": 'name="x"', "comment": "c", "for": "30m"}
+        status, made = await desk.post("silences", asked)
+
+    assert (status, datetime.fromisoformat(made["ends_at"])) == (201, now + timedelta(minutes=30))
