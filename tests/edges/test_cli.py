@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from click import unstyle
 from click.testing import CliRunner, Result
 
 from eventd.cli import main
@@ -54,6 +55,18 @@ def fake() -> Iterator[Fake]:
         yield server
         server.shutdown()
         thread.join()
+
+
+INCIDENT = {
+    "id": "INC-000001", "priority": "P2", "state": "resolved", "opened_at": "2026-03-02T09:00:20Z",
+    "alert_count": 41, "firing_count": 12, "roots": [{"ci": "san1"}],
+    "title": "[/b] LatencyHigh on san-dc1-2 and 40 more CIs", "because": "40 of 41 CIs " * 12,
+}  # fmt: skip
+ALERT = {
+    "status": "cleared", "severity": "critical", "name": "gateway silent", "ci": "gw-1.bank",
+    "service": "payments", "count": 12, "last_seen_at": "2026-03-02T09:00:20Z",
+    "incident": None, "suppressed_by": None, "fingerprint": "f" * 32,
+}  # fmt: skip
 
 
 def cli(*args: object) -> Result:
@@ -167,3 +180,29 @@ def test_a_configuration_is_as_good_as_the_files_it_names(tmp_path: Path) -> Non
     assert (good.exit_code, good.output) == (0, f"{config}: good\n")
     assert (bad_rules.exit_code, bad_rules.output.startswith(f"{rules}:1: rules[0]")) == (1, True)
     assert bad_inventory.output.startswith(f"{inventory}:1: cis[0]")
+
+
+@pytest.mark.parametrize("item", [INCIDENT, ALERT], ids=["incidents", "alerts"])
+@pytest.mark.parametrize("width", [80, 120, None])
+def test_a_table_fits_its_terminal_and_is_not_folded_where_there_is_none(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, item: dict[str, object], width: int | None
+) -> None:
+    fake.answer = json.dumps({"items": [item], "next": None}).encode()
+    for name in ("FORCE_COLOR", "COLUMNS", "NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    if width is not None:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", str(width))
+
+    done = cli("incidents" if item is INCIDENT else "alerts", "--url", fake.url)
+
+    head, *rows = unstyle(done.output).splitlines()
+    assert done.exit_code == 0
+    assert "…" not in done.output
+    assert ("03-02 09:00 " in rows[0], "2026-03-02T09:00:20Z" in rows[0]) == (
+        (False, True) if width is None else (True, False)
+    )
+    assert len(rows) <= {80: 3, 120: 9, None: 1}[width]
+    assert max(map(len, [head, *rows])) <= (width or 1_000)
+    assert {"why", "fingerprint"}.isdisjoint(head.split()) == (width == 80)
+    assert ("f" * 32 in rows[0]) == (item is ALERT and width != 80)

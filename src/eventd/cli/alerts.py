@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from eventd.cli.client import client_of, connected, place, show
 from eventd.cli.options import LIMIT
+from eventd.cli.tables import print_table
 
 
 @click.command()
@@ -26,15 +25,25 @@ from eventd.cli.options import LIMIT
 def alerts(
     limit: int, url: str, token_file: Path | None, *, as_json: bool, **filters: str | None
 ) -> None:
-    """List alerts."""
+    """List alerts; on less than 120 columns without service, count and fingerprint."""
     found = list(client_of(url, token_file).every(place("alerts", **filters), limit))
     if as_json:
         show({"items": found})
         return
-    table = Table("status", "severity", "name", "ci", "service", "count", "last seen", "incident")
-    for one in found:
-        table.add_row(
-            one["status"], one["severity"], one["name"], one["ci"], one["service"],
-            str(one["count"]), one["last_seen_at"][:19], one["incident"] or one["suppressed_by"],
-        )  # fmt: skip
-    Console().print(table)
+    print_table(
+        found,
+        {
+            "status": lambda one: one["status"],
+            "severity": lambda one: one["severity"],
+            "name": lambda one: one["name"],
+            "ci": lambda one: one["ci"],
+            "service": lambda one: one["service"],
+            "count": lambda one: str(one["count"]),
+            "last seen": lambda one: f"{one['last_seen_at'][:19]}Z",
+            "incident": lambda one: one["incident"] or one["suppressed_by"] or "",
+            "fingerprint": lambda one: one["fingerprint"],
+        },
+        folds=("name", "ci", "service", "incident"),
+        wide=("service", "count", "fingerprint"),
+        times=("last seen",),
+    )

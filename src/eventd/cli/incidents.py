@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
 
 from eventd.cli.client import client_of, connected, place, show
 from eventd.cli.options import LIMIT
+from eventd.cli.tables import print_table
 from eventd.complaints import likely
 from eventd.core.model import IncidentState
 
@@ -59,6 +58,8 @@ def incidents(
     as_json: bool,
 ) -> None:
     """List incidents, newest first; with an ID show one; with an action and an ID act on it.
+
+    A list on less than 120 columns is without why, root and the number of alerts.
 
     Merge an incident into another, split alerts off as an incident of their own, or detach an alert
     that has nothing to do with it. A verdict says whether there was something to hear of: what
@@ -117,15 +118,23 @@ def line(one: dict[str, Any]) -> str:
 
 
 def _table(found: list[dict[str, Any]]) -> None:
-    name = Column("id", no_wrap=True)
-    table = Table(name, "priority", "state", "since", "alerts", "firing", "root", "title", "why")
-    for one in found:
-        root = one["roots"][0]["ci"] if one["roots"] else ""
-        table.add_row(
-            one["id"], one["priority"], one["state"], one["opened_at"][:19],
-            str(one["alert_count"]), str(one["firing_count"]), root, one["title"], one["because"],
-        )  # fmt: skip
-    Console().print(table)
+    print_table(
+        found,
+        {
+            "id": lambda one: one["id"],
+            "priority": lambda one: one["priority"],
+            "state": lambda one: one["state"],
+            "since": lambda one: f"{one['opened_at'][:19]}Z",
+            "alerts": lambda one: str(one["alert_count"]),
+            "firing": lambda one: str(one["firing_count"]),
+            "root": lambda one: one["roots"][0]["ci"] if one["roots"] else "",
+            "title": lambda one: one["title"],
+            "why": lambda one: one["because"],
+        },
+        folds=("root", "title", "why"),
+        wide=("alerts", "root", "why"),
+        times=("since",),
+    )
 
 
 def print_one(one: dict[str, Any], *, why: bool) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from eventd.cli.client import client_of, connected, place, show
 from eventd.cli.options import LIMIT
+from eventd.cli.tables import print_table
 
 
 @click.group()
@@ -29,7 +28,12 @@ def gaps(kind: str | None, limit: int, url: str, token_file: Path | None, *, as_
     if as_json:
         show({"items": found})
         return
-    table = Table("events", "kind", "name")
-    for one in found:
-        table.add_row(str(one["count"]), one["kind"], one["name"])
-    Console().print(table)
+    print_table(
+        found,
+        {
+            "events": lambda one: str(one["count"]),
+            "kind": lambda one: one["kind"],
+            "name": lambda one: one["name"],
+        },
+        folds=("name",),
+    )
