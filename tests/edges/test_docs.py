@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,9 +13,12 @@ from pathlib import Path
 import yaml
 from click.testing import CliRunner
 from tests.acceptance.daemon import Daemon, post, unmeasured, until
+from tests.builders import T0
 
+from eventd.admission import ACTIONS, command_from
 from eventd.cli import COMMANDS, main
 from eventd.config import Environment, load
+from eventd.core.model import Delivery
 from eventd.core.rules import parse
 from eventd.files import default_rules, load_rules
 from eventd.inventory import examine, read_inventory
@@ -77,6 +81,35 @@ def test_a_backup_made_and_restored_as_operations_says_has_everything(tmp_path: 
     assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o700
     assert {one["name"] for one in daemon.api("alerts")["items"]} == {"before", "beyond it"}
     assert daemon.stop() == 0
+
+
+BODY: dict[str, object] = {
+    "actor": "ann",
+    "text": "why",
+    "into": "INC-000002",
+    "alerts": ["a"],
+    "alert": "a",
+    "verdict": False,
+}
+
+
+def test_what_is_done_to_incidents_takes_the_fields_that_the_page_says() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    base = "/api/v1/incidents/{id}"
+    done = []
+
+    for actions, body in re.findall(
+        rf"^\| `POST {base}/(.*)` \| `\{{(.*?)\}}`", page, re.MULTILINE
+    ):
+        payload = json.dumps({name: BODY[name] for name in body.split(", ")}).encode()
+        for action in actions.split("`, `"):
+            delivery = Delivery(
+                transport="http", received_at=T0, payload=payload, method="POST",
+                path=f"{base}/{action}",
+            )  # fmt: skip
+            done.append(type(command_from(delivery)))
+
+    assert len(set(done)) == len(done) == len(ACTIONS) + 4
 
 
 def test_make_targets_and_commands_that_pages_name_exist() -> None:
