@@ -160,6 +160,15 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), (page, target)
 
 
+def test_decisions_are_numbered_as_they_are_shown_and_refer_to_one_another() -> None:
+    page = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", page, re.MULTILINE)]
+    referred = re.findall(r"(?:by|of|see) (\d+)[.,;]", page)
+
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert {int(number) for number in referred} <= set(numbers)
+
+
 def test_the_table_of_metrics_is_the_registry() -> None:
     shown = re.findall(r"^\| `(eventd_\w+)` \| (\w+) \| (.*) \|$", _metrics(), re.MULTILINE)
 
