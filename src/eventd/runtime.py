@@ -294,7 +294,8 @@ class Runtime:
         if self._dirty or self._counted or self._forgotten:
             waits.append(self._flushed + FLUSH_EVERY - monotonic())
         elif self._seen:
-            waits.append(self._seen_at + SEEN_EVERY - monotonic())
+            due_at = max(self._seen_at + SEEN_EVERY, self._flushed + FLUSH_EVERY)
+            waits.append(due_at - monotonic())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -27,6 +27,7 @@ from tests.edges.store_desk import Life, alive, batch, query, saved, step
 
 from eventd import runtime
 from eventd.cli import main
+from eventd.clock import monotonic
 from eventd.core.engine import Engine
 from eventd.core.model import Comment, Delivery, Event, EventDuplicate, Fact, Input, Refused
 from eventd.core.snapshot import Snapshot
@@ -505,6 +506,32 @@ async def test_what_a_crash_left_in_the_log_is_written_anew_at_start(tmp_path: P
         shutil.copy(crashed / DATABASE, without_log)
 
     assert [row.seq for row in iter_journal(without_log)] == [0]
+
+
+async def test_who_waits_for_the_last_seen_of_alerts_does_not_spin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "SEEN_EVERY", 0.3)
+    async with alive(tmp_path) as life:
+        armed = 0
+        arm = life.runtime._arm
+
+        def count() -> None:
+            nonlocal armed
+            armed += 1
+            arm()
+
+        await life.submit(at(0), event("a", id="a"), flush=True)
+        await asyncio.sleep(0.2)
+        life.runtime._flushed = monotonic()  # other rows, before last-seen is due
+        await life.submit(at(1), event("a", id="a"))
+        monkeypatch.setattr(life.runtime, "_arm", count)
+        assert life.runtime._seen
+        async with asyncio.timeout(20):
+            while life.runtime._seen:
+                await asyncio.sleep(0.01)
+
+        assert armed < 10
 
 
 def test_who_waits_is_answered_before_the_next_batch_is_stepped(
