@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tests.builders import at, event, group_rule, load
 from tests.edges.store_desk import alive
 
 from eventd.errors import Stopping
+from eventd.store import rows
 from eventd.store.database import DATABASE
 from eventd.store.reader import Reader
 
@@ -51,6 +54,37 @@ async def test_many_alerts_are_looked_up_at_once(tmp_path: Path) -> None:
     assert {name: alert.name for name, alert in found.items()} == dict(
         zip(wanted, ["a4", "a0"], strict=True)
     )
+
+
+@pytest.mark.parametrize("asked", ["joined", "timeline", "reasons", "known"])
+async def test_what_may_be_much_is_decoded_off_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    await lived(tmp_path, 1)
+    decoding: set[threading.Thread] = set()
+
+    def noted(decode: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        def note(body: bytes) -> object:
+            decoding.add(threading.current_thread())
+            return decode(body)
+
+        return note
+
+    async with Reader(tmp_path) as reader:
+        (alert,) = await reader.alerts({}, "", 2)
+        for name in ("decode_entries", "decode_fact", "decode_alert"):
+            monkeypatch.setattr(f"eventd.store.reader.{name}", noted(getattr(rows, name)))
+        match asked:
+            case "reasons":
+                found = len(await reader.reasons(alert))
+            case "known":
+                found = len(await reader.known([alert.fingerprint]))
+            case _:
+                found = len(await getattr(reader, asked)(alert.incident))
+
+    assert found > 0
+    assert decoding
+    assert threading.current_thread() not in decoding
 
 
 async def test_once_it_is_closed_it_says_that_eventd_stops(tmp_path: Path) -> None:

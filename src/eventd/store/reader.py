@@ -79,13 +79,14 @@ class Reader:
             # ids are texts: INC-1000000 stands before INC-999999, rows stand in order of opening
             older = "rowid < (SELECT rowid FROM incident WHERE id = ?)"
             where, values = [*where, older], [*values, after]
-        rows = await self._ask("SELECT body FROM incident", where, values, "rowid DESC", limit)
-        return [decode_incident(body) for (body,) in rows]
+        select = "SELECT body FROM incident"
+        return await self._ask(decode_incident, select, where, values, "rowid DESC", limit)
 
     async def incident(self, incident: str) -> Incident | None:
         """One, or None."""
-        rows = await self._ask("SELECT body FROM incident", ["id = ?"], [incident], "id", 1)
-        return decode_incident(rows[0][0]) if rows else None
+        select = "SELECT body FROM incident"
+        found = await self._ask(decode_incident, select, ["id = ?"], [incident], "id", 1)
+        return found[0] if found else None
 
     async def verdicts(self, incidents: Iterable[str]) -> dict[str, bool]:
         """What operators said last of those of which they did, by id."""
@@ -100,81 +101,51 @@ class Reader:
 
     async def timeline(self, incident: str) -> list[Fact]:
         """What happened to it, in order."""
-        rows = await self._ask("SELECT body FROM timeline", ["incident = ?"], [incident], "n", -1)
-        return [decode_fact(body) for (body,) in rows]
+        select, where = "SELECT body FROM timeline", ["incident = ?"]
+        return await self._ask(decode_fact, select, where, [incident], "n", -1)
 
     async def joined(self, incident: str) -> list[AlertJoined]:
         """Why each alert is in it, in order of joining; what was detached is in it no more."""
-        found: dict[tuple[str, int], AlertJoined] = {}
-        for fact in await self._ledger_of(incident):
-            if isinstance(fact, AlertJoined):
-                found[fact.fingerprint, fact.episode] = fact
-            elif isinstance(fact, AlertDetached):
-                found.pop((fact.fingerprint, fact.episode), None)
-        return list(islice(found.values(), MAX_REASONS))
+        return await self._run(lambda db: _joined(_entries(db, "ledger_of_incident", incident)))
 
     async def reasons(self, alert: Alert) -> list[Reason]:
         """Why its present or last episode is where it is, in order.
 
         Of what put it into no incident the latest of each sort, at least.
         """
-        names = json_array(names_of(alert.fingerprint))
-        rows = await self._run(lambda db: db.execute(QUERIES["alone"], (names,)).fetchall())
-        facts = [fact for (body,) in rows for _, fact in decode_entries(body)]
-        facts += await self._ledger_of(alert.incident) if alert.incident else []
-        found = [
-            fact
-            for fact in facts
-            if isinstance(fact, Reason)
-            and (fact.fingerprint, fact.episode) == (alert.fingerprint, alert.episode)
-        ]
-        # at one moment it is suppressed first, then joins what explains it; what missed it is last
-        return sorted(found, key=lambda fact: (fact.at, isinstance(fact, RuleMissed)))
-
-    async def _ledger_of(self, incident: str) -> list[Fact]:
-        rows = await self._run(
-            lambda db: db.execute(QUERIES["ledger_of_incident"], (incident,)).fetchall()
-        )
-        return [fact for (body,) in rows for _, fact in decode_entries(body)]
+        return await self._run(lambda db: _reasons(db, alert))
 
     async def alerts(self, filters: Mapping[str, object], after: str, limit: int) -> list[Alert]:
         """By fingerprint; `after` is the last one seen."""
         where, values = _where(filters, ALERT_FILTERS)
         if after:
             where, values = [*where, "fingerprint > ?"], [*values, after]
-        rows = await self._ask("SELECT body FROM alert", where, values, "fingerprint", limit)
-        return [decode_alert(body) for (body,) in rows]
+        select = "SELECT body FROM alert"
+        return await self._ask(decode_alert, select, where, values, "fingerprint", limit)
 
     async def alert(self, fingerprint: str) -> Alert | None:
         """One, or None."""
-        rows = await self._ask(
-            "SELECT body FROM alert", ["fingerprint = ?"], [fingerprint], "fingerprint", 1
-        )
-        return decode_alert(rows[0][0]) if rows else None
+        return (await self.known([fingerprint])).get(fingerprint)
 
     async def known(self, fingerprints: Iterable[str]) -> dict[str, Alert]:
         """Those that are remembered, by fingerprint."""
         wanted = json_array(list(fingerprints))
         where = ["fingerprint IN (SELECT value FROM json_each(?))"]
-        rows = await self._ask("SELECT body FROM alert", where, [wanted], "fingerprint", -1)
-        alerts = [decode_alert(body) for (body,) in rows]
+        select = "SELECT body FROM alert"
+        alerts = await self._ask(decode_alert, select, where, [wanted], "fingerprint", -1)
         return {alert.fingerprint: alert for alert in alerts}
 
     async def silences(self, after: str, limit: int) -> list[tuple[Silence, bool]]:
         """Newest first, and whether each is in force."""
         where, values = (["id < ?"], [after]) if after else ([], [])
-        rows = await self._ask(
-            "SELECT body, ended_at IS NULL FROM silence", where, list(values), "id DESC", limit
-        )
-        return [(decode_silence(body), bool(on)) for body, on in rows]
+        select = "SELECT body, ended_at IS NULL FROM silence"
+        return await self._ask(_silence, select, where, list(values), "id DESC", limit)
 
     async def maintenance(self, after: str, limit: int) -> list[tuple[Maintenance, bool]]:
         """Newest first, and whether each is to come or in force."""
         where, values = (["id < ?"], [after]) if after else ([], [])
-        rows = await self._ask(
-            "SELECT body, ended_at IS NULL FROM maintenance", where, list(values), "id DESC", limit
-        )
-        return [(decode_maintenance(body), bool(on)) for body, on in rows]
+        select = "SELECT body, ended_at IS NULL FROM maintenance"
+        return await self._ask(_maintenance, select, where, list(values), "id DESC", limit)
 
     async def audit(self, before: int, limit: int) -> list[tuple[int, Fact]]:
         """Who did what, and who was not let in, newest first, with the id of each."""
@@ -193,12 +164,21 @@ class Reader:
         return dict(rows)
 
     async def _ask(
-        self, select: str, where: list[str], values: list[object], order: str, limit: int
-    ) -> list[tuple[bytes, ...]]:
+        self,
+        made: Callable[..., T],
+        select: str,
+        where: list[str],
+        values: list[object],
+        order: str,
+        limit: int,
+    ) -> list[T]:
+        """What is `made` of each row, in the thread: 10,000 would hold up the loop."""
         condition = " WHERE " + " AND ".join(where) if where else ""
         # the parts are this module's own; what callers say travels as values
         text = f"{select}{condition} ORDER BY {order} LIMIT ?"
-        return await self._run(lambda db: db.execute(text, [*values, limit]).fetchall())
+        return await self._run(
+            lambda db: [made(*row) for row in db.execute(text, [*values, limit]).fetchall()]
+        )
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -214,6 +194,42 @@ class Reader:
             db = self._local.db = open_reader(self._directory)
             self._opened.append(db)
         return db
+
+
+def _entries(db: sqlite3.Connection, query: str, value: str) -> list[Fact]:
+    rows = db.execute(QUERIES[query], (value,)).fetchall()
+    return [fact for (body,) in rows for _, fact in decode_entries(body)]
+
+
+def _joined(facts: Iterable[Fact]) -> list[AlertJoined]:
+    found: dict[tuple[str, int], AlertJoined] = {}
+    for fact in facts:
+        if isinstance(fact, AlertJoined):
+            found[fact.fingerprint, fact.episode] = fact
+        elif isinstance(fact, AlertDetached):
+            found.pop((fact.fingerprint, fact.episode), None)
+    return list(islice(found.values(), MAX_REASONS))
+
+
+def _reasons(db: sqlite3.Connection, alert: Alert) -> list[Reason]:
+    facts = _entries(db, "alone", json_array(names_of(alert.fingerprint)))
+    facts += _entries(db, "ledger_of_incident", alert.incident) if alert.incident else []
+    found = [
+        fact
+        for fact in facts
+        if isinstance(fact, Reason)
+        and (fact.fingerprint, fact.episode) == (alert.fingerprint, alert.episode)
+    ]
+    # at one moment it is suppressed first, then joins what explains it; what missed it is last
+    return sorted(found, key=lambda fact: (fact.at, isinstance(fact, RuleMissed)))
+
+
+def _silence(body: bytes, on: int) -> tuple[Silence, bool]:
+    return decode_silence(body), bool(on)
+
+
+def _maintenance(body: bytes, on: int) -> tuple[Maintenance, bool]:
+    return decode_maintenance(body), bool(on)
 
 
 def _where(filters: Mapping[str, object], known: tuple[str, ...]) -> tuple[list[str], list[object]]:
