@@ -148,6 +148,39 @@ async def test_where_all_are_busy_a_new_one_is_told_503_and_when_to_come_again()
     assert hall.cut("refused") == 1
 
 
+@pytest.mark.parametrize(("connections", "per_peer"), [(2, 16), (16, 2)])
+async def test_those_of_whom_none_gave_way_are_not_looked_through_for_each_who_comes(
+    monkeypatch: pytest.MonkeyPatch, connections: int, per_peer: int
+) -> None:
+    clock, looks = [100.0], list[doors.Connection]()
+    monkeypatch.setattr(doors, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(doors.Connection, "unused", property(looks.append))  # none is
+    looked = []
+    hall = Hall(connections, per_peer)
+    async with hall.open() as door:
+        busy = [await hall.come(SLOW) for _ in range(2)]
+        while len(door) < 2 or any(one.waits for one in door._all):
+            await asyncio.sleep(0.01)
+
+        for _ in range(2):
+            for _ in range(3):
+                assert (await ended(await hall.come(GET))).startswith(b"HTTP/1.1 503 ")
+            looked.append(len(looks))
+            clock[0] += doors.LOOK_AGAIN
+        hall.go_on.set()
+        for pair in busy:
+            await pair[0].readuntil(b"slow")
+        while not all(one.waits for one in door._all):
+            await asyncio.sleep(0.01)
+        new = await hall.come(GET)
+        await answered(new)
+        for pair in (*busy, new):
+            pair[1].close()
+
+    assert looked == [2, 4]
+    assert hall.cut("crowded") == 1
+
+
 @pytest.mark.loops
 async def test_a_header_that_does_not_come_or_drips_ends_its_connection(
     monkeypatch: pytest.MonkeyPatch,

@@ -15,11 +15,15 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from msgspec import Struct
 
 from eventd.answers import RETRY_AFTER, problem
+from eventd.clock import monotonic
 
 HEADER_WITHIN = 10.0  # s; also how long a connection may be idle between requests
 LINGER = 1.0  # s the rest of a refused body is read and dropped, so that its sender sees the answer
 READ_WITHIN = 30.0  # s a client may not read its answer
 BACKLOG = 1_024
+# s until connections are looked through again of which none could give way: a look takes 0.7 ms
+# where there are 3,072, and whoever is refused may come again at once
+LOOK_AGAIN = 0.05
 SERVER = "eventd"  # without a version, and without the library's
 
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
@@ -61,6 +65,8 @@ class Door:
         # the longest known first
         self._all: dict[Connection, None] = {}
         self._peers: dict[str, dict[Connection, None]] = {}
+        # of a peer, or "" for all: a look before then would find nobody
+        self._busy_until: dict[str, float] = {}
         self._listener: asyncio.AbstractServer | None = None
 
     def __len__(self) -> int:
@@ -90,9 +96,9 @@ class Door:
     def enter(self, connection: Connection, peer: str) -> bool:
         """Whether there is room for it, made where it has to be."""
         mine = self._peers.get(peer, {})
-        if len(mine) >= self._bounds.per_peer and not self._make_room(mine):
+        if len(mine) >= self._bounds.per_peer and not self._make_room(mine, peer):
             return False
-        if len(self._all) >= self._bounds.connections and not self._make_room(self._all):
+        if len(self._all) >= self._bounds.connections and not self._make_room(self._all, ""):
             return False
         self._peers.setdefault(peer, {})[connection] = None
         self._all[connection] = None
@@ -106,18 +112,22 @@ class Door:
             del mine[connection]
             if not mine:
                 del self._peers[peer]
+                self._busy_until.pop(peer, None)
 
-    def _make_room(self, connections: dict[Connection, None]) -> bool:
-        unused = (one for one in connections if one.unused)
-        idle = (one for one in connections if one.waits)
-        slow = (one for one in connections if one.receives)
-        chosen = next(chain(unused, idle, slow), None)
-        if chosen is None:
-            self.meter.cut_off("refused")
-            return False
-        self.meter.cut_off("crowded")
-        chosen.give_way()
-        return True
+    def _make_room(self, connections: dict[Connection, None], whose: str) -> bool:
+        now = monotonic()
+        if now >= self._busy_until.get(whose, 0.0):
+            unused = (one for one in connections if one.unused)
+            idle = (one for one in connections if one.waits)
+            slow = (one for one in connections if one.receives)
+            chosen = next(chain(unused, idle, slow), None)
+            if chosen is not None:
+                self.meter.cut_off("crowded")
+                chosen.give_way()
+                return True
+            self._busy_until[whose] = now + LOOK_AGAIN
+        self.meter.cut_off("refused")
+        return False
 
 
 class Connection(web.RequestHandler):
