@@ -71,12 +71,12 @@ def _all(machine: Machine) -> Iterator[StandIn]:
     yield app, "_Daemon", _daemon(machine)
     yield app, "load_rules", lambda _path: machine.rules
     yield app, "load_inventory", lambda _path: machine.inventory
-    yield api, "document", lambda _table: {}  # slow to make, and nobody asks for it
+    yield api, "document", lambda *_: {}  # slow to make, and nobody asks for it
 
 
 def _system(machine: Machine) -> Iterator[StandIn]:
     world = machine.world
-    nothing = SimpleNamespace(collect=int, freeze=int, set_threshold=lambda *_: None)
+    nothing = SimpleNamespace(collect=int, freeze=int, unfreeze=int, set_threshold=lambda *_: None)
     yield app, "gc", nothing
     yield app, "web", Web
     yield app, "Door", partial(Listener, machine.door)
