@@ -154,6 +154,27 @@ async def test_the_command_tries_rules_on_a_journal(tmp_path: Path) -> None:
     assert "1 incident before, 1 after; 0 alike" in late.output
 
 
+async def test_commands_take_a_time_or_how_long_ago_and_one_name_of_a_state(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await lived(life)
+    said: dict[str, list[str]] = {"replay": [], "export": []}
+
+    for since in ("10m", "2026-03-02T09:50Z", "2026-03-02T10:50:00+01:00", "2026-03-02 09:50"):
+        for command, outputs in said.items():
+            words = [command, "--state", str(tmp_path), "--since", since]
+            outputs.append(CliRunner().invoke(main, words).stdout)
+    verified = CliRunner().invoke(main, ["check", "--state", str(tmp_path)])
+    traced = CliRunner().invoke(main, ["why", "c", "--state", str(tmp_path)])
+    wrong = CliRunner().invoke(main, ["export", "--state", str(tmp_path), "--until", "yesterday"])
+
+    assert said["replay"][0].startswith("1 event, 2026-03-02 10:00:00 to ")
+    assert 0 < said["export"][0].count("\n") < len(list(history.lines(tmp_path, None)))
+    assert all(len(set(outputs)) == 1 for outputs in said.values())
+    assert verified.output.startswith("good  I1 ")
+    assert (traced.exit_code, wrong.exit_code) == (0, 2)
+    assert "expected a time such as 2026-03-01T09:00Z, or a duration" in wrong.output
+
+
 async def lived_on(state: Path) -> None:
     """Two lives, and so a snapshot between them: what fires in the second is open since the first.
 

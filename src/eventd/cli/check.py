@@ -22,7 +22,9 @@ from eventd.usage import Usage
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--store", type=click.Path(path_type=Path), help="State directory to verify.")
+@click.option(
+    "--store", "--state", type=click.Path(path_type=Path), help="State directory to verify."
+)
 @click.option("--strict", is_flag=True, help="Warnings count as bad.")
 @click.option("--acked", type=FILE, help="Event ids, one a line.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -56,3 +56,24 @@ class Span(click.ParamType[timedelta]):
             return timedelta(seconds=parse_span(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Moment(click.ParamType["datetime | timedelta"]):
+    """A time, of UTC where it has no zone, or how long before the last entry of a journal."""
+
+    name = "time or span"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | timedelta:
+        """Fail with what was expected."""
+        try:
+            return timedelta(seconds=parse_span(value))
+        except ValueError:
+            pass
+        try:
+            at = datetime.fromisoformat(str(value))
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            expected = 'a time such as 2026-03-01T09:00Z, or a duration such as "7d"'
+            self.fail(f"expected {expected}, got {value!r}", param, ctx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -14,7 +14,7 @@ import msgspec
 from eventd import backtest, history, recording
 from eventd.backtest import Backtest
 from eventd.cli import difference, page, report
-from eventd.cli.options import FILE, NewFile, Span
+from eventd.cli.options import FILE, Moment, NewFile, Span
 from eventd.cli.progress import Bar
 from eventd.comparison import Comparison, Sides
 from eventd.decoding import inputs_of_line
@@ -29,8 +29,12 @@ GC_THRESHOLDS = (50_000, 20, 100)  # values are made without cycles: look for so
 
 @click.command()
 @click.argument("files", nargs=-1, type=FILE)
-@click.option("--journal", type=EXISTING, help="State directory of a daemon, instead of FILES.")
-@click.option("--since", type=Span(), help='How far back its journal is played, such as "7d".')
+@click.option(
+    "--journal", "--state", type=EXISTING, help="State directory of a daemon, instead of FILES."
+)
+@click.option(
+    "--since", type=Moment(), help='From when on, or how long before its last entry, such as "7d".'
+)
 @click.option("--rules", type=EXISTING, help="Rules to judge by.")
 @click.option("--inventory", type=EXISTING, help="Services and CIs.")
 @click.option("--learn-from", multiple=True, type=FILE, help="A recording to learn from first.")
@@ -42,7 +46,7 @@ GC_THRESHOLDS = (50_000, 20, 100)  # values are made without cycles: look for so
 def replay(
     files: tuple[Path, ...],
     journal: Path | None,
-    since: timedelta | None,
+    since: datetime | timedelta | None,
     rules: Path | None,
     inventory: Path | None,
     learn_from: tuple[Path, ...],
@@ -60,14 +64,14 @@ def replay(
     recordings teach of checks, clocks and heartbeats is known from the start.
 
     With --journal what is played is what came to a daemon, which may be running; with --since from
-    so long before its last entry on.
+    then, or from so long before its last entry on.
 
     With --against both rule sets judge the same stream, and what the other set would change is
     printed in incidents. Both begin with the last snapshot before --since, else with nothing known.
     With --warm-up what opens in the first part is left out; of a journal that is the part before
     --since.
     """
-    _check_usage(files, journal, since, against, warm_up, out or html)
+    _check_usage(files, journal, against, since=since, warm_up=warm_up, written=out or html)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     forced = rules is not None
@@ -75,19 +79,20 @@ def replay(
         loaded = load_rules(rules or default_rules())
         known = read_inventory(inventory).load if inventory is not None else None
         with Bar("replay") as bar:
-            lines = history.lines(journal, since, bar.at) if journal else _lines(files, bar)
+            back = _back(journal, since) if journal else None
+            lines = history.lines(journal, back, bar.at) if journal else _lines(files, bar)
             if against is not None:
                 sides = Sides(inputs_of_line, loaded, load_rules(against), known, forced=forced)
                 sides.learn_from(_lines(learn_from))
                 warm = warm_up or timedelta()
-                if journal is None or since is None:
+                if journal is None or back is None:
                     compared = sides.play(lines, warm)
                 else:
-                    saved = None if learn_from else history.saved(journal, since + warm)
+                    saved = None if learn_from else history.saved(journal, back + warm)
                     if saved is not None:
                         sides.begin_with(saved.frames, saved.now)
-                    lines = history.lines(journal, saved or since + warm, bar.at)
-                    compared = sides.play(lines, warm, history.moment(journal, since))
+                    lines = history.lines(journal, saved or back + warm, bar.at)
+                    compared = sides.play(lines, warm, history.moment(journal, back))
                 _print_comparison(compared, as_json=as_json)
                 return
             run = Backtest(inputs_of_line, loaded, known, forced=forced)
@@ -124,8 +129,9 @@ def _print_comparison(compared: Comparison, *, as_json: bool) -> None:
 def _check_usage(
     files: tuple[Path, ...],
     journal: Path | None,
-    since: timedelta | None,
     against: Path | None,
+    *,
+    since: datetime | timedelta | None,
     warm_up: timedelta | None,
     written: Path | None,
 ) -> None:
@@ -140,6 +146,14 @@ def _check_usage(
         raise click.UsageError(
             "--against prints a difference; --out and --html are of one rule set"
         )
+
+
+def _back(journal: Path, since: datetime | timedelta | None) -> timedelta | None:
+    """How long before the last entry that is. Raises StoreError."""
+    if not isinstance(since, datetime):
+        return since
+    period = history.period(journal)
+    return period.ended - since if period is not None else timedelta()
 
 
 def _lines(files: tuple[Path, ...], bar: Bar | None = None) -> Iterator[recording.Line]:

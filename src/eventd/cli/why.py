@@ -34,7 +34,9 @@ MAX_INCIDENTS = 1_000  # whose roots are looked at
 
 @click.command()
 @click.argument("what", metavar="FINGERPRINT | CI | INCIDENT")
-@click.option("--journal", type=EXISTING, help="State directory: step its journal again.")
+@click.option(
+    "--journal", "--state", type=EXISTING, help="State directory: step its journal again."
+)
 @click.option("--rule", default="", help="With --journal: what that rule says alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connected
