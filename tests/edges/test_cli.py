@@ -127,6 +127,7 @@ def test_what_is_no_daemon_is_told_as_that(fake: Fake, answer: str) -> None:
         ("replay|folder", "is a directory"),
         ("replay|bad.jsonl|--out|none/x", "none/x: nothing can be written in none"),
         ("replay|bad.jsonl|--html|empty/x", "empty/x: nothing can be written in empty"),
+        ("replay|a.jsonl|--out|a.jsonl", "a.jsonl would be written over"),
         ("replay|--journal|a.jsonl", "eventd replay: "),
         ("test|--junit|none/x", "none/x: nothing can be written in none"),
         ("check|--store|folder|--acked|folder", "is a directory"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,3 +78,10 @@ class Moment(click.ParamType["datetime | timedelta"]):
         except (ValueError, OverflowError):
             expected = 'a time such as 2026-03-01T09:00Z, or a duration such as "7d"'
             self.fail(f"expected {expected}, got {value!r}", param, ctx)
+
+
+def spare(files: Sequence[Path], *places: Path | None) -> None:
+    """Raise UsageError where what is to be read would be written over."""
+    for place in places:
+        if place is not None and place.exists() and any(map(place.samefile, files)):
+            raise click.UsageError(f"{place} would be written over: choose another place")

@@ -14,7 +14,7 @@ import msgspec
 from eventd import backtest, history, recording
 from eventd.backtest import Backtest
 from eventd.cli import difference, page, report
-from eventd.cli.options import FILE, Moment, NewFile, Span
+from eventd.cli.options import FILE, Moment, NewFile, Span, spare
 from eventd.cli.progress import Bar
 from eventd.comparison import Comparison, Sides
 from eventd.decoding import inputs_of_line
@@ -72,6 +72,7 @@ def replay(
     --since.
     """
     _check_usage(files, journal, against, since=since, warm_up=warm_up, written=out or html)
+    spare((*files, *learn_from), out, html)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     forced = rules is not None

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from eventd import plot, series
+from eventd.cli.options import spare
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import Score
 from eventd.core.scoring.values import ValueScorer
@@ -50,7 +51,7 @@ def score(
     if len(files) > 1 and (out is None or explain is not None or picture is not None):
         raise click.UsageError("several FILES need --out; --explain and --plot take one FILE")
     names = _names(files)
-    _spare(files, *[out / name for name in names if out is not None], picture)
+    spare(files, *[out / name for name in names if out is not None], picture)
     bad = False
     for file, name in zip(files, names, strict=True):
         try:
@@ -86,13 +87,6 @@ def scored(file: Path) -> Iterator[Scored]:
     scorer = ValueScorer()
     for row in series.read(file):
         yield row, scorer.score_then_learn(row.at, row.value)
-
-
-def _spare(files: Sequence[Path], *places: Path | None) -> None:
-    """Refuse to write over what is to be read."""
-    for place in places:
-        if place is not None and place.exists() and any(map(place.samefile, files)):
-            raise click.UsageError(f"{place} would be written over: choose another place")
 
 
 def _names(files: Sequence[Path]) -> list[Path]:
