@@ -222,6 +222,15 @@ async def test_a_mistyped_filter_is_told_what_is_expected(
     assert f"expected {expected}" in problem["detail"]
 
 
+async def test_without_an_inventory_nothing_is_said_to_be_in_it(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, FEED[1:]) as desk:
+        status, problem = await desk.get("inventory/gaps")
+        said = await desk.shell("inventory", "gaps")
+
+    assert (status, problem["detail"]) == (404, "no inventory is loaded")
+    assert (said.exit_code, said.output) == (1, "eventd: not found: no inventory is loaded\n")
+
+
 async def test_every_word_a_filter_takes_is_in_the_description_and_answered(
     tmp_path: Path,
 ) -> None:

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -32,21 +33,28 @@ def blocks(page: Path, kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_and_of_sources_run(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, config={"rules": ""})
     daemon.start()
-    ran = 0
+    ran = Counter[str]()
 
-    for block in blocks(ROOT / "README.md", "sh"):
+    for block in [*blocks(ROOT / "README.md", "sh"), *blocks(ROOT / "docs" / "sources.md", "sh")]:
         if "INC-000001" in block:
             until(lambda: daemon.api("incidents")["items"], what="an incident")
         for line in block.splitlines():
-            _, *args = shlex.split(line)
-            done = CliRunner().invoke(main, [*args, "--url", daemon.url])
-            assert done.exit_code == 0, (line, done.output)
-            ran += 1
+            program, *args = shlex.split(line)
+            if program == "curl":
+                told = [word.replace("http://127.0.0.1:9095", daemon.url) for word in args]
+                curl = ["curl", "--silent", "--fail-with-body", *told]
+                answer = subprocess.run(curl, check=True, capture_output=True).stdout
+                assert not json.loads(answer).get("rejected"), (line, answer)
+            else:
+                done = CliRunner().invoke(main, [*args, "--url", daemon.url])
+                assert done.exit_code == 0, (line, done.output)
+            ran[program] += 1
 
-    assert ran >= 7
+    assert ran["eventd"] >= 8
+    assert ran["curl"] >= 3
     assert daemon.stop() == 0
 
 

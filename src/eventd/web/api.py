@@ -357,7 +357,10 @@ class Api:
     async def gaps(self, request: web.Request) -> web.Response:
         """GET /inventory/gaps."""
         filters, after, limit = _query(request, ("kind",), _GAP)
-        unknown = self._runtime.engine.enrichment.unknown
+        engine = self._runtime.engine
+        if not engine.inventory.version:
+            return _missing("no inventory is loaded")
+        unknown = engine.enrichment.unknown
         kind = filters.get("kind")
         rows = sorted((-count, *name) for name, count in unknown.items() if kind in {None, name[0]})
         last = _gap(after) if after else None
