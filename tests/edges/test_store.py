@@ -170,7 +170,7 @@ async def test_a_store_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
         list(iter_journal(tmp_path))
 
 
-def test_a_database_copied_without_its_log_is_no_store_and_says_so(tmp_path: Path) -> None:
+async def test_a_database_copied_without_its_log_is_no_store_and_says_so(tmp_path: Path) -> None:
     """Copied as a store was made: what made the tables stands in the log."""
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -181,6 +181,13 @@ def test_a_database_copied_without_its_log_is_no_store_and_says_so(tmp_path: Pat
         list(iter_journal(copy))
     checked = CliRunner().invoke(main, ["check", "--store", str(copy)])
     assert (checked.exit_code, "holds no tables" in checked.output) == (2, True)
+    with capture_logs() as logs:
+        async with SqliteStore.open(tmp_path / "new"), SqliteStore.open(copy):
+            pass
+        async with SqliteStore.open(copy):
+            pass
+    warned = [one["path"] for one in logs if one["event"] == "store.empty"]
+    assert warned == [f"{copy}/eventd.db"]
 
 
 async def test_only_the_owner_may_read(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
+import structlog
+
 from eventd import __version__
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
 from eventd.store.queries import QUERIES
@@ -25,6 +27,12 @@ CACHE_KIB = 16 * 1024
 # Bytes the WAL file is cut back to when it was stretched, by a long reader or a full disk.
 WAL_LIMIT = 64 << 20
 
+EMPTY = (
+    "holds no tables of eventd; "
+    f"where it is a copy, {DATABASE}-wal was left out: see docs/operations.md"
+)
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 # Of the disk, of descriptors: no transaction ends in these. SQLite tells its own ends itself.
 _FOR_NOW = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 # SQLite does not call it full when it cannot grow the WAL's index.
@@ -102,11 +110,16 @@ def open_writer(directory: Path) -> sqlite3.Connection:
     path = directory / DATABASE
     try:
         _make_private(path)
+        held = path.stat().st_size
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as e:
         raise StoreError(f"{path}: cannot be opened: {e}") from e
     try:
         _prepare(db, path)
+        if held and not _version(
+            db
+        ):  # not refused: a first start that was cut short leaves the same
+            _log.warning("store.empty", path=str(path), why=EMPTY)
         _migrate(db, path)
         with transaction(db):
             db.execute(QUERIES["put_meta"], ("version", __version__))
@@ -197,8 +210,7 @@ def _refuse_newer(db: sqlite3.Connection, path: Path) -> int:
 
 def _refuse_empty(version: int, path: Path) -> None:
     if not version:
-        hint = f"where it is a copy, {DATABASE}-wal was left out: see docs/operations.md"
-        raise StoreError(f"{path}: holds no tables of eventd; {hint}")
+        raise StoreError(f"{path}: {EMPTY}")
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
