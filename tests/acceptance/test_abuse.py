@@ -395,6 +395,7 @@ OLD = HEAD.replace(b"HTTP/1.1", b"HTTP/1.0")
         (request(GOOD).replace(LAST, b"") * 3 + request(GOOD), [202] * 4),
         (request(b"{").replace(LAST, b"") + request(GOOD), [400, 202]),
         (request(GOOD, b"Expect: 200-maybe\r\n"), [417]),
+        (request(GOOD, b"Expect: \xff\r\n"), [417]),
         (request(GOOD, b"Idempotency-Key: \xff\r\n"), [400]),
         (request(GOOD, b"User-Agent: \xed\xa0\x80\r\n"), [400]),
         (request(GOOD, b"Idempotency-Key: " + b"k" * 300 + b"\r\n"), [400]),

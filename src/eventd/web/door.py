@@ -237,6 +237,9 @@ class Connection(web.RequestHandler):
             answer = _malformed(exc)
         elif isinstance(exc, ConnectionError | web.RequestPayloadError):
             answer = problem(400, "cut short", "the request was cut short")
+        elif not request.headers.get("Expect", "").isascii():
+            # aiohttp quotes it, and cannot write what is no UTF-8
+            answer = problem(417, "expectation failed", "only 100-continue may be expected")
         else:
             _log.error("http.failed", path=request.path, exc_info=exc)
             if request.writer.output_size > 0:
