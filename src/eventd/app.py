@@ -231,7 +231,9 @@ class _Daemon:
             group.create_task(self._runtime.run(), name="runtime")
             start = group.create_task(self._start(rules, inventory), name="start")
             await asyncio.sleep(0)  # so that it is the first in the inbox
-            with suppress(StoreFull):  # it waits for room, and meanwhile what is there is shown
+            # on a full disk it waits for room, and meanwhile what is there is shown; what ends the
+            # daemon is told by who ends it
+            with suppress(StoreFull, Stopping):
                 while not start.done():
                     await self._runtime.submit(())
             door = await self._http()
