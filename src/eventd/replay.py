@@ -174,7 +174,7 @@ class Recovered(Struct, frozen=True):
     now: datetime | None
     dirty: tuple[str, ...]  # alerts whose rows may be behind
     gone: tuple[str, ...]  # alerts that are known no more and may have rows
-    moved: tuple[str, ...]  # incidents whose rows may be behind
+    moved: tuple[Incident, ...]  # whose rows may be behind
     quarantine: tuple[bytes, ...]
     start: str  # "empty", "journal", "tables", or the snapshot's name
     replayed: int  # journal rows
@@ -313,7 +313,7 @@ class _Recovery:
             dirty=known,
             gone=gone,
             # the last batch before a poisonous input is committed without its incidents
-            moved=tuple(self._moved),
+            moved=tuple(_incidents(engine, self._moved)),
             quarantine=journal.quarantined_keys(),
             start=start.name,
             replayed=self._rows,

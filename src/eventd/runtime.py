@@ -171,7 +171,7 @@ class Runtime:
         self._seen: dict[str, None] = {}  # alerts of which only last-seen moved
         self._counted: dict[str, None] = {}  # incidents of which only counters moved
         self._seen_at = monotonic()
-        self._moved: dict[str, None] = {}  # incidents whose rows were behind at the start
+        self._moved: dict[str, Incident] = {}  # whose rows were behind at the start
         self._forgotten: dict[str, None] = {}
         self._flushed = monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -203,7 +203,7 @@ class Runtime:
         now: datetime | None,
         dirty: tuple[str, ...] = (),
         gone: tuple[str, ...] = (),
-        moved: tuple[str, ...] = (),
+        moved: tuple[Incident, ...] = (),
         quarantine: tuple[bytes, ...] = (),
         fired: int = 0,
     ) -> None:
@@ -217,7 +217,7 @@ class Runtime:
         self._snapshot_seq = self._resumed_seq = snapshot_seq
         self._long_start = self.beyond_snapshot >= LONG_START
         self._dirty, self._forgotten = dict.fromkeys(dirty), dict.fromkeys(gone)
-        self._moved = dict.fromkeys(moved)
+        self._moved = {one.id: one for one in moved}
         # a closed one's row is final, and retention may have taken it already
         self._counted = dict.fromkeys(
             one.id for one in self.engine.incidents() if one.state is not IncidentState.CLOSED
@@ -308,7 +308,7 @@ class Runtime:
         steps: list[Step] = []
         outcomes: list[Outcome | EventdError] = []
         quarantined: Quarantined | None = None
-        touched, self._moved = self._moved, {}
+        touched: dict[str, None] = dict.fromkeys(self._moved)
         due = self.engine.deadline()
         now = self._tell_time()
         # a start puts off what fell due while nobody was there: it has to come first
@@ -497,12 +497,16 @@ class Runtime:
                 gone.clear()
             self._flushed = monotonic()
         incidents = tuple(self._known(touched))
+        self._moved.clear()
         return Batch(tuple(steps), incidents, alerts, forgotten, quarantined, snapshot, self._seq)
 
     def _known(self, incidents: Iterable[str]) -> Iterator[Incident]:
-        """Counters may lag behind the close that dropped the incident: its row stands."""
+        """Counters may lag behind the close that dropped the incident: its row stands.
+
+        Unless it was behind at the start: then it is brought up to what the incident was there.
+        """
         for name in incidents:
-            incident = self.engine.find_incident(name)
+            incident = self.engine.find_incident(name) or self._moved.get(name)
             if incident is not None:
                 yield incident
 

@@ -21,15 +21,25 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from structlog.testing import capture_logs
-from tests.builders import at, event, load
+from tests.builders import at, event, group_rule, load
 from tests.edges.store_desk import Life, alive, batch, query, saved, step
 
 from eventd import runtime
 from eventd.cli import main
 from eventd.clock import monotonic
 from eventd.core.engine import Engine
-from eventd.core.model import Comment, Delivery, Event, EventDuplicate, Fact, Input, Refused
+from eventd.core.model import (
+    Comment,
+    Delivery,
+    Event,
+    EventDuplicate,
+    Fact,
+    IncidentState,
+    Input,
+    Refused,
+)
 from eventd.core.snapshot import Snapshot
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
 from eventd.runtime import Batch, Step
@@ -566,3 +576,18 @@ def test_who_waits_is_answered_before_the_next_batch_is_stepped(
     monkeypatch.setattr(Engine, "step", noted)
     asyncio.run(scene())
     assert order == ["step first", "answer first", "step second", "answer second"]
+
+
+async def test_an_incident_behind_at_the_start_is_written_though_it_is_known_no_more(
+    tmp_path: Path,
+) -> None:
+    """The engine drops what is closed, maybe with the first thing that happens."""
+    async with alive(tmp_path / "state") as life:
+        await life.feed([(at(0), load(group_rule())), (at(1), event())])
+        (known,) = life.runtime.engine.incidents()
+        gone = replace(known, id="INC-000009", state=IncidentState.CLOSED)
+        life.runtime.resume(2, 0, at(1), moved=(gone,))
+        await life.submit(at(2), event())
+
+        rows = query(tmp_path / "state", "SELECT id FROM incident ORDER BY id")
+    assert rows == [(known.id,), (gone.id,)]

@@ -56,6 +56,8 @@ class Shadow:
         self.merged: dict[str, str] = {}  # incident → the one it went into
         self.by_hand: dict[str, None] = {}  # reopened by a person: open until one resolves it
         self.forgotten: dict[str, None] = {}  # fingerprints of alerts that were, once
+        self._fired: dict[str, int] = {}  # fingerprint → in which row it fired last
+        self._resolved: dict[str, int] = {}  # incident → in which row it was
         self._apart: dict[str, int] = {}  # fingerprint → episode that an operator took out
         self._goes_to: dict[Key, str] = {}  # what a rule finds → where an operator put it
         self._keys: dict[str, list[Key]] = {}  # incident → what rules find for it
@@ -70,17 +72,30 @@ class Shadow:
         facts = tuple(fact for answer in answers for fact in answer)
         if digest_of(facts) != row.digest:
             yield f"I3: row {row.seq} is decided otherwise from the beginning"
-        fired = False
+        fired, doubted = False, dict[str, None]()
         for fact in facts:
             fired = fired or _is_news(fact)
-            if isinstance(fact, IncidentReopened) and fact.reason is EndReason.FIRED and not fired:
-                yield f"I8: {fact.incident} reopened and nothing fired"
+            match fact:
+                case AlertFired():
+                    self._fired[fact.alert.fingerprint] = row.seq
+                case IncidentResolved():
+                    self._resolved[fact.incident] = row.seq
+                case IncidentReopened() if fact.reason is EndReason.FIRED and not fired:
+                    doubted[fact.incident] = None
+                case AlertJoined() if fact.incident in doubted:
+                    # it was waited for: what fired after the end may be raised into it later
+                    if self._fired.get(fact.fingerprint, -1) >= self._resolved[fact.incident]:
+                        del doubted[fact.incident]
+                case _:
+                    pass
             yield from self._promised(fact)
             try:
                 self.beliefs.take(fact)
             except (AssertionError, KeyError) as error:
                 yield f"I7: {type(fact).__name__} in row {row.seq}: {_line(error)}"
             self._note(fact)
+        for incident in doubted:
+            yield f"I8: {incident} reopened and nothing fired"
 
     def _promised(self, fact: Fact) -> Iterator[str]:
         """What must not be, given what was before."""
