@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 from tests.acceptance.daemon import free_port, samples
-from tests.certificates import certificate
 
 from eventd.answers import Problem, problem
 from eventd.intake import body_of
@@ -38,7 +34,7 @@ class Hall:
         self.under_way = asyncio.Event()
 
     @asynccontextmanager
-    async def open(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Door]:
+    async def open(self) -> AsyncIterator[Door]:
         app = web.Application()
         app.add_routes(
             [
@@ -52,7 +48,7 @@ class Hall:
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         door = Door(runner, self.bounds, self.meter)
-        await door.listen("127.0.0.1", self.port, tls)
+        await door.listen("127.0.0.1", self.port, None)
         try:
             yield door
         finally:
@@ -79,8 +75,8 @@ class Hall:
         except Problem as no:
             return problem(no.status, no.reason, no.detail)
 
-    async def come(self, says: bytes = b"", tls: ssl.SSLContext | None = None) -> Pair:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=tls)
+    async def come(self, says: bytes = b"") -> Pair:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(says)
         await writer.drain()
         return reader, writer
@@ -298,117 +294,3 @@ async def test_what_is_wrong_with_us_is_logged_and_what_is_wrong_with_them_is_no
     assert [one for one in caplog.records if one.exc_info] == []
     counted = samples(hall.meter.page())
     assert counted['eventd_deliveries_refused_total{reason="malformed",source="other"}'] == 1
-
-
-@pytest.fixture(scope="module")
-def safe(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """What the door listens with, and what a client comes with."""
-    cert, key = certificate(tmp_path_factory.mktemp("keys"))
-    listens = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    listens.load_cert_chain(cert, key)
-    return listens, ssl.create_default_context(cafile=cert)
-
-
-@pytest.mark.loops
-@pytest.mark.parametrize(("connections", "per_peer"), [(4, 16), (16, 4)])
-async def test_handshakes_that_do_not_come_hold_no_more_than_there_is_room_for(
-    safe: tuple[ssl.SSLContext, ssl.SSLContext], connections: int, per_peer: int
-) -> None:
-    listens, client = safe
-    hall = Hall(connections, per_peer)
-    async with hall.open(listens) as door:
-        before = _descriptors()
-        silent = [await hall.come() for _ in range(20)]
-        async with asyncio.timeout(WITHIN):
-            while hall.cut("crowded") < 16:
-                await asyncio.sleep(0.01)
-        gone = [await ended(pair) for pair in silent[:16]]
-        async with asyncio.timeout(WITHIN):
-            while _descriptors() - before > 8:  # and the clients' own ends
-                await asyncio.sleep(0.01)
-        held = len(door)
-        used = await hall.come(GET, client)
-        await answered(used)
-
-        assert gone == [b""] * 16
-        assert (held, len(door)) == (4, 4)
-        for _, writer in (used, *silent):
-            writer.close()
-
-
-@pytest.mark.loops
-async def test_a_handshake_has_a_deadline_and_one_that_fails_makes_room(
-    monkeypatch: pytest.MonkeyPatch, safe: tuple[ssl.SSLContext, ssl.SSLContext]
-) -> None:
-    monkeypatch.setattr(doors, "HEADER_WITHIN", 0.3)
-    hall = Hall()
-    async with hall.open(safe[0]) as door:
-        silent, plain = await hall.come(), await hall.come(GET)
-        cut_short = await hall.come(b"\x16\x03\x01\x02\x00")
-        cut_short[1].close()
-        await ended(plain)
-        assert await ended(silent) == b""
-        while len(door):
-            await asyncio.sleep(0.01)
-
-
-@pytest.mark.loops
-async def test_a_door_that_closes_does_not_wait_for_handshakes(
-    safe: tuple[ssl.SSLContext, ssl.SSLContext],
-) -> None:
-    hall = Hall()
-    async with hall.open(safe[0]) as door:
-        silent = await hall.come()
-        async with asyncio.timeout(WITHIN):
-            while not len(door):
-                await asyncio.sleep(0.01)
-    async with asyncio.timeout(5.0):  # half of what a handshake has
-        assert await ended(silent) == b""
-
-
-@pytest.mark.loops
-async def test_over_tls_the_silent_give_way_at_once_and_those_in_use_do_not(
-    safe: tuple[ssl.SSLContext, ssl.SSLContext],
-) -> None:
-    """Also one that does not answer the end of TLS."""
-    listens, client = safe
-    hall = Hall(connections=2)
-    async with hall.open(listens) as door:
-        silent = await asyncio.to_thread(_shaken, hall.port, client)
-        busy = await hall.come(SLOW, client)
-        await hall.under_way.wait()
-        new = await hall.come(GET, client)
-        await answered(new)
-        await asyncio.to_thread(_read_to_the_end, silent)
-        new[1].write(SLOW)
-        while any(one.waits for one in door._all):
-            await asyncio.sleep(0.01)
-        with pytest.raises(OSError):  # noqa: PT011 - an end or a reset, by the loop
-            await hall.come(GET, client)
-
-        assert len(door) == 2
-        hall.go_on.set()
-        for pair in (busy, new):
-            await pair[0].readuntil(b"slow")
-            pair[1].close()
-        silent.close()
-    assert (hall.cut("crowded"), hall.cut("refused")) == (1, 1)
-
-
-def _descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def _shaken(port: int, tls: ssl.SSLContext) -> ssl.SSLSocket:
-    return tls.wrap_socket(
-        socket.create_connection(("127.0.0.1", port)), server_hostname="127.0.0.1"
-    )
-
-
-def _read_to_the_end(silent: ssl.SSLSocket) -> None:
-    """Below TLS, so that nothing is answered."""
-    with socket.socket(fileno=os.dup(silent.fileno())) as below:
-        below.settimeout(5.0)
-        with suppress(ConnectionError):
-            while below.recv(1 << 16):
-                pass

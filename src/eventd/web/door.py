@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from asyncio.sslproto import SSLProtocol
 from itertools import chain
 from typing import Protocol
 
@@ -57,7 +56,7 @@ class Door:
     Where a peer has its number, or all together have theirs, the longest known connection that
     waits for its client gives way: one that never said a request, else one between requests, else
     one whose body is still to come. So half-open ones do not lock out the others. Where all wait
-    for us, the new one is told 503; over TLS it is closed, before a handshake is spent on it.
+    for us, the new one is told 503.
     """
 
     def __init__(self, runner: web.AppRunner, bounds: Bounds, meter: Meter) -> None:
@@ -79,19 +78,19 @@ class Door:
         server = self._runner.server
         if server is None:
             raise RuntimeError("the runner is not set up")
-
-        def accept() -> asyncio.BaseProtocol:
-            connection = Connection(self, server, loop)
-            return connection if tls is None else Handshake(loop, connection, tls)
-
-        self._listener = await loop.create_server(accept, host, port, backlog=BACKLOG)
+        self._listener = await loop.create_server(
+            lambda: Connection(self, server, loop),
+            host,
+            port,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=HEADER_WITHIN if tls else None,
+        )
 
     async def close(self) -> None:
         """Take no more; let the requests under way finish."""
         if self._listener is not None:
             self._listener.close()
-        for one in [one for one in self._all if one.transport is None]:
-            one.give_way()  # a handshake under way, of which the runner does not know
         await self._runner.cleanup()
 
     def enter(self, connection: Connection, peer: str) -> bool:
@@ -138,7 +137,7 @@ class Connection(web.RequestHandler):
     nothing comes or that it drips; a request under way has deadlines of its own.
     """
 
-    __slots__ = ("_accepted", "_door", "_peer", "_unread")
+    __slots__ = ("_door", "_peer", "_unread")
 
     def __init__(self, door: Door, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -151,7 +150,6 @@ class Connection(web.RequestHandler):
             auto_decompress=False,  # webhooks inflate within their limit
         )
         self._door, self._peer = door, ""
-        self._accepted: asyncio.Transport | None = None  # below TLS
         self._unread: asyncio.TimerHandle | None = None
 
     @property
@@ -171,25 +169,14 @@ class Connection(web.RequestHandler):
 
     def give_way(self) -> None:
         """Close at once, for another."""
-        self.leave()
-        self.force_close()
-        if self._accepted is not None:
-            self._accepted.abort()  # a peer that is silent does not answer the end of TLS either
-
-    def enter(self, accepted: asyncio.BaseTransport) -> bool:
-        """Whether there is room for it; told once, when it is accepted."""
-        name = accepted.get_extra_info("peername")
-        self._peer = str(name[0]) if name else ""
-        self._accepted = accepted  # type: ignore[assignment] # a server gives nothing else
-        return self._door.enter(self, self._peer)
-
-    def leave(self) -> None:
-        """It holds no room any more."""
         self._door.leave(self, self._peer)
+        self.force_close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, or tell it that there is no room."""
-        if self._accepted is not None or self.enter(transport):
+        name = transport.get_extra_info("peername")
+        self._peer = str(name[0]) if name else ""
+        if self._door.enter(self, self._peer):
             super().connection_made(transport)
             return
         self._force_close = True
@@ -200,7 +187,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """It makes room."""
-        self.leave()
+        self._door.leave(self, self._peer)
         self._be_patient()
         super().connection_lost(exc)
 
@@ -259,39 +246,6 @@ class Connection(web.RequestHandler):
             resp = plain
         resp.headers["Server"] = SERVER
         return await super().finish_response(request, resp, start_time)
-
-
-class Handshake(SSLProtocol):
-    """TLS of one connection, which counts from when it is accepted.
-
-    A server with `ssl` calls a connection made after the handshake: until then a silent client
-    would hold a descriptor that nobody counts and nobody can take.
-    """
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, connection: Connection, tls: ssl.SSLContext
-    ) -> None:
-        super().__init__(
-            loop,
-            connection,
-            tls,
-            None,  # type: ignore[arg-type] # nobody waits for it; servers of asyncio say so too
-            server_side=True,
-            ssl_handshake_timeout=HEADER_WITHIN,  # type: ignore[arg-type] # goes to call_later
-        )
-        self._connection = connection
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, where there is room."""
-        if self._connection.enter(transport):
-            super().connection_made(transport)
-        else:
-            self._connection.give_way()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """It makes room, also where the handshake failed."""
-        super().connection_lost(exc)
-        self._connection.leave()
 
 
 def _malformed(exc: HttpProcessingError) -> web.Response:
