@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from msgspec.structs import replace
+from tests.broker import Mosquitto
 
-from eventd.core.model import Delivery, Event, Severity, SourcePolicy, Status
+from eventd.core.model import Delivery, Event, Refused, Severity, SourcePolicy, Status
 from eventd.errors import DecodeError
 from eventd.inbox import Inbox, Outcome, Submission
 from eventd.sources.decoded import Decoded
@@ -192,3 +193,21 @@ def yard(port: int, version: int = 5, **options: object) -> Broker:
         topics=(("events/#", PLANT),),
     )
     return replace(plain, **options)
+
+
+async def large_is_taken_and_huge_refused(broker: Mosquitto, reached: Broker) -> None:
+    """Of a message larger than one read, and of one that nobody takes; once each."""
+    desk = Desk()
+    large, huge = "x" * 300_000, "y" * 9_000_000
+    async with desk.source(reached):
+        await asyncio.to_thread(broker.publish, "events/a", large, huge, "small")
+        taken = await desk.commit(3)
+    async with desk.source(reached):
+        broker.publish("events/a", "marker")
+        after = await desk.commit(1)
+
+    assert words(taken) == [large, "", "small"]
+    assert taken[1].inputs == (
+        Refused("plant", "too_large", "expected a payload of at most 8 MiB"),
+    )
+    assert words(after) == ["marker"]

@@ -12,9 +12,18 @@ from aiomqtt import MqttError
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.broker import Mosquitto
-from tests.edges.mqtt_desk import COMMITTED, WITHIN, Desk, Wire, decode, words, yard
+from tests.edges.mqtt_desk import (
+    COMMITTED,
+    WITHIN,
+    Desk,
+    Wire,
+    decode,
+    large_is_taken_and_huge_refused,
+    words,
+    yard,
+)
 
-from eventd.core.model import Delivery, Refused
+from eventd.core.model import Delivery
 from eventd.inbox import Submission
 from eventd.sources.mqtt import MqttSource
 from eventd.sources.session import Session
@@ -144,20 +153,7 @@ async def test_messages_come_whole_however_the_bytes_come(
 async def test_a_message_larger_than_one_read_is_taken_and_a_huge_one_refused(
     huge_broker: Mosquitto, version: int
 ) -> None:
-    broker, desk = huge_broker, Desk()
-    large, huge = "x" * 300_000, "y" * 9_000_000
-    async with desk.source(yard(broker.port, version)):
-        await asyncio.to_thread(broker.publish, "events/a", large, huge, "small")
-        taken = await desk.commit(3)
-    async with desk.source(yard(broker.port, version)):
-        broker.publish("events/a", "marker")
-        after = await desk.commit(1)
-
-    assert words(taken) == [large, "", "small"]
-    assert taken[1].inputs == (
-        Refused("plant", "too_large", "expected a payload of at most 8 MiB"),
-    )
-    assert words(after) == ["marker"]
+    await large_is_taken_and_huge_refused(huge_broker, yard(huge_broker.port, version))
 
 
 async def test_acknowledgements_that_find_no_room_wait_their_turn() -> None:

@@ -22,9 +22,16 @@ from paho.mqtt.properties import Properties
 from tests.acceptance.daemon import free_port
 from tests.broker import Mosquitto
 from tests.certificates import certificate
-from tests.edges.mqtt_desk import WITHIN, Desk, Wire, words, yard
+from tests.edges.mqtt_desk import (
+    WITHIN,
+    Desk,
+    Wire,
+    large_is_taken_and_huge_refused,
+    words,
+    yard,
+)
 
-from eventd.core.model import Delivery, Input, Refused
+from eventd.core.model import Delivery, Input
 from eventd.sources.frames import Publish
 from eventd.sources.mqtt import Broker
 from eventd.sources.session import Session
@@ -69,21 +76,7 @@ async def test_text_that_begins_with_a_byte_order_mark_does_not_hold_up_what_is_
 @both_versions
 async def test_a_large_message_is_taken_and_a_huge_one_refused(safe: Safe, version: int) -> None:
     broker, reached = safe
-    desk = Desk()
-    reached = replace(reached, version=version)
-    large, huge = "x" * 300_000, "y" * 9_000_000
-    async with desk.source(reached):
-        await asyncio.to_thread(broker.publish, "events/a", large, huge, "small")
-        taken = await desk.commit(3)
-    async with desk.source(reached):
-        broker.publish("events/a", "marker")
-        after = await desk.commit(1)
-
-    assert words(taken) == [large, "", "small"]
-    assert taken[1].inputs == (
-        Refused("plant", "too_large", "expected a payload of at most 8 MiB"),
-    )
-    assert words(after) == ["marker"]
+    await large_is_taken_and_huge_refused(broker, replace(reached, version=version))
 
 
 async def test_of_a_packet_over_the_limit_little_is_held(keys: tuple[Path, Path]) -> None:

@@ -25,7 +25,7 @@ DECODERS: dict[str, Callable[[Delivery], Decoded]] = {
 }
 
 NUL = b"\\u0000"  # as JSON has to write it
-MEMO_BYTES = 64 << 20  # of what is remembered; of usual payloads some 40,000
+MEMO_BYTES = 48 << 20  # of what is remembered; of usual payloads some 30,000
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # and not the six characters themselves
 # Bytes that what is remembered takes besides its texts, measured on CPython 3.11
 ENTRY_BYTES = 200
