@@ -51,7 +51,7 @@ from eventd.core.model import (
 )
 from eventd.core.rules import KINDS, group
 from eventd.core.rules.rule import Answer, Seen
-from eventd.core.snapshot import Restored, Snapshot
+from eventd.core.snapshot import FRAME_BYTES, Restored, Snapshot
 
 
 class Raising(group.State):
@@ -248,5 +248,14 @@ def test_a_large_section_is_cut_into_frames() -> None:
 
     cut = list(numbers.frames())
 
-    assert len(cut) == 3
+    assert len(cut) == 4
     assert list(Restored(cut).read("numbers", int)) == list(range(2_500))
+
+
+def test_large_values_are_cut_into_frames_that_hold_nobody_up() -> None:
+    rows = [bytes([n % 256]) * 16_000 for n in range(1_000)]
+
+    cut = list(Snapshot({"rows": rows}).frames())
+
+    assert max(map(len, cut)) <= FRAME_BYTES
+    assert list(Restored(cut).read("rows", bytes)) == rows

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec import Struct, structs
 from tests.builders import at, clear, event, group_rule, load
@@ -14,13 +15,13 @@ from tests.edges.store_desk import alive, killed, query, wrong
 
 from eventd.core.dedup import DeliveryKeys
 from eventd.core.model import Close, Comment, Fact, Refused, Resolve, Settings, Severity, Started
-from eventd.core.snapshot import Snapshot
+from eventd.core.snapshot import Frame, Snapshot
 from eventd.errors import Poisoned, StoreError
 from eventd.replay import replayed
 from eventd.store.database import DATABASE
 from eventd.store.journal import Row
 from eventd.store.rows import decode_alert, decode_incident, encode
-from eventd.store.snapshots import SnapshotFile, snapshot_paths
+from eventd.store.snapshots import SnapshotFile, read_snapshot, snapshot_paths
 from eventd.store.verdicts import verdicts
 
 
@@ -35,6 +36,15 @@ async def lived(state: Path) -> Path:
         await life.submit(at(4), Resolve("INC-000002", "ann"))
         await life.submit(at(5), event("a", id="1"))
         return killed(state / "alive", state / "killed")
+
+
+class Cut(Snapshot, frozen=True):
+    """Frames as they are given."""
+
+    parts: list[bytes]
+
+    def frames(self) -> Iterator[bytes]:
+        return iter(self.parts)
 
 
 def tamper(state: Path, sql: str, *values: object) -> None:
@@ -198,6 +208,34 @@ async def test_a_snapshot_that_cannot_be_restored_is_named(tmp_path: Path) -> No
 
     assert any("cannot be restored" in one.detail for one in wrong(state))
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "broken"),
+    [
+        ([], []),  # each value in a frame of its own, as another version may have cut them
+        ([b"\x92\xa5alien\x91\x01"], ["the state at snapshot-00000000000000000003 is another one"]),
+        ([b"no frame"], ["the state at snapshot-00000000000000000003 is another one"]),
+    ],
+)
+async def test_states_are_compared_whatever_their_frames_are(
+    tmp_path: Path, rows: list[bytes], broken: list[str]
+) -> None:
+    state = await lived(tmp_path)
+    path = snapshot_paths(state)[0]
+    header, frames = read_snapshot(path)
+    alone = [
+        msgspec.msgpack.encode((frame.section, [item]))
+        for frame in map(msgspec.msgpack.Decoder(Frame).decode, frames)
+        for item in frame.items
+    ]
+    assert len(alone) > len(frames)
+
+    rewritten = SnapshotFile(state, Cut({}, [*alone, *rows]), header.next_seq, header.now)
+    while rewritten.advance():
+        pass
+
+    assert [one.detail for one in wrong(state)] == broken
 
 
 async def test_a_snapshot_the_journal_never_reaches_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The engine's state as plain data: named sections of values, cut into frames of bytes.
 
-A frame holds at most FRAME_ITEMS values, so that whoever encodes never holds the interpreter for
-long. Sections a newer eventd does not know are an error; sections it misses are empty.
+A frame holds at most FRAME_ITEMS values and some FRAME_BYTES, so that whoever encodes and writes it
+never holds the interpreter or the disk for long. Sections a newer eventd does not know are an
+error; sections it misses are empty.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import msgspec
 from msgspec import Struct
 
 FRAME_ITEMS = 1_000
+FRAME_BYTES = 256 << 10
+FIRST_ITEMS = 10  # of a section, whose size is not known yet
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
 
 
 class Frame(Struct, frozen=True, array_like=True):
-    """Up to FRAME_ITEMS values of one section."""
+    """Some values of one section."""
 
     section: str
     items: list[msgspec.Raw]
@@ -34,9 +37,12 @@ class Snapshot(Struct, frozen=True):
     def frames(self) -> Iterator[bytes]:
         """Encode piece by piece, in order."""
         for name, items in self.sections.items():
-            rest = iter(items)
-            while frame := list(islice(rest, FRAME_ITEMS)):
-                yield _encoder.encode((name, frame))
+            rest, size = iter(items), FIRST_ITEMS
+            while frame := list(islice(rest, size)):
+                data = _encoder.encode((name, frame))
+                yield data
+                # as many as would fill one, were they like those before
+                size = min(FRAME_ITEMS, max(1, len(frame) * FRAME_BYTES // len(data)))
 
 
 class Restored:
@@ -49,6 +55,10 @@ class Restored:
         for data in frames:
             frame = decoder.decode(data)
             self._sections.setdefault(frame.section, []).extend(frame.items)
+
+    def holds_the_same(self, other: Restored) -> bool:
+        """Whether both have the same values, however those were cut into frames."""
+        return self._sections == other._sections
 
     def read(self, section: str, kind: type[T]) -> Iterator[T]:
         """The section's values, in order."""
