@@ -19,7 +19,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from eventd import __version__, metrics
-from eventd.allocator import settle_allocator
+from eventd.allocator import give_back, settle_allocator
 from eventd.clock import SystemClock, monotonic
 from eventd.config import Config, Environment, Mqtt, policy_of
 from eventd.core.correlation import parameters
@@ -122,10 +122,14 @@ def is_rules_file(path: Path) -> bool:
 
 
 async def sweep(every: float) -> None:
-    """Free what is young and only the collector can, each time so many seconds have gone by."""
+    """Free what is young and only the collector can, each time so many seconds have gone by.
+
+    And have the system take what was freed: in holes of the heap it would count as ours for good.
+    """
     while True:
         await asyncio.sleep(every)
         gc.collect(1)
+        give_back()
 
 
 async def _serve(config: Config, environment: Environment, meter: metrics.Meter) -> None:
@@ -243,6 +247,7 @@ class _Daemon:
             watchdog = group.create_task(self._feed(notifier, environment), name="watchdog")
             sweeping = group.create_task(sweep(SWEEP_EVERY), name="sweep")
             gc.collect()
+            give_back()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
             sys.setswitchinterval(SWITCH_EVERY)
