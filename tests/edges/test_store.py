@@ -269,6 +269,8 @@ async def test_a_snapshot_on_a_full_disk_is_given_up_and_the_journal_goes_on(
         await life.store.commit(Batch(snapshot=snapshot, next_seq=1))
         await life.submit(at(1), event("b"))
         await life.submit(at(1), event("c"))
+        while not life.store.snapshot_failures:
+            await asyncio.sleep(0.01)
 
         assert life.store.snapshot_failures == 1
         assert life.store.broken is None
@@ -586,6 +588,11 @@ async def test_an_incident_behind_at_the_start_is_written_though_it_is_known_no_
         await life.feed([(at(0), load(group_rule())), (at(1), event())])
         (known,) = life.runtime.engine.incidents()
         gone = replace(known, id="INC-000009", state=IncidentState.CLOSED)
+        with closing(sqlite3.connect(tmp_path / "state" / DATABASE)) as db, db:
+            db.execute(
+                "INSERT INTO timeline SELECT ?, n, seq, at, kind, actor, body FROM timeline",
+                (gone.id,),
+            )
         life.runtime.resume(2, 0, at(1), moved=(gone,))
         await life.submit(at(2), event())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import Life, alive, query, wrong
 
-from eventd.core.model import Close, EndSilence, Refused, Severity
+from eventd.core.model import Close, EndSilence, GiveVerdict, Refused, Severity
 from eventd.store.journal import iter_journal
 from eventd.store.snapshots import position_of, snapshot_paths
 
@@ -135,6 +135,8 @@ async def test_a_closed_incident_that_retention_took_does_not_come_back(tmp_path
         await settled(life)
     async with alive(tmp_path) as life:  # the engine still remembers it
         await life.submit(at(101), Refused("zabbix", "decode", "bad"), flush=True)
+        await life.submit(at(102), GiveVerdict("INC-000001", False, "ann"))
+        await life.submit(at(103), clear("a"), flush=True)
 
-    assert query(tmp_path, "SELECT id FROM incident WHERE id = 'INC-000001'") == []
+    assert query(tmp_path, "SELECT id FROM incident") == [("INC-000002",)]
     assert wrong(tmp_path) == []

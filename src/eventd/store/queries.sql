@@ -11,10 +11,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 INSERT INTO delivery (seq, same_as, meta, payload) VALUES (?, ?, ?, ?)
 
 -- name: put_incident
--- The present value of an incident.
+-- The present value of an incident. Not of a closed one that retention has taken: a verdict, or an
+-- alert that ends, would bring it back as the last, without what happened to it.
 INSERT INTO incident
     (id, state, priority, service, rule, opened_at, updated_at, closed_at, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?))
+WHERE column2 <> 'closed' OR EXISTS (
+    SELECT 1 FROM timeline WHERE incident = column1 AND n = 1 AND kind = 'opened'
+)
 ON CONFLICT (id) DO UPDATE SET
     state = excluded.state, priority = excluded.priority, updated_at = excluded.updated_at,
     closed_at = excluded.closed_at, body = excluded.body
