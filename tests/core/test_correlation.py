@@ -19,6 +19,7 @@ from tests.builders import (
     started,
     threshold_rule,
 )
+from tests.properties.recount import agrees
 
 from eventd.core.correlation import parameters
 from eventd.core.correlation.affinity import Link
@@ -576,6 +577,23 @@ def test_a_flapping_alert_that_is_noisy_is_believed_from_then_on() -> None:
     engine = bank(*WOLF, *flips, until=500)
 
     assert list(members(engine).values()) == [["hr"]]
+
+
+def test_what_was_noisy_and_is_information_by_now_is_nothing_to_hear_of_when_it_flaps() -> None:
+    engine = bank(*WOLF, (0, down("hr", "cpu", MAJOR)), (2_000, clear("cpu", ci="hr")))
+    flips = [
+        (2_100.0 + 60 * n, clear("cpu", ci="hr", payload=f"{n}"))
+        if n % 2
+        else (2_100.0 + 60 * n, down("hr", "cpu", Severity.INFO, payload=f"{n}"))
+        for n in range(10)
+    ]
+
+    told = later(engine, *flips)
+
+    begun = [fact.at for fact in told if isinstance(fact, AlertFlapping) and fact.on]
+    assert begun == [at(2_400)]  # as it clears
+    assert opened(told) == []
+    agrees(engine.correlation.table)
 
 
 def test_noise_alone_is_no_root_but_no_silence_either() -> None:

@@ -273,7 +273,7 @@ class Correlation:
     def steady(self, fingerprint: str, now: float, *, steady: bool) -> None:
         """The alert begins or ends to flap: while it does, its clears and its past do not count."""
         known = self._member(fingerprint)
-        if known is None:
+        if known is None or (steady and not known[1].firing):  # by now its source informs only
             return
         cluster, member = known
         if steady and member.noisy:

@@ -176,9 +176,7 @@ class Table:
 
     def believe(self, cluster: Cluster, member: Member) -> None:
         """A noisy member, which fires, is noisy no more."""
-        self.clear(cluster, member)
-        member.noisy, member.firing = False, True
-        cluster.firing += 1
+        member.noisy = False
         self._count(cluster, member)
 
     def drop(self, cluster: Cluster, member: Member) -> None:
