@@ -27,7 +27,7 @@ KILL, CRASHES, FAULTS = (
 # Which test of a real process is to catch a mutant.
 REAL = {
     "acknowledge-before-commit": KILL,
-    "counter-reset-on-restore": KILL,
+    "counter-reset-on-restore": CRASHES,
     "go-on-after-failed-fsync": FAULTS,
     "no-delivery-key-check": KILL,
     "no-fsync": FAULTS,
