@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from eventd.core.model import Input, LoadInventory, LoadRules, Started
 from eventd.core.snapshot import Restored
 from eventd.errors import EventdError, StoreError
 from eventd.recording import Line
-from eventd.store.database import open_reader
+from eventd.store.database import reading
 from eventd.store.journal import JournalReader, Span, iter_journal
 from eventd.store.rows import decode_alert
 
@@ -40,7 +39,7 @@ class Period(NamedTuple):
 
 def period(state: Path) -> Period | None:
     """None where the journal is empty. Raises StoreError."""
-    with closing(open_reader(state)) as db:
+    with reading(state) as db:
         reader = JournalReader(state, db)
         span = reader.span()
         first = next(reader.tail(span.first), None)
@@ -49,7 +48,7 @@ def period(state: Path) -> Period | None:
 
 def cut(state: Path) -> bool:
     """Whether retention has taken the beginning of the journal. Raises StoreError."""
-    with closing(open_reader(state)) as db:
+    with reading(state) as db:
         return JournalReader(state, db).span().first > 0
 
 
@@ -65,7 +64,7 @@ def began(state: Path, what: str) -> datetime | None:
     None where none of them was known at the last snapshot. Raises StoreError.
     """
     text = "SELECT body FROM alert WHERE fingerprint = ?1 OR ci = ?1"
-    with closing(open_reader(state)) as db:
+    with reading(state) as db:
         rows = db.execute(text, (what,))
         return min((decode_alert(body).started_at for (body,) in rows), default=None)
 
@@ -75,7 +74,7 @@ def saved(state: Path, since: timedelta) -> Saved | None:
 
     Raises StoreError.
     """
-    with closing(open_reader(state)) as db:
+    with reading(state) as db:
         reader = JournalReader(state, db)
         span = reader.span()
         start = reader.position_at(span.now - since) if span.now is not None else 0
@@ -101,7 +100,7 @@ def lines(
     inventory that were in force then; or those that came after a snapshot. `told` is given the
     share that was read. Raises StoreError.
     """
-    with closing(open_reader(state)) as db:
+    with reading(state) as db:
         reader = JournalReader(state, db)
         span = reader.span()
         if span.now is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -13,13 +14,14 @@ from msgspec import Struct, structs
 from tests.builders import at, clear, event, group_rule, load
 from tests.edges.store_desk import alive, killed, query, wrong
 
+from eventd import history
 from eventd.core.dedup import DeliveryKeys
 from eventd.core.model import Close, Comment, Fact, Refused, Resolve, Settings, Severity, Started
 from eventd.core.snapshot import Frame, Snapshot
 from eventd.errors import Poisoned, StoreError
 from eventd.replay import replayed
-from eventd.store.database import DATABASE
-from eventd.store.journal import Row
+from eventd.store.database import DATABASE, PAGE_SIZE
+from eventd.store.journal import Row, iter_journal
 from eventd.store.rows import decode_alert, decode_incident, encode
 from eventd.store.snapshots import SnapshotFile, read_snapshot, snapshot_paths
 from eventd.store.verdicts import verdicts
@@ -303,3 +305,77 @@ async def test_an_incident_that_was_dropped_unseen_has_a_row_before_the_snapshot
 
     assert [path.name[-2:] for path in snapshot_paths(tmp_path)] == ["05", "03"]
     assert wrong(tmp_path) == []
+
+
+async def test_what_a_crash_left_beside_the_two_newest_snapshots_is_no_place_to_start(
+    tmp_path: Path,
+) -> None:
+    """Nor is what a backup has that was copied before retention went on."""
+    days = [at(n * 86_400) for n in range(9)]
+    for n in (0, 3):
+        async with alive(tmp_path) as life:
+            for now in days[n : n + 3]:
+                await life.submit(now, event(f"{now}", severity=Severity.INFO))
+    oldest = snapshot_paths(tmp_path)[-1]
+    data = oldest.read_bytes()
+    async with alive(tmp_path) as life:
+        for now in days[6:]:
+            await life.submit(now, event(f"{now}", severity=Severity.INFO))
+    oldest.write_bytes(data)
+    assert wrong(tmp_path) == []
+
+    async with alive(tmp_path, journal_for=timedelta(days=1)) as life:
+        await life.submit(at(20 * 86_400), event("late", severity=Severity.INFO))
+        while query(tmp_path, "SELECT MIN(seq) FROM journal") == [(0,)]:
+            await life.runtime.submit(())
+        grave = killed(tmp_path, tmp_path / "killed")
+
+    assert oldest.name in {path.name for path in snapshot_paths(grave)}
+    assert wrong(grave) == []
+
+
+async def test_a_key_that_the_cap_pushed_out_before_the_snapshots_may_count_again(
+    tmp_path: Path,
+) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), Started("1.0", Settings(max_keys=1_000)))
+        await life.submit(at(1), *(event("a", id=str(n)) for n in range(2_005)))
+    async with alive(tmp_path) as life:
+        await life.submit(at(2), event("b", id="other"))
+    async with alive(tmp_path) as life:
+        again = await life.submit(at(3), event("a", id="0"))
+
+    assert again.duplicates == 0
+    assert wrong(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [f"UPDATE {table} SET body = x'00'" for table in ("alert", "incident", "ledger")],
+)
+async def test_a_body_that_is_none_is_told_in_a_sentence(tmp_path: Path, sql: str) -> None:
+    state = await lived(tmp_path)
+    tamper(state, sql)
+
+    with pytest.raises(StoreError, match=r"eventd\.db: cannot be read: "):
+        verdicts(state, replayed)
+
+
+async def test_a_page_that_is_noise_is_told_in_a_sentence(tmp_path: Path) -> None:
+    state = await lived(tmp_path)
+    with closing(sqlite3.connect(state / DATABASE)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'journal'"
+        ((root,),) = db.execute(sql).fetchall()
+    with (state / DATABASE).open("r+b") as file:
+        file.seek((root - 1) * PAGE_SIZE)
+        file.write(b"\xa5" * PAGE_SIZE)
+
+    for read in (
+        lambda: verdicts(state, replayed),
+        lambda: list(iter_journal(state)),
+        lambda: history.period(state),
+        lambda: list(history.lines(state, None)),
+    ):
+        with pytest.raises(StoreError, match=r"eventd\.db: cannot be read: .*malformed"):
+            read()

@@ -89,15 +89,18 @@ class Scan:
 class Told:
     """What the replay of the tail said."""
 
-    def __init__(self, keys: dict[bytes, datetime]) -> None:
-        """`keys` are strong delivery keys of before, with the time they were journaled at."""
+    def __init__(self, keys: dict[bytes, datetime], *, capped: bool = False) -> None:
+        """`keys` are strong delivery keys of before, with the time they were journaled at.
+
+        Where it is `capped` some of them may be known no more.
+        """
         self.rows = Projection()
         self.incidents: dict[str, Incident | None] = {}  # None: the engine forgot it meanwhile
         self.touched: dict[str, None] = {}  # fingerprints of alerts
         self.twice: list[str] = []
         self._keys = keys
         self._stepped = 0
-        self._keys_capped = False
+        self._keys_capped = capped
 
     def add(self, row: Row, answers: list[tuple[Fact, ...]], engine: Engine) -> None:
         """Take up a row."""

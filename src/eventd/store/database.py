@@ -7,11 +7,12 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import structlog
 
 from eventd import __version__
@@ -157,6 +158,16 @@ def open_reader(directory: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[sqlite3.Connection]:
+    """`open_reader`, closed at the end. Raises StoreError also where what it finds is damaged."""
+    with closing(open_reader(directory)) as db:
+        try:
+            yield db
+        except (sqlite3.Error, msgspec.MsgspecError) as e:
+            raise StoreError(f"{directory / DATABASE}: cannot be read: {e}") from e
 
 
 def _make_private(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from eventd.core.model import (
     Refused,
     Silence,
 )
-from eventd.store.database import open_reader
+from eventd.store.database import reading
 from eventd.store.queries import QUERIES
 from eventd.store.rows import (
     decode_alert,
@@ -62,7 +61,7 @@ def iter_journal(state_dir: Path, since_seq: int = 0) -> Iterator[JournalRow]:
 
     Raises StoreError where the store cannot be read.
     """
-    with closing(open_reader(state_dir)) as db:
+    with reading(state_dir) as db:
         skipped = _skipped(db)
         seq = since_seq
         while rows := db.execute(QUERIES["page_of_journal"], (seq, PAGE_ROWS)).fetchall():
