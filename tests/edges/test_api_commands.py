@@ -38,3 +38,20 @@ async def test_a_silence_lasts_as_long_as_it_says_wherever_the_wall_clock_stands
         status, made = await desk.post("silences", asked)
 
     assert (status, datetime.fromisoformat(made["ends_at"])) == (201, now + timedelta(minutes=30))
+
+
+async def test_a_parameter_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, []) as desk:
+        status, told = await desk.get("incidents?state=resolved&state=open")
+
+    assert (status, told["detail"]) == (400, "expected one value, got several")
+    assert told["field"] == "state"
+
+
+async def test_what_ends_a_silence_has_an_actor_and_no_text(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, []) as desk:
+        _, document = await desk.get("openapi.json")
+
+    body = document["paths"]["/api/v1/silences/{id}"]["delete"]["requestBody"]
+    name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert set(document["components"]["schemas"][name]["properties"]) == {"actor"}

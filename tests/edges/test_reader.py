@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.builders import at, event, group_rule, load
+from tests.builders import at, event, group_rule, load, maintenance, silence
 from tests.edges.store_desk import alive
 
 from eventd.errors import Stopping
@@ -42,6 +42,43 @@ async def test_incidents_are_paged_in_order_of_opening_also_beyond_a_million(
         services += [one.service for one in await reader.incidents({}, "INC-999999", 9)]
 
     assert services == ["s2", "s1", "s0"]
+
+
+async def test_a_page_goes_on_where_the_last_incident_was_though_retention_took_it(
+    tmp_path: Path,
+) -> None:
+    await lived(tmp_path, 4)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+        db.execute("DELETE FROM incident WHERE id = 'INC-000003'")
+
+    async with Reader(tmp_path) as reader:
+        assert [one.id for one in await reader.incidents({}, "INC-000003", 9)] == [
+            "INC-000002",
+            "INC-000001",
+        ]
+        assert await reader.incidents({}, "INC-000001", 9) == []
+
+
+async def test_silences_and_maintenance_stand_in_order_also_beyond_a_million(
+    tmp_path: Path,
+) -> None:
+    async with alive(tmp_path) as life:
+        for n in range(3):
+            await life.submit(at(n), silence(f'name="{n}"', at(9_000)))
+            await life.submit(at(n), maintenance(f"{n}", ends=9_000, id=f"{n}"))
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+        for table, sort in (("silence", "SIL"), ("maintenance", "MNT")):
+            for number, was in ((1_000_000, 3), (999_999, 2)):
+                ids = f"{sort}-{number}", f"{sort}-{was:06d}"
+                db.execute(f"UPDATE {table} SET id = ? WHERE id = ?", ids)
+
+    async with Reader(tmp_path) as reader:
+        silences = [one for one, _ in await reader.silences("", 9)]
+        assert [one.matchers[0].value for one in silences] == ["2", "1", "0"]
+        silences = [one for one, _ in await reader.silences("SIL-1000000", 9)]
+        assert [one.matchers[0].value for one in silences] == ["1", "0"]
+        assert len(await reader.maintenance("", 9)) == 3
+        assert len(await reader.maintenance("MNT-1000000", 9)) == 2
 
 
 async def test_many_alerts_are_looked_up_at_once(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from eventd.admission import (
     MAX_COMMAND,
     Act,
     Detaching,
+    Ending,
     Judging,
     Merging,
     Silencing,
@@ -200,7 +201,7 @@ class Api:
             Route("POST", f"{base}/silences", "Silence what matches", self.silence,
                   views.SilenceView, body=Silencing, status=201),
             Route("DELETE", f"{base}/silences/{{id}}", "End a silence", self.end_silence, None,
-                  body=Act, status=204),
+                  body=Ending, status=204),
             Route("GET", f"{base}/maintenance", "Maintenance windows, newest first",
                   self.maintenance, views.MaintenanceView, paging, many=True),
             Route("GET", f"{base}/audit", "Who did what, and who was not let in, newest first",
@@ -483,6 +484,8 @@ def _query(
     for name in request.query:
         if name not in known:
             raise BadRequest(name, f"unknown parameter {name!r}; known: {', '.join(known)}")
+        if len(request.query.getall(name)) > 1:
+            raise BadRequest(name, "expected one value, got several")
     text = request.query.get("limit", str(DEFAULT_LIMIT))
     if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:
         raise BadRequest("limit", f"expected 1 to {MAX_LIMIT}, got {text[:40]!r}")
