@@ -234,7 +234,10 @@ def _payload(row: _Row) -> bytes:
 def _aware(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError(f"{at.isoformat()} has no zone; write it as RFC 3339")
-    return at if at.tzinfo is UTC else at.astimezone(UTC)
+    try:
+        return at if at.tzinfo is UTC else at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{at.isoformat()} is no time between the years 1 and 9999") from None
 
 
 def _stamp(at: datetime) -> str:

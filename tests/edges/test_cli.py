@@ -124,6 +124,7 @@ def test_what_is_no_daemon_is_told_as_that(fake: Fake, answer: str) -> None:
         ("replay|no.jsonl.gz", "no.jsonl.gz: cannot be read: Not a gzipped file"),
         ("replay|half.jsonl.gz", "half.jsonl.gz: cannot be read: Compressed file"),
         ("replay|a.jsonl|--learn-from|no.jsonl.gz", "no.jsonl.gz: cannot be read"),
+        ("replay|early.jsonl", "early.jsonl:1: 0001-01-01T00:00:00+10:00 is no time between"),
         ("replay|folder", "is a directory"),
         ("replay|bad.jsonl|--out|none/x", "none/x: nothing can be written in none"),
         ("replay|bad.jsonl|--html|empty/x", "empty/x: nothing can be written in empty"),
@@ -148,6 +149,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(
         "empty": b"",
         "a.jsonl": line,
         "no.jsonl.gz": line,
+        "early.jsonl": line.replace(b"2026-03-01T09:00:00Z", b"0001-01-01T00:00:00+10:00"),
         "half.jsonl.gz": gzip.compress(line)[:-9],
     }
     files |= {
