@@ -10,6 +10,7 @@ import pytest
 from tests.builders import at, event, group_rule, load
 from tests.edges.store_desk import alive, query, wrong
 
+from eventd.core.model import AlertAlone, Settings, Severity, Started
 from eventd.store import tables
 from eventd.store.database import DATABASE, SCHEMA
 from eventd.store.reader import Reader
@@ -33,6 +34,24 @@ async def test_reasons_are_found_filed_or_not(
         joined = [fact.fingerprint for fact in await reader.joined("INC-000001")]
 
     assert joined == [event(f"a{n}", service="s0").fingerprint for n in range(0, 8, 2)]
+    assert wrong(tmp_path) == []
+
+
+async def test_an_alert_that_is_forgotten_and_fires_at_once_keeps_the_reasons_of_now(
+    tmp_path: Path,
+) -> None:
+    """Its row is written late, by when it has a second life."""
+    first, again = (event("a", severity=Severity.INFO, payload=text) for text in "12")
+    others = [event(name, severity=Severity.INFO) for name in "bc"]
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), Started("1", Settings(max_alerts=2)))
+        await life.submit(at(1), first, flush=True)
+        await life.submit(at(2), *others, again)
+
+    async with Reader(tmp_path) as reader:
+        alert = await reader.alert(first.fingerprint)
+        assert alert is not None
+        assert [type(one) for one in await reader.reasons(alert)] == [AlertAlone]
     assert wrong(tmp_path) == []
 
 

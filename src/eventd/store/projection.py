@@ -12,6 +12,7 @@ from eventd.core.model import (
     AlertAlone,
     AlertDetached,
     AlertFlapping,
+    AlertForgotten,
     AlertJoined,
     AlertRaised,
     AlertSuppressed,
@@ -69,6 +70,7 @@ _PROJECTED = frozenset(
         AlertUnmatched,
         AlertAlone,
         AlertFlapping,
+        AlertForgotten,
         AlertRaised,
         RuleMissed,
         SilenceAdded,
@@ -142,6 +144,7 @@ class Projection:
         self.timeline: list[tuple[str, int, int, str, str, bytes]] = []
         self.ledger: defaultdict[str, list[tuple[int, Fact]]] = defaultdict(list)
         self.alone: dict[str, None] = {}  # what reasons in the ledger of none are filed under
+        self.forgotten: list[str] = []  # alerts of which nothing of before is filed any more
         self.silences: list[SqlRow] = []
         self.ended_silences: list[SqlRow] = []
         self.maintenance: list[SqlRow] = []
@@ -154,6 +157,8 @@ class Projection:
         for fact in facts:
             if type(fact) is AlertJoined:  # most of the rest
                 ledger[fact.incident].append((seq, fact))
+            elif type(fact) is AlertForgotten:
+                self._forget(fact.fingerprint)
             elif type(fact) in _TAKEN_UP:
                 self._add(seq, fact)
                 if type(fact) in _ACTS and getattr(fact, "actor", True):  # "" is eventd itself
@@ -213,6 +218,11 @@ class Projection:
                 self.maintenance.append((one.id, seq, *span, encode(one)))
             case MaintenanceEnded():
                 self.ended_maintenance.append((micros(fact.at), seq, fact.maintenance))
+
+    def _forget(self, fingerprint: str) -> None:
+        for name in names_of(fingerprint):
+            self.alone.pop(name, None)
+        self.forgotten.append(fingerprint)
 
     def _stands_alone(self, seq: int, fact: Reason) -> None:
         self.ledger[NOWHERE].append((seq, fact))

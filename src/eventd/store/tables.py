@@ -130,6 +130,9 @@ class Tables:
             names = json_array(rows.incidents())
             (heads,) = db.execute(QUERIES["timeline_heads"], (names,)).fetchone()
             insert(db, "add_timeline", rows.timeline_rows(_decode_heads(heads)))
+        if rows.forgotten:  # at once, and first: one of them may have fired again since
+            gone = json_array([name for one in rows.forgotten for name in names_of(one)])
+            db.execute(QUERIES["forget_alone"], (gone,))
         if rows.ledger:
             self._add_ledger(rows)
         insert(db, "add_silence", rows.silences)
@@ -168,8 +171,6 @@ class Tables:
         if forgotten:
             gone = json_array(forgotten)
             self.db.execute(QUERIES["forget_alerts"], (gone,))
-            gone = json_array([name for one in forgotten for name in names_of(one)])
-            self.db.execute(QUERIES["forget_alone"], (gone,))
         rows = [alert_row(alert) for alert in alerts]
         rows.sort(key=itemgetter(0))
         insert(self.db, "put_alert", rows)
