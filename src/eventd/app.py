@@ -38,7 +38,7 @@ from eventd.core.model import (
 )
 from eventd.credentials import GUESSES_WITHIN, Guesses
 from eventd.document import read as read_yaml
-from eventd.errors import ConfigError, Poisoned, Stopping, StoreFull
+from eventd.errors import ConfigError, Poisoned, Stopping, StoreError, StoreFull
 from eventd.files import MAX_RULES_FILE, default_rules
 from eventd.files import load_rules as read_rules
 from eventd.inbox import Inbox, Submission
@@ -82,6 +82,8 @@ def run(config: Config, environment: Environment) -> None:
     settle_allocator()
     meter = metrics.Meter()  # outlives a restart in place: what was quarantined is to be seen
     while True:
+        # until `serve` listens to it: what it asks to be read is read after that
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_serve(config, environment, meter))
@@ -349,9 +351,13 @@ class _Daemon:
 
     async def _page(self) -> bytes:
         self._tell_snapshots()
-        found = await self._reader.open_by_priority()
-        for priority in range(1, 6):
-            self._meter.open.labels(f"P{priority}").set(found.get(priority, 0))
+        try:
+            found = await self._reader.open_by_priority()
+        except StoreError:  # the rest of the page is what is wanted then
+            self._meter.open.clear()
+        else:
+            for priority in range(1, 6):
+                self._meter.open.labels(f"P{priority}").set(found.get(priority, 0))
         budgeted = self._runtime.engine.rules.budgeted
         self._meter.shares({name: state.share() for name, state in budgeted.items()})
         return self._meter.page()

@@ -29,6 +29,7 @@ from eventd.core.model import (
     VerdictGiven,
 )
 from eventd.core.sentences import inert, sentence
+from eventd.outlet import Outlet
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -39,8 +40,12 @@ LEVELS = {
 QUIET_FOR = 1.0  # s between equal lines of libraries: a full descriptor table repeats itself
 
 
-def configure(level: str, style: str) -> None:
-    """Set up structlog and let the libraries speak through it from WARNING on."""
+def configure(level: str, style: str) -> Outlet:
+    """Set up structlog and let the libraries speak through it from WARNING on.
+
+    What it returns is to be closed at the end.
+    """
+    outlet = Outlet(sys.stderr.fileno(), _dropped)
     as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.JSONRenderer()]
@@ -58,10 +63,10 @@ def configure(level: str, style: str) -> None:
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=outlet),  # type: ignore[arg-type] # all it asks for
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(outlet)
     handler.addFilter(_Sparse())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -70,6 +75,11 @@ def configure(level: str, style: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    return outlet
+
+
+def _dropped(records: int) -> None:
+    structlog.get_logger().warning("log.dropped", records=records)
 
 
 def _inert(

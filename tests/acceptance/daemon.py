@@ -164,20 +164,24 @@ class Daemon:
         assert self.process is not None
         return self.process.pid
 
-    def start(self, *args: str, env: dict[str, str] | None = None) -> float:
-        """Start and wait until ready; seconds it took."""
+    def start(self, *args: str, env: dict[str, str] | None = None, log: int = -1) -> float:
+        """Start and wait until ready; seconds it took. `log` is a descriptor, a file else."""
         began = time.monotonic()
-        self.launch(*args, env=env)
-        until(self._ready, PATIENCE, "eventd ready")
+        self.launch(*args, env=env, log=log)
+        self.wait_ready()
         return time.monotonic() - began
 
-    def launch(self, *args: str, env: dict[str, str] | None = None) -> None:
+    def wait_ready(self) -> None:
+        """Once it was launched."""
+        until(self._ready, PATIENCE, "eventd ready")
+
+    def launch(self, *args: str, env: dict[str, str] | None = None, log: int = -1) -> None:
         """Start."""
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as file:
             self.process = subprocess.Popen(
                 [*self.program, "run", "--config", str(self.config), *args],
-                stdout=log,
-                stderr=log,
+                stdout=file if log < 0 else log,
+                stderr=subprocess.STDOUT,
                 env={**self.env, **(env or {})},
             )
 

@@ -9,9 +9,11 @@ import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,10 @@ from click.testing import CliRunner
 
 from eventd.cli import main
 from eventd.cli.client import Client
+from eventd.store.database import DATABASE
 from tests.acceptance.abuse import memory
 from tests.acceptance.daemon import GROUPING, PATIENCE, Daemon, get, post, until
-from tests.acceptance.faults import Sender, check
+from tests.acceptance.faults import Faults, Sender, check
 from tests.acceptance.test_accounting import poisonable, taken
 
 NOBODY, ME = 65534, os.geteuid()
@@ -341,3 +344,51 @@ def test_a_restart_in_place_goes_on_with_what_is_in_force_where_a_file_is_broken
     assert daemon.stop() == 0
     with pytest.raises(AssertionError, match="eventd left with 2"):
         daemon.start()
+
+
+@pytest.mark.parametrize("reader", ["gone", "asleep"])
+def test_a_log_that_nobody_reads_costs_nothing_but_the_log(tmp_path: Path, reader: str) -> None:
+    reads, writes = os.pipe()
+    daemon = Daemon(tmp_path)
+    daemon.start(log=writes)
+    os.close(writes)
+    if reader == "gone":
+        os.close(reads)
+
+    for n in range(400):  # each opens an incident, a line of some 300 bytes: more than a pipe holds
+        body = {"id": f"e{n}", "name": f"n{n}", "service": f"s{n}", "severity": "critical"}
+        assert post(f"{daemon.url}/v1/events", body)[0] == 202
+
+    assert get(f"{daemon.url}/-/ready")[0] == 200
+    assert daemon.stop() == 0
+    check(daemon, [f"e{n}" for n in range(400)])
+
+
+def test_a_hangup_before_it_listens_for_one_does_not_end_it(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    faults.plan("fsync * 0 delay 300")  # so that it is long about its store
+    daemon.launch(env=faults.env)
+    until((daemon.state / "lock").exists, what="the lock of the state")
+
+    os.kill(daemon.pid, signal.SIGHUP)
+    daemon.wait_ready()
+
+    assert daemon.stop() == 0
+
+
+def test_metrics_are_shown_though_incidents_cannot_be_read(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    assert post(f"{daemon.url}/v1/events", {"name": "a"})[0] == 202
+    with closing(sqlite3.connect(daemon.state / DATABASE)) as db:
+        db.execute("ALTER TABLE incident RENAME TO hidden")
+
+    status, page = get(f"{daemon.url}/metrics")
+
+    assert status == 200
+    assert b"eventd_events_received_total" in page
+    assert b"eventd_incidents_open{" not in page
+    daemon.kill()
+    assert "Traceback" not in daemon.log.read_text()

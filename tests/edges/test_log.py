@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import structlog
@@ -19,6 +21,7 @@ from eventd.core.model import (
     Ordered,
 )
 from eventd.log import configure, log_facts
+from eventd.outlet import MAX_WAITING, Outlet
 
 EVIL = [
     'a\n{"event":"incident.resolved","incident":"INC-000001"}',
@@ -40,17 +43,16 @@ def as_it_was() -> Iterator[None]:
 @pytest.mark.parametrize("style", ["json", "console"])
 @pytest.mark.parametrize("text", EVIL)
 def test_what_senders_and_operators_write_stays_inside_its_record(
-    capsys: pytest.CaptureFixture[str], style: str, text: str
+    capfd: pytest.CaptureFixture[str], style: str, text: str
 ) -> None:
     """D59: line ends, ANSI, and a record made up."""
-    configure("info", style)
-
     opened = only(IncidentOpened, facts_of([(at(0), event(service="s"))], group_rule()))
     titled = replace(opened, incident=replace(opened.incident, title=text))
-    log_facts([titled, IncidentAcknowledged(opened.at, "INC-1", text)])
-    logging.getLogger("library").warning("it said %s", text)
+    with closing(configure("info", style)):
+        log_facts([titled, IncidentAcknowledged(opened.at, "INC-1", text)])
+        logging.getLogger("library").warning("it said %s", text)
 
-    said = capsys.readouterr().err.splitlines()
+    said = capfd.readouterr().err.splitlines()
     assert len(said) == 3
     assert [name in line for name, line in zip(
         ("incident.opened", "incident.acknowledged", "it said"), said, strict=True
@@ -63,18 +65,17 @@ def test_what_senders_and_operators_write_stays_inside_its_record(
 
 
 def test_incidents_that_are_merged_and_split_leave_a_line_each(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    configure("info", "json")
+    with closing(configure("info", "json")):
+        log_facts(
+            [
+                IncidentMerged(at(0), "INC-000002", "INC-000001", Ordered("ann", "one"), "ann"),
+                IncidentSplit(at(0), "INC-000001", "INC-000003", "bob"),
+            ]
+        )
 
-    log_facts(
-        [
-            IncidentMerged(at(0), "INC-000002", "INC-000001", Ordered("ann", "one"), "ann"),
-            IncidentSplit(at(0), "INC-000001", "INC-000003", "bob"),
-        ]
-    )
-
-    merged, split = map(json.loads, capsys.readouterr().err.splitlines())
+    merged, split = map(json.loads, capfd.readouterr().err.splitlines())
     assert (merged["event"], merged["into"], merged["because"]) == (
         "incident.merged",
         "INC-000001",
@@ -85,3 +86,32 @@ def test_incidents_that_are_merged_and_split_leave_a_line_each(
         "INC-000003",
         "bob",
     )
+
+
+def test_a_reader_that_sleeps_costs_records_which_are_told_once_it_wakes() -> None:
+    reads, writes = os.pipe()
+    told: list[int] = []
+    outlet, record, records = Outlet(writes, told.append), "x" * 999 + "\n", MAX_WAITING + 500
+    for _ in range(records):  # a pipe holds some sixty of them
+        outlet.write(record)
+    assert told == []
+
+    came = 0
+    while came // len(record) + sum(told) < records:
+        came += len(os.read(reads, 1_000_000))
+    outlet.close()
+    os.close(writes)
+
+    assert os.read(reads, 1) == b""
+    assert told[0] > 0
+    os.close(reads)
+
+
+def test_a_reader_that_is_gone_costs_nothing_else() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    with closing(Outlet(writes, lambda _: None)) as outlet:
+        assert outlet.write("lost\n") == 5
+
+    os.close(writes)

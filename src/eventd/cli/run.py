@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -40,12 +41,12 @@ def run(
             click.echo(f"eventd: {problem}", err=True)
         sys.exit(2)
     os.umask(0o077)  # whatever it makes is for nobody else
-    log.configure(loaded.file.log.level, loaded.file.log.format)
     errors: list[BaseException] = []
-    try:
-        app.run(loaded, environment)
-    except* (StoreError, OSError) as group:
-        errors += flat(group)
+    with closing(log.configure(loaded.file.log.level, loaded.file.log.format)):
+        try:
+            app.run(loaded, environment)
+        except* (StoreError, OSError) as group:
+            errors += flat(group)
     if errors:  # not in the clause above: it would wrap the exit in a group with a traceback
         for one in errors:
             click.echo(f"eventd: {one}", err=True)
