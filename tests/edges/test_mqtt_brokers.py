@@ -186,6 +186,46 @@ async def test_a_refused_filter_is_told_and_does_not_end_the_connection() -> Non
     assert [x["filter"] for x in logs if x["event"] == "mqtt.subscription_refused"] == ["events/#"]
 
 
+@pytest.mark.parametrize("codes", [b"", b"\x01\x01"], ids=["none", "two"])
+@both_versions
+async def test_answers_to_other_filters_than_were_asked_for_end_the_connection_alone(
+    version: int, codes: bytes
+) -> None:
+    rest = b"\x00\x01" + (b"\x00" if version == 5 else b"") + codes
+    serve, desk = Server(WELCOME[version], b"\x90" + bytes([len(rest)]) + rest), Desk()
+    with capture_logs() as logs:
+        async with serve.listening() as port, asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
+            source = MqttSource(yard(port, version, will_topic=""), desk.inbox, decode, desk.meter)
+            group.create_task(source.run())
+            await serve.calls.acquire()
+            await serve.calls.acquire()
+            source.stop()
+
+    (why, *_) = (line["why"] for line in logs if line["event"] == "mqtt.lost")
+    assert why == f"{len(codes)} answers to 1 filters"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"host": "broker..example.com"}, {"host": ""}, {"keepalive": 8_553_600}],
+    ids=["label", "empty", "keepalive"],
+)
+async def test_what_the_library_refuses_is_told_and_ends_nothing_else(
+    wrong: dict[str, object],
+) -> None:
+    desk = Desk()
+    with capture_logs() as logs:
+        async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
+            source = MqttSource(yard(1, 5, **wrong), desk.inbox, decode, desk.meter)
+            running = group.create_task(source.run())
+            while len(logs) < 2:
+                await asyncio.sleep(0.01)
+            assert not running.done()
+            source.stop()
+
+    assert [line["event"] for line in logs][:2] == ["mqtt.lost"] * 2
+
+
 async def test_a_control_packet_in_two_pieces_is_left_until_it_is_whole() -> None:
     desk = Desk()
     suback = b"\x90\x03\x00\x01\x01"

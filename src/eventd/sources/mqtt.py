@@ -7,6 +7,7 @@ import math
 import random
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -164,7 +165,7 @@ class MqttSource:
         why: BaseException | None = None
         try:
             await self._connection()
-        except* MqttError as group:
+        except* (MqttError, ValueError, OSError, struct.error) as group:
             why = group
         while isinstance(why, BaseExceptionGroup):
             why = why.exceptions[0]
@@ -239,6 +240,8 @@ class MqttSource:
             codes = await client.subscribe(wanted, timeout=math.inf)
         else:
             codes = await client.subscribe([(name, 1) for name in names], timeout=math.inf)
+        if len(codes) != len(names):
+            raise MqttError(f"{len(codes)} answers to {len(names)} filters")
         for name, code in zip(names, codes, strict=True):
             if isinstance(code, ReasonCode) and code.is_failure:
                 _log.error(
