@@ -103,9 +103,12 @@ def default_rules() -> Path:
 
 def rule_files(path: Path) -> list[Path]:
     """The file, or a directory's YAML files in order of name."""
-    if not path.is_dir():
-        return [path]
-    return sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"})
+    try:
+        if not path.is_dir():
+            return [path]
+        return sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"})
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
 
 
 def load_rules(path: Path) -> LoadRules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -325,3 +326,17 @@ def test_a_chain_of_alerts_that_is_too_long_is_refused(tmp_path: Path) -> None:
     says = "more than 16 alerts of rules that make one another: r0 -> r1"
     assert told.startswith(f"{file}:2: rules[0].alert: {says}")
     assert told.endswith("(match what made them instead)")
+
+
+def test_a_folder_that_cannot_be_listed_is_told_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shut(_: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", shut)
+
+    with pytest.raises(ConfigError) as refused:
+        load_rules(tmp_path)
+
+    assert refused.value.problems == [f"{tmp_path}: cannot be read: Permission denied"]

@@ -12,7 +12,7 @@ import pytest
 from tests.builders import at, event, group_rule, load, maintenance, silence
 from tests.edges.store_desk import alive
 
-from eventd.errors import Stopping
+from eventd.errors import Stopping, StoreError
 from eventd.store import rows
 from eventd.store.database import DATABASE
 from eventd.store.reader import Reader
@@ -122,6 +122,16 @@ async def test_what_may_be_much_is_decoded_off_the_loop(
     assert found > 0
     assert decoding
     assert threading.current_thread() not in decoding
+
+
+async def test_what_cannot_be_read_is_told_as_the_store_s_error(tmp_path: Path) -> None:
+    await lived(tmp_path, 1)
+    async with Reader(tmp_path) as reader:
+        assert await reader.incident("INC-000001")
+        with closing(sqlite3.connect(tmp_path / DATABASE)) as db:
+            db.execute("DROP TABLE incident")
+        with pytest.raises(StoreError, match=r"eventd\.db: cannot be read: no such table"):
+            await reader.incident("INC-000001")
 
 
 async def test_once_it_is_closed_it_says_that_eventd_stops(tmp_path: Path) -> None:

@@ -34,12 +34,14 @@ from eventd.core.model import (
     Status,
     Window,
 )
-from eventd.errors import Poisoned, Stopping
+from eventd.errors import Poisoned, Stopping, StoreBroken
 from eventd.recording import line_of
+from eventd.replay import recover
 from eventd.store.database import DATABASE
 from eventd.store.journal import iter_journal
 from eventd.store.rows import encode
 from eventd.store.snapshots import snapshot_paths
+from eventd.store.sqlite import SqliteStore
 
 WRITE = """
 import asyncio, sys
@@ -489,3 +491,13 @@ async def test_a_start_comes_before_what_fell_due_while_nobody_was_there(tmp_pat
         assert life.runtime.engine.alert(promised.fingerprint).status is Status.FIRING
 
     assert wrong(grave) == []
+
+
+async def test_a_store_that_fails_a_read_of_recovery_says_so(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), event("a"))
+    async with SqliteStore.open(tmp_path) as store:
+        with closing(sqlite3.connect(tmp_path / DATABASE)) as db:
+            db.execute("DROP TABLE journal")
+        with pytest.raises(StoreBroken, match="no such table: journal"), store.journal() as reader:
+            recover(reader)

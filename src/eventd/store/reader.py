@@ -24,9 +24,9 @@ from eventd.core.model import (
     VerdictGiven,
 )
 from eventd.core.rules.streams import Hearing
-from eventd.errors import Stopping
+from eventd.errors import Stopping, StoreError
 from eventd.plot import Point
-from eventd.store.database import open_reader
+from eventd.store.database import DATABASE, open_reader
 from eventd.store.projection import names_of
 from eventd.store.queries import QUERIES
 from eventd.store.rows import (
@@ -182,7 +182,10 @@ class Reader:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise Stopping
-        return await loop.run_in_executor(self._threads, lambda: work(self._connection()))
+        try:
+            return await loop.run_in_executor(self._threads, lambda: work(self._connection()))
+        except sqlite3.Error as e:
+            raise StoreError(f"{self._directory / DATABASE}: cannot be read: {e}") from e
 
     def _connection(self) -> sqlite3.Connection:
         if self._closed:

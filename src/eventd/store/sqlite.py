@@ -106,7 +106,10 @@ class SqliteStore:
     def journal(self) -> Iterator[SqliteJournal]:
         """For recovery, before the first commit, from any thread but the writer's."""
         with closing(open_reader(self.directory)) as db:
-            yield SqliteJournal(self.directory, db, self._in_writer)
+            try:
+                yield SqliteJournal(self.directory, db, self._in_writer)
+            except sqlite3.Error as e:
+                raise explain(e, self.directory) from e
 
     def _in_writer(self, work: Callable[[Tables], T]) -> T:
         def settled() -> T:
