@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,8 @@ from eventd.files import SPAN_HINT, Secret, convert, default_rules
 from eventd.keyring import CredentialFiles, Keyring, Secrets
 
 MAX_FILE = 1 << 20  # bytes
+MAX_MQTT_TEXT = 65_535  # bytes; MQTT 5.0, 1.5.4
+MAX_KEEPALIVE = 18 * 3_600  # s; MQTT 5.0, 3.1.2.10 has two bytes for it
 MIN_SESSION = 24 * 3600.0  # s; DESIGN §7: a broker must keep the session through a bad night
 DECODERS = ("alertmanager", "native")
 
@@ -383,6 +386,8 @@ def _check_sources(document: Document, file: File, problems: list[str]) -> None:
             message = "expected at least 24h"
             hint = "the broker keeps what comes while eventd is away"
             problems.append(document.complain(f"{path}.session_expiry", message, hint))
+        for field, message, hint in _wrong_with(broker):
+            problems.append(document.complain(f"{path}.{field}", message, hint))
         for position, topic in enumerate(broker.topics):
             inner = f"{path}.topics[{position}]"
             named.append((inner, topic))
@@ -401,8 +406,31 @@ def _check_sources(document: Document, file: File, problems: list[str]) -> None:
             problems.append(document.complain(f"{path}.decoder", message, hint))
 
 
+def _wrong_with(broker: Mqtt) -> Iterator[tuple[str, str, str]]:
+    """What no broker can be asked with: the field, what is wrong, what to do."""
+    if not _is_host(broker.host):
+        yield "host", f"expected a host name or address, got {shown(broker.host)}", "without a port"
+    for field in ("client_id", "username", "status_topic"):
+        if len(getattr(broker, field).encode()) > MAX_MQTT_TEXT:
+            yield field, f"expected at most {MAX_MQTT_TEXT} bytes, got more", "shorten it"
+    if set("+#\0") & set(broker.status_topic):
+        message = f"expected a topic, got {shown(broker.status_topic)}"
+        yield "status_topic", message, "+ and # are for filters"
+    if not 1 <= broker.keepalive <= MAX_KEEPALIVE:
+        yield "keepalive", "expected 1s to 18h", "a silent broker is given up within 1.5 times it"
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return bool(text.encode("idna"))
+    except UnicodeError:
+        return False
+
+
 def _wrong_filter(text: str) -> str:
     """What is wrong with a topic filter (MQTT 5.0, 4.7), or ""."""
+    if len(text.encode()) > MAX_MQTT_TEXT:
+        return f"expected at most {MAX_MQTT_TEXT} bytes, got more"
     parts = text.split("/")
     if parts[0] == "$share":
         if len(parts) < 3 or not parts[1] or set("+#") & set(parts[1]):  # noqa: PLR2004 - $share/g/x

@@ -62,6 +62,28 @@ WRONG = [
         "5: sources.mqtt[0].session_expiry: expected at least 24h "
         "(the broker keeps what comes while eventd is away)",
     ),
+    (
+        "sources:\n  mqtt:\n    - name: a\n      host: a..b\n      topics: [{filter: a}]",
+        '4: sources.mqtt[0].host: expected a host name or address, got "a..b" (without a port)',
+    ),
+    (
+        f"{BROKER}      status_topic: a/#\n      topics: [{{filter: a}}]",
+        '5: sources.mqtt[0].status_topic: expected a topic, got "a/#" (+ and # are for filters)',
+    ),
+    (
+        f"{BROKER}      keepalive: 99d\n      topics: [{{filter: a}}]",
+        "5: sources.mqtt[0].keepalive: expected 1s to 18h "
+        "(a silent broker is given up within 1.5 times it)",
+    ),
+    (
+        f"{BROKER}      client_id: {'c' * 70_000}\n      topics: [{{filter: a}}]",
+        "5: sources.mqtt[0].client_id: expected at most 65535 bytes, got more (shorten it)",
+    ),
+    (
+        f"{BROKER}      topics:\n        - filter: {'f' * 70_000}",
+        "6: sources.mqtt[0].topics[0].filter: expected at most 65535 bytes, got more "
+        "(such as plant/+/alarm)",
+    ),
     ("log: &a {}\nalerts: *a", "1: anchors and aliases are refused (write it out)"),
     ("state: a\nstate: b", "2: state: stands twice (remove one)"),
     (BROKER, "3: sources.mqtt[0]: the key 'topics' is missing (needed: name, host, topics)"),
