@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+import sqlite3
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import Life, alive, query, wrong
 
-from eventd.core.model import Close, EndSilence, GiveVerdict, Refused, Severity
+from eventd.core.model import Close, Delivery, EndSilence, GiveVerdict, Refused, Severity
+from eventd.runtime import Batch, Quarantined
+from eventd.store.database import DATABASE
 from eventd.store.journal import iter_journal
 from eventd.store.snapshots import position_of, snapshot_paths
 
@@ -23,6 +27,14 @@ async def settled(life: Life) -> None:
     # asked in its own thread: while it bites it says that it is through
     while await store._writer.run(lambda: store._tidying):
         pass
+
+
+async def poisoned(life: Life, now: datetime, name: str, size: int) -> None:
+    """What the runtime commits of an input that raised; the life goes on."""
+    payload = os.urandom(size)
+    delivery = Delivery(transport="http", received_at=now, payload=payload, source="zabbix")
+    poison = Quarantined(event(name), now, delivery, "Traceback")
+    await life.store.commit(Batch(quarantined=poison, next_seq=life.recovered.next_seq))
 
 
 async def test_raw_deliveries_go_before_their_rows(tmp_path: Path) -> None:
@@ -74,6 +86,69 @@ async def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:
     assert len(rows) == 40
     assert 6 <= len(kept) <= 8  # as many as fit, less what a bite may take too much
     assert kept == list(range(40 - len(kept), 40))
+
+
+async def test_what_is_quarantined_gives_way_to_the_journal(tmp_path: Path) -> None:
+    async with alive(tmp_path, max_bytes=8 << 20) as life:
+        for n in range(4):
+            await life.submit(at(n), event("a"), payload=os.urandom(1 << 20))
+        for n in range(12):
+            await poisoned(life, at(4), f"p{n}", 1 << 20)
+        for n in range(5, 8):
+            await life.submit(at(n), event("a"), payload=os.urandom(1 << 20))
+        await life.submit(at(70), event("a"))
+        await settled(life)
+
+    rows = list(iter_journal(tmp_path))
+    assert [row.now for row in rows] == [at(n) for n in (0, 1, 2, 3, 5, 6, 7, 70)]
+    assert [row.seq for row in rows if row.delivery is not None] == [4, 5, 6, 7]
+    raw = query(tmp_path, "SELECT id FROM quarantine WHERE delivery IS NOT NULL ORDER BY id")
+    assert 3 <= len(raw) < 5  # as many as fit, less what a bite may take too much
+    assert raw == [(n,) for n in range(13 - len(raw), 13)]
+    assert query(tmp_path, "SELECT COUNT(*) FROM quarantine WHERE input <> x''") == [(12,)]
+
+
+async def test_of_what_is_quarantined_long_ago_the_key_is_kept(tmp_path: Path) -> None:
+    keep: dict[str, object] = {"raw_for": timedelta(days=1), "journal_for": timedelta(days=3)}
+    left = "SELECT delivery IS NOT NULL, input <> x'' FROM quarantine"
+    async with alive(tmp_path, **keep) as life:
+        await poisoned(life, at(0), "p", 100)
+        await life.submit(at(DAY), event("a"))
+        await settled(life)
+        assert query(tmp_path, left) == [(1, 1)]
+        await life.submit(at(2 * DAY), event("a"))
+        await settled(life)
+        assert query(tmp_path, left) == [(0, 1)]
+        await life.submit(at(4 * DAY), event("a"))
+        await settled(life)
+        assert query(tmp_path, left) == [(0, 0)]
+
+    async with alive(tmp_path) as life:
+        assert life.recovered.quarantine == (event("p").key,)
+    assert wrong(tmp_path) == []
+
+
+async def test_as_many_are_kept_in_quarantine_as_are_answered_or_skipped(tmp_path: Path) -> None:
+    many = """INSERT INTO quarantine (key, seq, now, traceback, input)
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10200)
+        SELECT CAST(n AS BLOB), CASE n WHEN 9 THEN 5 WHEN 10 THEN 7 END, 0, '', x'90' FROM n"""
+    for n in range(3):  # the older snapshot is at 6 from then on
+        async with alive(tmp_path) as life:
+            calm = [event(name, severity=Severity.INFO) for name in "abc"]
+            await life.submit(at(n * DAY), *calm)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+        db.execute(many)
+        db.execute("UPDATE quarantine SET seq = 2, key = NULL WHERE id = 10100")
+
+    async with alive(tmp_path, journal_for=timedelta(hours=1)) as life:
+        await life.submit(at(3 * DAY), event("a", severity=Severity.INFO))
+        await settled(life)
+
+    assert next(iter_journal(tmp_path)).seq == 6
+    kept = query(tmp_path, "SELECT id FROM quarantine ORDER BY id")
+    assert kept == [(10,), *((n,) for n in range(200, 10201) if n != 10100)]
+    async with alive(tmp_path) as life:
+        assert len(life.recovered.quarantine) == 10_000
 
 
 async def test_rows_of_many_inputs_go_few_at_a_time(tmp_path: Path) -> None:

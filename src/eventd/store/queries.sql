@@ -157,7 +157,7 @@ SELECT id, body FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?
 SELECT seq FROM quarantine WHERE seq IS NOT NULL
 
 -- name: quarantined_keys
--- Delivery keys that are answered and never stepped again, the newest.
+-- Delivery keys that are answered and never stepped again, the newest, which retention keeps.
 SELECT key FROM quarantine WHERE key IS NOT NULL ORDER BY id DESC LIMIT 10000
 
 -- name: all_alerts
@@ -277,6 +277,38 @@ DELETE FROM delivery WHERE seq IN (
     SELECT seq FROM delivery
     WHERE seq < (SELECT MIN(seq) FROM journal) AND seq < (SELECT MIN(seq) FROM delivery) + 512
     ORDER BY seq LIMIT 64
+)
+
+-- name: trim_quarantined
+-- Retention: raw deliveries of the oldest inputs that are never stepped again, a bite of them, as
+-- far as they are older, and none of the journal's are older still.
+UPDATE quarantine SET delivery = NULL WHERE id IN (
+    SELECT id FROM (
+        SELECT id, now, SUM(LENGTH(delivery)) OVER (ORDER BY id) - LENGTH(delivery) AS bytes
+        FROM quarantine WHERE delivery IS NOT NULL
+        ORDER BY id LIMIT 64
+    ) WHERE now < ? AND bytes < 1048576
+) AND now <= COALESCE((
+    SELECT j.now FROM delivery AS d JOIN journal AS j ON j.seq = d.seq ORDER BY d.seq LIMIT 1
+), now)
+
+-- name: trim_quarantined_inputs
+-- Retention: the inputs themselves, a bite of them; no start needs more than where they stand and
+-- their keys.
+UPDATE quarantine SET input = x'' WHERE id IN (
+    SELECT id FROM quarantine WHERE now < ? AND input <> x'' ORDER BY id LIMIT 16
+)
+
+-- name: trim_quarantine
+-- Retention: rows that no start needs, a bite of them. It skips what stands in the journal, and
+-- answers the newest keys. Until it comes, a daemon answers those that went meanwhile too.
+DELETE FROM quarantine WHERE id IN (
+    SELECT id FROM quarantine
+    WHERE (seq IS NULL OR seq < (SELECT MIN(seq) FROM journal))
+      AND (key IS NULL OR id < (
+          SELECT id FROM quarantine WHERE key IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET 9999
+      ))
+    ORDER BY id LIMIT 64
 )
 
 -- name: old_incidents

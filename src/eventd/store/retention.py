@@ -58,22 +58,26 @@ class Retention:
         """
         db = self._tables.db
         with transaction(db):
-            if _deleted(db, "trim_deliveries", raw_before):
+            if _trimmed(db, "trim_quarantined", raw_before) or _trimmed(
+                db, "trim_deliveries", raw_before
+            ):
                 return True
-            if _deleted(db, "trim_journal", before, floor) + _deleted(db, "trim_orphans"):
+            if _trimmed(db, "trim_journal", before, floor) + _trimmed(db, "trim_orphans"):
+                return True
+            if _trimmed(db, "trim_quarantined_inputs", before) + _trimmed(db, "trim_quarantine"):
                 return True
             self._tables.file_ledger()
-            if _deleted(db, "trim_loose_ledger", before, floor):
-                _deleted(db, "trim_loose_ledger_of")
+            if _trimmed(db, "trim_loose_ledger", before, floor):
+                _trimmed(db, "trim_loose_ledger_of")
                 return True
             (names,) = db.execute(QUERIES["old_incidents"], (before, floor)).fetchone()
             if msgspec.json.decode(names):
                 for name in ("trim_timeline", "trim_ledger", "trim_ledger_of", "trim_incidents"):
                     db.execute(QUERIES[name], (names,))
                 return True
-            ended = _deleted(db, "trim_silences", before, floor)
-            ended += _deleted(db, "trim_maintenance", before, floor)
-            return bool(ended + _deleted(db, "trim_audit", before, floor))
+            ended = _trimmed(db, "trim_silences", before, floor)
+            ended += _trimmed(db, "trim_maintenance", before, floor)
+            return bool(ended + _trimmed(db, "trim_audit", before, floor))
 
     def _floor(self) -> int:
         """Position of the older snapshot; the beginning where there are not two."""
@@ -88,5 +92,5 @@ class Retention:
         return int((pages - free) * size)
 
 
-def _deleted(db: sqlite3.Connection, name: str, *values: int) -> int:
+def _trimmed(db: sqlite3.Connection, name: str, *values: int) -> int:
     return db.execute(QUERIES[name], values).rowcount
