@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.builders import at
+from tests.builders import at, event, group_rule, load
 from tests.edges.api_desk import api_desk
+
+from eventd.errors import StoreFull
+from eventd.runtime import Batch
 
 COMMENT = b"POST /api/v1/incidents/INC-000001/comment HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 BODY = b'Content-Length: 12\r\n\r\n{"text":"a"}'
@@ -55,3 +59,32 @@ async def test_what_ends_a_silence_has_an_actor_and_no_text(tmp_path: Path) -> N
     body = document["paths"]["/api/v1/silences/{id}"]["delete"]["requestBody"]
     name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert set(document["components"]["schemas"][name]["properties"]) == {"actor"}
+
+
+@pytest.mark.parametrize(("full", "why"), [(True, "the disk is full"), (False, "it is not done")])
+async def test_a_command_that_waits_too_long_may_still_be_done_and_counts_once_with_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool, why: str
+) -> None:
+    monkeypatch.setattr("eventd.web.api.COMMIT_WITHIN", 0.05)
+    there_is_room = asyncio.Event()
+    async with api_desk(tmp_path, [(at(0), load(group_rule())), (at(1), event("a"))]) as desk:
+        commit = desk.life.store.commit
+
+        async def slow(batch: Batch) -> None:
+            if full and not there_is_room.is_set():
+                raise StoreFull("no space left")
+            await there_is_room.wait()
+            await commit(batch)
+
+        monkeypatch.setattr(desk.life.store, "commit", slow)
+        place, said = "incidents/INC-000001/comment", {"actor": "ann", "text": "once"}
+        status, answer = await desk.post(place, said, "key")
+        await desk.post(place, said, "key")
+        there_is_room.set()
+        await desk.life.submit(at(2), event("b"))
+        _, shown = await desk.get("incidents/INC-000001")
+
+    assert status == 503
+    assert answer["detail"].startswith(why)
+    assert answer["detail"].endswith("send it again with the same Idempotency-Key")
+    assert [one["text"] for one in shown["timeline"] if one["kind"] == "commented"] == ["once"]

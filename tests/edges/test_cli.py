@@ -24,6 +24,7 @@ class Fake(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = json.dumps({"items": [], "next": None}).encode()
         self.asked: list[str] = []
+        self.keys: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -35,6 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        self.server.keys.append(self.headers["Idempotency-Key"])
         self.send_response(200)
         self.send_header("Content-Length", str(len(self.server.answer)))
         self.end_headers()
@@ -93,6 +95,16 @@ def test_any_name_reaches_the_daemon_as_it_is(
     assert unquote(asked.path) == f"/api/v1/{path}"
     found = {name: value for name, (value,) in parse_qs(asked.query).items() if name != "limit"}
     assert found == filters
+
+
+def test_every_command_has_a_key_of_its_own_and_what_is_asked_has_none(fake: Fake) -> None:
+    for words in (("end", "SIL-000001"), ("end", "SIL-000001"), ("list",)):
+        cli("silence", *words, "--url", fake.url)
+
+    one, other, none = fake.keys
+    assert len(one or "") == len(other or "") == 32
+    assert one != other
+    assert none is None
 
 
 @pytest.mark.parametrize("answer", ["<html>", '{"status": "success"}', "[]"])

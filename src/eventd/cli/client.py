@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import urllib.error
 import urllib.request
@@ -39,6 +40,8 @@ class Client:
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, method=method)  # noqa: S310 - the operator's own URL
         request.add_header("Content-Type", "application/json")
+        if method != "GET" and raw is None:  # a command counts once, whoever on the way repeats it
+            request.add_header("Idempotency-Key", secrets.token_hex(16))
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:

@@ -67,6 +67,8 @@ _WINDOW = re.compile(r"MNT-[0-9]{1,18}")
 _ROW = re.compile(r"[0-9]{1,18}")
 _GAP = re.compile(r"([0-9]{1,18}):(ci|service):(.*)", re.DOTALL)
 _NEWEST = 1 << 62  # beyond any id
+# What waits is still committed once that can be, though nobody waits for the answer any more.
+_LATER = "it may still be: look, or send it again with the same Idempotency-Key"
 # The parameters that take one of few words.
 CHOICES = {
     "state": tuple(one.value for one in IncidentState),
@@ -462,7 +464,9 @@ class Api:
                 status = 404 if error.fact.missing else 409
                 return problem(status, "cannot be applied", error.fact.error)
             except TimeoutError:
-                return unavailable("the disk is full; nothing can be committed now")
+                full = self._runtime.blocked_since is not None
+                why = "the disk is full" if full else f"it is not done after {COMMIT_WITHIN:g} s"
+                return unavailable(f"{why}; {_LATER}")
             except EventdError as error:
                 return unavailable(str(error) or "eventd is stopping")
             return answer
