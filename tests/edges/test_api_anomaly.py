@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import xml.etree.ElementTree as ET
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.edges.api_desk import ApiDesk, api_desk
 from tests.edges.store_desk import wrong
 
 from eventd.core.model import Ci
+from eventd.store.database import DATABASE
 from eventd.store.snapshots import snapshot_paths
 from eventd.web.views import stream_id
 
@@ -53,6 +56,23 @@ async def test_a_verdict_is_on_the_timeline_in_the_audit_and_in_lists(tmp_path: 
     (act,) = audit["items"]
     assert (act["kind"], act["subject"], act["text"]) == ("verdict", INC, text)
     assert wrong(tmp_path) == []
+
+
+async def test_of_an_incident_that_retention_took_the_verdict_is_told(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, OVER) as desk:
+        with closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+            db.executescript("DELETE FROM incident; DELETE FROM timeline; DELETE FROM ledger")
+        status, said = await desk.post(f"incidents/{INC}/verdict", {"verdict": False})
+        missing, _ = await desk.get(f"incidents/{INC}")
+        shell = await desk.shell("incidents", "verdict", INC, "true")
+        _, description = await desk.get("openapi.json")
+
+    assert (status, said, missing) == (200, {"id": INC, "verdict": False}, 404)
+    assert (shell.exit_code, shell.output) == (0, f"{INC}  verdict true; it is kept no more\n")
+    described = description["paths"]["/api/v1/incidents/{id}/verdict"]["post"]["responses"]["200"]
+    assert described["content"]["application/json"]["schema"] == {
+        "anyOf": [{"$ref": f"#/components/schemas/{one}"} for one in ("IncidentView", "JudgedView")]
+    }
 
 
 async def test_a_verdict_that_says_nothing_is_answered_with_the_field(tmp_path: Path) -> None:

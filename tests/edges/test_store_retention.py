@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import Life, alive, query, wrong
 
-from eventd.core.model import Close, Delivery, EndSilence, GiveVerdict, Refused, Severity
+from eventd.core.model import Close, Comment, Delivery, EndSilence, GiveVerdict, Refused, Severity
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import DATABASE
 from eventd.store.journal import iter_journal
@@ -214,4 +214,33 @@ async def test_a_closed_incident_that_retention_took_does_not_come_back(tmp_path
         await life.submit(at(103), clear("a"), flush=True)
 
     assert query(tmp_path, "SELECT id FROM incident") == [("INC-000002",)]
+    assert wrong(tmp_path) == []
+
+
+async def test_verdicts_on_incidents_that_are_no_more_go_when_all_are_old(tmp_path: Path) -> None:
+    keep = timedelta(days=1)
+    said = "SELECT n FROM timeline WHERE incident = 'INC-000001'"
+    calm = Refused("zabbix", "decode", "bad")
+    async with alive(tmp_path, journal_for=keep) as life:
+        await life.submit(at(0), load(group_rule()), event("a"), event("b", service="bank"))
+        await life.submit(at(2), Close("INC-000001", "ann"))
+    for n in (3, 3 * DAY):
+        async with alive(tmp_path, journal_for=keep) as life:
+            await life.submit(at(n), calm)
+            await settled(life)
+    async with alive(tmp_path, journal_for=keep) as life:
+        await life.submit(at(3 * DAY), GiveVerdict("INC-000001", False, "ann"))
+        await life.submit(at(4.5 * DAY), GiveVerdict("INC-000001", True, "ann"))
+    assert query(tmp_path, "SELECT id FROM incident") == [("INC-000002",)]
+    async with alive(tmp_path, journal_for=keep) as life:
+        await life.submit(at(4.5 * DAY), calm)
+    async with alive(tmp_path, journal_for=keep) as life:
+        await life.submit(at(5 * DAY), calm)
+        await settled(life)
+        assert query(tmp_path, said) == [(1,), (2,)]  # the second is not old yet
+        assert wrong(tmp_path) == []
+        await life.submit(at(6 * DAY), Comment("INC-000002", "ann", "the last of the audit"))
+        await settled(life)
+
+    assert query(tmp_path, said) == []
     assert wrong(tmp_path) == []

@@ -75,7 +75,9 @@ def incidents(
     elif what in REGROUPS or what == "verdict":
         said = {**_said(what, names), **said}
         answer = client.call("POST", place("incidents", names[0], what), said)
-        show(answer) if as_json else click.echo(line(answer))
+        kept = "state" in answer  # of one that retention has taken only the verdict is known
+        told = line(answer) if kept else f"{answer['id']}  verdict {names[1]}; it is kept no more"
+        show(answer) if as_json else click.echo(told)
     elif what:
         if names and what != "show":
             short = {long: action for action, long in ACTIONS.items()}.get(what, what)

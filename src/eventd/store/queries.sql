@@ -365,9 +365,22 @@ DELETE FROM silence WHERE ended_at < ? AND ended_seq < ?
 DELETE FROM maintenance WHERE ended_at < ? AND ended_seq < ?
    AND id <> (SELECT id FROM maintenance ORDER BY rowid DESC LIMIT 1)
 
--- name: trim_audit
+-- name: old_acts
 -- Retention: who did what, a bite of it, before a journal position.
-DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT 64) AND at < ? AND seq < ?
+SELECT id, body FROM audit
+WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT 64) AND at < ? AND seq < ? ORDER BY id
+
+-- name: trim_verdicts
+-- Retention: of those of the incidents in a JSON array that are no more, where all is as old.
+DELETE FROM timeline WHERE incident IN (
+    SELECT value FROM json_each(?)
+    WHERE NOT EXISTS (SELECT 1 FROM incident WHERE id = value)
+      AND NOT EXISTS (SELECT 1 FROM timeline WHERE incident = value AND (at >= ? OR seq >= ?))
+)
+
+-- name: trim_audit
+-- Retention: up to an id.
+DELETE FROM audit WHERE id <= ?
 
 -- name: whole_journal
 -- For `check`.

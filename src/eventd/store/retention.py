@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from eventd.core.model import VerdictGiven
 from eventd.store.database import transaction
 from eventd.store.payloads import REUSE_FOR
 from eventd.store.queries import QUERIES
-from eventd.store.rows import MICROSECOND
+from eventd.store.rows import MICROSECOND, decode_fact, json_array
 from eventd.store.snapshots import KEPT, position_of, snapshot_paths
 from eventd.store.tables import Tables
 
@@ -77,7 +79,21 @@ class Retention:
                 return True
             ended = _trimmed(db, "trim_silences", before, floor)
             ended += _trimmed(db, "trim_maintenance", before, floor)
-            return bool(ended + _trimmed(db, "trim_audit", before, floor))
+            return bool(ended + self._trim_audit(before, floor))
+
+    def _trim_audit(self, before: int, floor: int) -> int:
+        """And verdicts on incidents that were taken before: nothing else says when they go."""
+        db = self._tables.db
+        acts = db.execute(QUERIES["old_acts"], (before, floor)).fetchall()
+        judged: list[str] = []
+        for _, body in acts:
+            with suppress(msgspec.MsgspecError):  # a damaged one goes all the same
+                fact = decode_fact(body)
+                if isinstance(fact, VerdictGiven):
+                    judged.append(fact.incident)
+        if judged:
+            db.execute(QUERIES["trim_verdicts"], (json_array(judged), before, floor))
+        return _trimmed(db, "trim_audit", acts[-1][0]) if acts else 0
 
     def _floor(self) -> int:
         """Position of the older snapshot; the beginning where there are not two."""

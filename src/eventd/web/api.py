@@ -188,7 +188,8 @@ class Api:
             Route("POST", f"{base}/incidents/{{id}}/detach", "Take an alert out of an incident",
                   self.act, views.IncidentView, body=Detaching),
             Route("POST", f"{base}/incidents/{{id}}/verdict", "Say whether it was a false alarm",
-                  self.act, views.IncidentView, body=Judging),
+                  self.act, views.IncidentView, body=Judging,
+                  also=((200, views.JudgedView),)),
             Route("GET", f"{base}/alerts", "Alerts by fingerprint", self.alerts,
                   views.AlertView, alert_filters, many=True),
             Route("GET", f"{base}/alerts/{{fingerprint}}", "One alert, and why it is where it is",
@@ -389,9 +390,11 @@ class Api:
 
     async def _shown(self, incident: str, status: int) -> web.Response:
         found = await self._reader.incident(incident)
+        verdict = (await self._reader.verdicts([incident])).get(incident)
+        if found is None and verdict is not None:
+            return _json(status, views.JudgedView(incident, verdict))
         if found is None:
             return _missing("the incident is gone")
-        verdict = (await self._reader.verdicts([incident])).get(incident)
         return _json(status, views.incident_view(found, verdict))
 
     async def silence(self, request: web.Request) -> web.Response:

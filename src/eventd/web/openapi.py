@@ -28,6 +28,7 @@ class Route(Struct, frozen=True):
     many: bool = False
     status: int = 200
     content: str = JSON
+    also: tuple[tuple[int, type[Struct]], ...] = ()  # other good answers, by status
 
 
 def document(routes: Sequence[Route], choices: Mapping[str, Sequence[str]]) -> dict[str, object]:
@@ -35,6 +36,7 @@ def document(routes: Sequence[Route], choices: Mapping[str, Sequence[str]]) -> d
     types: dict[type[Struct], None] = {Problem: None}
     for route in routes:
         types.update({one: None for one in (route.answer, route.body) if one is not None})
+        types.update({one: None for _, one in route.also})
     schemas, components = msgspec.json.schema_components(
         list(types), ref_template="#/components/schemas/{name}"
     )
@@ -64,21 +66,6 @@ def _operation(
         if name in choices:
             taken["enum"] = list(choices[name])
         parameters.append({"name": name, "in": "query", "schema": taken})
-    answer: dict[str, object] = {"description": route.summary}
-    if route.answer is not None:
-        schema: dict[str, object] = of[route.answer]
-        if route.many:
-            schema = {
-                "type": "object",
-                "properties": {
-                    "items": {"type": "array", "items": schema},
-                    "next": {"type": ["string", "null"]},
-                },
-                "required": ["items", "next"],
-            }
-        answer["content"] = {"application/json": {"schema": schema}}
-    elif route.content != JSON:
-        answer["content"] = {route.content: {"schema": {"type": "string"}}}
     error = {
         "description": "What is wrong",
         "content": {"application/problem+json": {"schema": of[Problem]}},
@@ -87,11 +74,40 @@ def _operation(
         "summary": route.summary,
         "operationId": _name_of(route),
         "parameters": parameters,
-        "responses": {str(route.status): answer, "default": error},
+        "responses": {**_answers(route, of), "default": error},
     }
     if route.body is not None:
         operation["requestBody"] = {"content": {"application/json": {"schema": of[route.body]}}}
     return operation
+
+
+def _answers(route: Route, of: dict[type[Struct], dict[str, object]]) -> dict[str, object]:
+    found: dict[int, list[dict[str, object]]] = {route.status: []}
+    if route.answer is not None:
+        found[route.status].append(_page_of(of[route.answer]) if route.many else of[route.answer])
+    elif route.content != JSON:
+        found[route.status].append({"type": "string"})
+    for status, kind in route.also:
+        found.setdefault(status, []).append(of[kind])
+    answers: dict[str, object] = {}
+    for status, schemas in found.items():
+        answer: dict[str, object] = {"description": route.summary}
+        if schemas:
+            schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+            answer["content"] = {route.content: {"schema": schema}}
+        answers[str(status)] = answer
+    return answers
+
+
+def _page_of(schema: dict[str, object]) -> dict[str, object]:
+    return {
+        "type": "object",
+        "properties": {
+            "items": {"type": "array", "items": schema},
+            "next": {"type": ["string", "null"]},
+        },
+        "required": ["items", "next"],
+    }
 
 
 def _name_of(route: Route) -> str:

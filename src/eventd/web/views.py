@@ -197,6 +197,13 @@ class IncidentView(Struct, frozen=True):
     verdict: bool | None  # an operator's: false is a false alarm; null: nobody said
 
 
+class JudgedView(Struct, frozen=True):
+    """An incident that is kept no more, and a verdict given on it all the same."""
+
+    id: str
+    verdict: bool  # false is a false alarm
+
+
 class EntryView(Struct, frozen=True):
     """One entry of an incident's timeline."""
 
