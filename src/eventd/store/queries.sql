@@ -366,9 +366,11 @@ DELETE FROM maintenance WHERE ended_at < ? AND ended_seq < ?
    AND id <> (SELECT id FROM maintenance ORDER BY rowid DESC LIMIT 1)
 
 -- name: old_acts
--- Retention: who did what, a bite of it, before a journal position.
+-- Retention: who did what, a bite of it, before a journal position. The last id stays: the next one
+-- is made from it, and pages go by them.
 SELECT id, body FROM audit
-WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT 64) AND at < ? AND seq < ? ORDER BY id
+WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT 64) AND at < ? AND seq < ?
+    AND id < (SELECT MAX(id) FROM audit) ORDER BY id
 
 -- name: trim_verdicts
 -- Retention: of those of the incidents in a JSON array that are no more, where all is as old.
