@@ -18,14 +18,27 @@ from eventd.core.model import (
     Fact,
     Incident,
     IncidentState,
+    Maintenance,
     RootCandidate,
+    Silence,
     Status,
     VerdictGiven,
 )
 from eventd.store.journal import JournalReader, Row
 from eventd.store.projection import Projection
 from eventd.store.queries import QUERIES
-from eventd.store.rows import decode_entries, decode_inputs, moment
+from eventd.store.rows import (
+    alert_row,
+    decode_alert,
+    decode_entries,
+    decode_incident,
+    decode_inputs,
+    decode_maintenance,
+    decode_silence,
+    incident_row,
+    micros,
+    moment,
+)
 
 HOUR = timedelta(hours=1)  # the grain in which delivery keys are forgotten
 ACTS = "who did what is written down once"
@@ -152,11 +165,12 @@ class Audit:
 
 
 def compare(audit: Audit) -> Iterator[Finding]:
-    """Incidents, timelines, ledger and counts."""
+    """Incidents, timelines, ledger, counts, and what suppresses."""
     yield _incidents(audit)
     yield _timelines(audit)
     yield _ledger(audit)
     yield _alerts(audit)
+    yield _covers(audit)
 
 
 def _incidents(audit: Audit) -> Finding:
@@ -238,6 +252,36 @@ def _alerts(audit: Audit) -> Finding:
     return said, wrong, f"{len(rows) + behind} rows may lag" if behind else "all rows equal"
 
 
+def _covers(audit: Audit) -> Finding:
+    """Silences and windows in force or to come."""
+    reader, covers = audit.reader, audit.engine.suppressions
+    told: dict[str, tuple[int, int, Silence | Maintenance]] = {}
+    for silence in covers.silences.values():
+        told[silence.id] = micros(silence.starts_at), micros(silence.ends_at), silence
+    for one in covers.windows.values():
+        told[one.id] = micros(one.window.starts_at), micros(one.window.ends_at), _unnamed(one)
+    rows: dict[str, tuple[int, int, Silence | Maintenance]] = {}
+    for name, starts, ends, body in reader.db.execute(QUERIES["silences_in_force"]):
+        rows[name] = starts, ends, decode_silence(body)
+    for name, starts, ends, body in reader.db.execute(QUERIES["maintenance_in_force"]):
+        rows[name] = starts, ends, _unnamed(decode_maintenance(body))
+    wrong = [
+        f"{name}: {'differs' if name in told else 'the replay does not know it'}"
+        for name, row in rows.items()
+        if told.get(name) != row
+    ]
+    wrong += [f"{name}: is missing" for name in told if name not in rows]
+    said = "silences and maintenance in force are what the replay says"
+    return said, wrong, f"{len(rows)} in force"
+
+
+def _unnamed(one: Maintenance) -> Maintenance:
+    """Without names: an inventory that is loaded later changes those the engine has."""
+    return msgspec.structs.replace(
+        one, window=msgspec.structs.replace(one.window, cis=(), services=())
+    )
+
+
 def acts(audit: Audit) -> Finding:
     """Who did what: one row of the audit each."""
     begun = audit.reader.db.execute(QUERIES["audited_from"]).fetchone()
@@ -261,6 +305,7 @@ def _ahead(row: Alert, alert: Alert) -> bool:
 
 def lifecycles(reader: JournalReader) -> Iterator[tuple[str, str, list[str], str]]:
     """What the tables must keep among themselves."""
+    yield "I3", "columns say what the rows hold", *_columns(reader)
     incidents = list(reader.all_incidents())
     seen: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
     twins: list[str] = []
@@ -298,3 +343,18 @@ def lifecycles(reader: JournalReader) -> Iterator[tuple[str, str, list[str], str
         if states.get(one.id) is not one.state
     ]
     yield "I7", "only legal transitions, and they end where the incident is", illegal, entries
+
+
+def _columns(reader: JournalReader) -> tuple[list[str], str]:
+    """What is searched and filtered by, row by row, as the tables may be large."""
+    wrong: list[str] = []
+    count = 0
+    for name, *columns, body in reader.db.execute(QUERIES["incident_rows"]):
+        count += 1
+        if (name, *columns) != incident_row(decode_incident(body))[:-1]:
+            wrong.append(f"{name}: a column differs")
+    for name, *columns, body in reader.db.execute(QUERIES["alert_rows"]):
+        count += 1
+        if (name, *columns) != alert_row(decode_alert(body))[:-1]:
+            wrong.append(f"{name}: a column differs")
+    return wrong, f"{count} rows"

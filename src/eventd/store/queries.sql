@@ -392,6 +392,23 @@ SELECT seq, inputs, now, body FROM journal ORDER BY seq
 -- For `check`.
 SELECT body FROM incident ORDER BY rowid
 
+-- name: incident_rows
+-- For `check`: as `put_incident` writes them.
+SELECT id, state, priority, service, rule, opened_at, updated_at, closed_at, body FROM incident
+
+-- name: alert_rows
+-- For `check`: as `put_alert` writes them.
+SELECT fingerprint, status, severity, service, ci, name, source, incident, last_seen_at, body
+FROM alert
+
+-- name: silences_in_force
+-- For `check`.
+SELECT id, starts_at, ends_at, body FROM silence WHERE ended_at IS NULL ORDER BY rowid
+
+-- name: maintenance_in_force
+-- For `check`: those to come too.
+SELECT id, starts_at, ends_at, body FROM maintenance WHERE ended_at IS NULL ORDER BY rowid
+
 -- name: timeline_from
 -- For `check`: what happened from a journal position on, as the projection has it.
 SELECT incident, seq, at, kind, actor, body FROM timeline WHERE seq >= ? ORDER BY incident, n
