@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from eventd.complaints import unreadable
@@ -35,7 +35,6 @@ from eventd.errors import DecodeError, RuleError
 T = TypeVar("T", bound=Struct)
 
 API = "/api/v1"
-ACTIONS = ("acknowledge", "comment", "resolve", "close", "reopen")
 KEY_HEADER = "idempotency-key"
 MAX_COMMAND = 256 << 10  # bytes of a body: the longest comment, every character escaped, is 120 kB
 MAX_TEXT = 10_000  # characters of a comment
@@ -50,6 +49,29 @@ class Act(Struct, frozen=True, forbid_unknown_fields=True):
 
     actor: str = "api"
     text: str = ""
+
+
+class Taking(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who takes an incident."""
+
+    actor: str = "api"
+
+
+class Commenting(Struct, frozen=True, forbid_unknown_fields=True):
+    """What somebody says of an incident, and who does."""
+
+    text: Annotated[str, Meta(min_length=1)]
+    actor: str = "api"
+
+
+# What each takes, as it is described: all are read as an Act, which tells better what is wrong.
+ACTIONS: dict[str, type[Struct]] = {
+    "acknowledge": Taking,
+    "comment": Commenting,
+    "resolve": Act,
+    "close": Act,
+    "reopen": Act,
+}
 
 
 class Merging(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.builders import at, event, group_rule, load
+from tests.builders import Feed, at, event, group_rule, load
 from tests.edges.api_desk import api_desk
 
 from eventd.errors import StoreFull
@@ -88,3 +88,39 @@ async def test_a_command_that_waits_too_long_may_still_be_done_and_counts_once_w
     assert answer["detail"].startswith(why)
     assert answer["detail"].endswith("send it again with the same Idempotency-Key")
     assert [one["text"] for one in shown["timeline"] if one["kind"] == "commented"] == ["once"]
+
+
+async def test_what_commands_take_and_what_they_are_answered_is_described(tmp_path: Path) -> None:
+    feed: Feed = [(at(0), load(group_rule())), (at(1), event("a")), (at(1), event("b"))]
+    async with api_desk(tmp_path, feed) as desk:
+        _, description = await desk.get("openapi.json")
+        silence = {"matchers": 'name="x"', "comment": "c", "for": "30m"}
+        split = {"alerts": [event("a").fingerprint]}
+        again = [
+            await desk.post(path, body, "key")
+            for path, body in (("silences", silence), ("incidents/INC-000001/split", split))
+            for _ in range(2)
+        ]
+        wrong = [
+            await desk.post("incidents/INC-000001/acknowledge", {"actor": "a", "text": "mine"}),
+            await desk.post("incidents/INC-000001/comment", {"actor": "a"}),
+        ]
+
+    paths, schemas = description["paths"], description["components"]["schemas"]
+    base = "/api/v1/incidents/{id}"
+    assert [status for status, _ in again] == [201, 200, 201, 200]
+    assert again[1][1] == {}
+    for path in ("/api/v1/silences", f"{base}/split"):
+        assert list(paths[path]["post"]["responses"]) == ["200", "201", "default"]
+    taken = [
+        paths[f"{base}/{action}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for action in ("acknowledge", "comment", "resolve")
+    ]
+    assert taken == [{"$ref": f"#/components/schemas/{n}"} for n in ("Taking", "Commenting", "Act")]
+    assert list(schemas["Taking"]["properties"]) == ["actor"]
+    assert schemas["Commenting"]["required"] == ["text"]
+    problem = schemas["Problem"]
+    assert problem["required"] == ["type", "title", "status", "detail"]
+    assert [status for status, _ in wrong] == [400, 400]
+    assert all(set(said) <= set(problem["properties"]) for _, said in wrong)
+    assert {"field", "expected", "offset"} <= set(problem["properties"])

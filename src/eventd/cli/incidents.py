@@ -66,7 +66,7 @@ def incidents(
     scores measurements learns from it.
     """
     client = client_of(url, token_file)
-    said: dict[str, object] = {"actor": actor, "text": text}
+    said: dict[str, object] = {"actor": actor, "text": text} if text else {"actor": actor}
     if what in ACTIONS:
         if len(names) != 1:
             raise click.UsageError(f"eventd incidents {what} ID")

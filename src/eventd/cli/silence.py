@@ -35,7 +35,8 @@ def add(
     """Silence what SELECTOR matches, such as 'service="shop", severity<major'."""
     body = {"matchers": selector, "for": lasting, "comment": comment, "actor": actor}
     answer = client_of(url, token_file).call("POST", place("silences"), body)
-    show(answer) if as_json else click.echo(f"{answer['id']} until {answer['ends_at'][:19]}Z")
+    made = f"{answer['id']} until {answer['ends_at'][:19]}Z" if answer else "it stands already"
+    show(answer) if as_json else click.echo(made)  # no answer: somebody on the way asked twice
 
 
 @silence.command("list")

@@ -15,7 +15,6 @@ from eventd.admission import (
     ACTIONS,
     KEY_HEADER,
     MAX_COMMAND,
-    Act,
     Detaching,
     Ending,
     Judging,
@@ -178,13 +177,14 @@ class Api:
                   self.incident, views.IncidentDetail),
             *(
                 Route("POST", f"{base}/incidents/{{id}}/{action}", f"{action} an incident".title(),
-                      self.act, views.IncidentView, body=Act)
-                for action in ACTIONS
+                      self.act, views.IncidentView, body=body)
+                for action, body in ACTIONS.items()
             ),
             Route("POST", f"{base}/incidents/{{id}}/merge", "Merge an incident into another",
                   self.act, views.IncidentView, body=Merging),
             Route("POST", f"{base}/incidents/{{id}}/split", "Make some of its alerts their own one",
-                  self.split, views.IncidentView, body=Splitting, status=201),
+                  self.split, views.IncidentView, body=Splitting, status=201,
+                  also=((200, views.IncidentView),)),
             Route("POST", f"{base}/incidents/{{id}}/detach", "Take an alert out of an incident",
                   self.act, views.IncidentView, body=Detaching),
             Route("POST", f"{base}/incidents/{{id}}/verdict", "Say whether it was a false alarm",
@@ -202,7 +202,7 @@ class Api:
             Route("GET", f"{base}/silences", "Silences, newest first", self.silences,
                   views.SilenceView, paging, many=True),
             Route("POST", f"{base}/silences", "Silence what matches", self.silence,
-                  views.SilenceView, body=Silencing, status=201),
+                  views.SilenceView, body=Silencing, status=201, also=((200, views.AgainView),)),
             Route("DELETE", f"{base}/silences/{{id}}", "End a silence", self.end_silence, None,
                   body=Ending, status=204),
             Route("GET", f"{base}/maintenance", "Maintenance windows, newest first",
@@ -402,7 +402,7 @@ class Api:
         facts = await self._command(request)
         added = next((fact for fact in facts if isinstance(fact, SilenceAdded)), None)
         if added is None:  # the same key again: it stands already
-            return web.Response(status=200, body=b"{}", content_type="application/json")
+            return _json(200, views.AgainView())
         return _json(201, views.silence_view(added.silence, active=True))
 
     async def end_silence(self, request: web.Request) -> web.Response:

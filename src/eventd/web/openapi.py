@@ -91,7 +91,8 @@ def _answers(route: Route, of: dict[type[Struct], dict[str, object]]) -> dict[st
         found.setdefault(status, []).append(of[kind])
     answers: dict[str, object] = {}
     for status, schemas in found.items():
-        answer: dict[str, object] = {"description": route.summary}
+        again = "" if status == route.status else ": the same Idempotency-Key again"
+        answer: dict[str, object] = {"description": route.summary + again}
         if schemas:
             schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
             answer["content"] = {route.content: {"schema": schema}}

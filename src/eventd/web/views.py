@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from eventd.core.concerned import KINDS
 from eventd.core.labels import SEVERITY_NAMES
@@ -251,6 +251,10 @@ class SilenceView(Struct, frozen=True):
     comment: str
 
 
+class AgainView(Struct, frozen=True):
+    """Nothing: the same Idempotency-Key came again, and the silence stands already."""
+
+
 class MaintenanceView(Struct, frozen=True):
     """A maintenance window."""
 
@@ -297,12 +301,15 @@ class RuleView(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """An error, as RFC 9457 has it."""
+    """An error, as RFC 9457 has it, and what to mend where it is the request."""
 
     type: str
     title: str
     status: int
     detail: str
+    field: str | UnsetType = UNSET  # which it is in
+    expected: str | UnsetType = UNSET  # what to send instead
+    offset: int | UnsetType = UNSET  # the byte where it stops being JSON
 
 
 def alert_view(alert: Alert) -> AlertView:
