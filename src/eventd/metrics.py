@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from itertools import islice
 from typing import Protocol
 
 from prometheus_client import (
@@ -202,15 +203,16 @@ class Meter:
         self._criers = gauge("anomaly_streams_cried", "Of them, those that ever cried.", "rule")
 
     def shares(self, budgets: Mapping[str, Share]) -> None:
-        """The budget of each rule, and who shares it; rules that are gone are shown no more."""
+        """The budget of each rule, and who shares it; rules that are gone are shown no more.
+
+        These have no label among those of rules that ever fired, which only grow.
+        """
         told = (self._budget, self._needed, self._streams, self._young, self._criers)
         for one in told:
             one.clear()
-        for name, share in budgets.items():
-            rule = self._rule(name)
-            if rule == name:  # the others cannot be added up
-                for gauge, value in zip(told, share, strict=True):
-                    gauge.labels(rule).set(value)
+        for rule, share in islice(budgets.items(), MAX_RULES):  # the others cannot be added up
+            for gauge, value in zip(told, share, strict=True):
+                gauge.labels(rule).set(value)
 
     def page(self) -> bytes:
         """The text page of /metrics."""

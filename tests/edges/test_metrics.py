@@ -109,6 +109,16 @@ def test_no_more_rules_are_shown_than_can_be() -> None:
     assert len(shown) == MAX_RULES
 
 
+def test_rules_that_share_a_budget_and_never_fired_take_no_label_from_those_that_do() -> None:
+    meter, strange = Meter(), Strange("odd", {"ci": "shop"}, 1.0, 9.0, 7.0, ())
+    raised = AlertRaised(at(0), "f", 1, "f", "odd", strange, 0, (), begins=True)
+
+    meter.shares({f"r{n}": Share(1.0, 5.0, 1, 0, 0) for n in range(MAX_RULES)})
+    meter.applied([Step(0, at(0), None, (TICK,), (raised,))])
+
+    assert samples(meter.page())['eventd_anomaly_alerts_total{rule="odd"}'] == 1
+
+
 def test_what_is_learned_is_shown_beside_its_limit() -> None:
     meter, table = Meter(), {"db1": 0}
 
