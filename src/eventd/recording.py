@@ -26,6 +26,8 @@ from eventd.errors import ConfigError
 
 READ_AHEAD = 1 << 18  # bytes; a GzipFile's own lines cost three times as much
 TOLD_EVERY = 1_000  # lines
+# The engine adds durations of a year at most to the time it is, some of them repeatedly.
+FIRST_YEAR, LAST_YEAR = 10, 9989
 OWN = "eventd"  # the transport of eventd's own inputs
 DEFAULT_SOURCES = {
     "events": SourcePolicy(name="events", decoder="native"),
@@ -234,10 +236,10 @@ def _payload(row: _Row) -> bytes:
 def _aware(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError(f"{at.isoformat()} has no zone; write it as RFC 3339")
-    try:
-        return at if at.tzinfo is UTC else at.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"{at.isoformat()} is no time between the years 1 and 9999") from None
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        years = f"the years {FIRST_YEAR} and {LAST_YEAR}"
+        raise ValueError(f"{at.isoformat()} is no time between {years}")
+    return at if at.tzinfo is UTC else at.astimezone(UTC)
 
 
 def _stamp(at: datetime) -> str:

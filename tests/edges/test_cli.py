@@ -137,6 +137,7 @@ def test_what_is_no_daemon_is_told_as_that(fake: Fake, answer: str) -> None:
         ("replay|half.jsonl.gz", "half.jsonl.gz: cannot be read: Compressed file"),
         ("replay|a.jsonl|--learn-from|no.jsonl.gz", "no.jsonl.gz: cannot be read"),
         ("replay|early.jsonl", "early.jsonl:1: 0001-01-01T00:00:00+10:00 is no time between"),
+        ("replay|late.jsonl", "late.jsonl:2: 9999-12-31T23:59:59+00:00 is no time between"),
         ("replay|folder", "is a directory"),
         ("replay|bad.jsonl|--out|none/x", "none/x: nothing can be written in none"),
         ("replay|bad.jsonl|--html|empty/x", "empty/x: nothing can be written in empty"),
@@ -162,6 +163,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(
         "a.jsonl": line,
         "no.jsonl.gz": line,
         "early.jsonl": line.replace(b"2026-03-01T09:00:00Z", b"0001-01-01T00:00:00+10:00"),
+        "late.jsonl": line + line.replace(b"2026-03-01T09:00:00Z", b"9999-12-31T23:59:59Z"),
         "half.jsonl.gz": gzip.compress(line)[:-9],
     }
     files |= {
