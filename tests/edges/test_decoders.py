@@ -92,6 +92,12 @@ def test_what_is_no_event_is_refused_whole(payload: bytes) -> None:
         ({"name": "a", "status": "change", "window": {"starts_at": "2026-01-05T15:00:00Z",
                                                       "ends_at": "2026-01-05T14:00:00Z"}},
          "a time after starts_at"),
+        ({"name": "a", "status": "change", "window": {"starts_at": "0001-01-01T00:00:00Z",
+                                                      "ends_at": "2026-01-05T14:00:00Z"}},
+         "window.starts_at: expected the years 2 to 9998"),
+        ({"name": "a", "status": "change", "window": {"starts_at": "2026-01-05T14:00:00Z",
+                                                      "ends_at": "9999-12-31T23:59:59Z"}},
+         "window.ends_at: expected the years 2 to 9998"),
     ],
 )  # fmt: skip
 def test_one_bad_event_never_costs_the_good_ones(event: dict[str, object], says: str) -> None:

@@ -42,6 +42,7 @@ WHOLE = f"{ONE}, an array of them, or one a line"
 MAX_KEY = 255  # characters of a delivery's own key
 MAX_INT = 1 << 63
 MAX_LINKS = 16
+FIRST_YEAR, LAST_YEAR = 2, 9998  # of a window: the engine looks a little before and after it
 
 Text = Annotated[str, Meta(max_length=MAX_VALUE)]
 Short = Annotated[str, Meta(max_length=1_024)]
@@ -300,5 +301,8 @@ def _window(one: _Native) -> Window | None:
     ends = _aware("window.ends_at", window.ends_at)
     if ends <= starts:
         raise DecodeError("window.ends_at", str(window.ends_at), "a time after starts_at")
+    for field, at in (("window.starts_at", starts), ("window.ends_at", ends)):
+        if not FIRST_YEAR <= at.year <= LAST_YEAR:
+            raise DecodeError(field, at.isoformat(), f"the years {FIRST_YEAR} to {LAST_YEAR}")
     cis = tuple(canonical_ci(ci) for ci in window.cis)
     return Window(starts, ends, cis, window.services)
