@@ -12,7 +12,7 @@ import msgspec
 from eventd.core.engine import Engine
 from eventd.core.model import Input, LoadInventory, LoadRules, Started
 from eventd.core.snapshot import Restored
-from eventd.errors import EventdError, StoreError
+from eventd.errors import EventdError, StoreBroken, StoreError
 from eventd.recording import Line
 from eventd.store.database import reading
 from eventd.store.journal import JournalReader, Span, iter_journal
@@ -82,6 +82,8 @@ def saved(state: Path, since: timedelta) -> Saved | None:
             try:
                 one = reader.load(name)
                 Engine.restore(Restored(one.frames))
+            except StoreBroken:
+                raise
             except (StoreError, msgspec.MsgspecError, EventdError, LookupError, ValueError):
                 continue  # it is no good, or the daemon has made a newer one meanwhile
             if span.first <= one.next_seq <= start:
@@ -143,6 +145,8 @@ def _saved(reader: JournalReader) -> dict[type[Begun], Input]:
     for name in reversed(reader.snapshots()):
         try:
             engine = Engine.restore(Restored(reader.load(name).frames))
+        except StoreBroken:
+            raise
         except StoreError:
             continue  # the daemon has made a newer one meanwhile
         rules, inventory = engine.rules, engine.inventory

@@ -109,7 +109,7 @@ class Journal(Protocol):
         ...
 
     def load(self, name: str) -> Saved:
-        """Raise StoreError where the snapshot is no good."""
+        """Raise StoreError where the snapshot is no good, StoreBroken where nobody can say."""
         ...
 
     def set_aside(self, name: str) -> None:

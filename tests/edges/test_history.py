@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from tests.builders import T0, at, clear, event, group_rule, inventory, load, started
 from tests.edges.store_desk import Life, alive
@@ -27,6 +28,7 @@ from eventd.core.model import (
     Merge,
     Started,
 )
+from eventd.errors import StoreBroken
 
 CI = group_rule("by-ci", by=["ci"])
 SERVICE = group_rule("by-service")
@@ -226,6 +228,20 @@ async def test_a_snapshot_that_is_too_late_or_no_good_is_none_to_begin_with(tmp_
 
     assert late is None
     assert history.saved(tmp_path, timedelta(seconds=10)) is None
+
+
+async def test_a_snapshot_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    await lived_on(tmp_path)
+    for snapshot in tmp_path.glob("snapshot-*"):
+        snapshot.unlink()
+        snapshot.mkdir()
+    with closing(sqlite3.connect(tmp_path / "eventd.db")) as db, db:
+        db.execute("DELETE FROM journal WHERE seq < 5")
+
+    with pytest.raises(StoreBroken, match=r"snapshot-\d+: cannot be read: Is a directory"):
+        history.saved(tmp_path, timedelta(seconds=10))
+    with pytest.raises(StoreBroken, match=r"snapshot-\d+: cannot be read: Is a directory"):
+        list(history.lines(tmp_path, timedelta(seconds=10)))
 
 
 async def test_the_command_says_what_both_sides_begin_with(tmp_path: Path) -> None:

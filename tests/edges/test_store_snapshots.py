@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import at, event
 from tests.edges.store_desk import alive, query, wrong
 
+from eventd.cli import main
 from eventd.core.snapshot import Restored, Snapshot
-from eventd.errors import StoreError
+from eventd.errors import StoreBroken, StoreError
 from eventd.store.snapshots import (
     MAGIC,
     SnapshotFile,
@@ -160,7 +162,33 @@ async def test_both_torn_means_the_whole_journal(tmp_path: Path) -> None:
     async with alive(tmp_path) as life:
         assert (life.recovered.start, life.recovered.replayed) == ("journal", 2)
         assert len(life.recovered.rejected) == 2
+    assert (tmp_path / "snapshot.bad.old").exists()
+    assert (tmp_path / "snapshot.bad").exists()
     assert wrong(tmp_path) == []
+
+
+async def test_one_that_cannot_be_read_ends_the_start_and_stays_as_it_is(tmp_path: Path) -> None:
+    """It may be good: another time it is read, and so is the one behind it."""
+    state = tmp_path / "state"
+    await lived_twice(state)
+    newest = snapshot_paths(state)[0]
+    newest.rename(tmp_path / newest.name)
+    newest.mkdir()
+    why = f"{newest}: cannot be read: Is a directory"
+    names = sorted(path.name for path in state.iterdir())
+
+    with pytest.raises(StoreBroken, match=f"^{why}$"):
+        async with alive(state):
+            pass
+
+    assert sorted(path.name for path in state.iterdir()) == names
+    told = CliRunner().invoke(main, ["check", "--store", str(state)])
+    assert (told.exit_code, told.stderr) == (2, f"eventd check: {why}\n")
+    newest.rmdir()
+    (tmp_path / newest.name).rename(newest)
+    async with alive(state) as life:
+        assert life.recovered.start == newest.name
+    assert wrong(state) == []
 
 
 async def test_a_snapshot_ahead_of_the_journal_is_not_believed(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ class JournalReader:
         return [path.name for path in snapshot_paths(self.directory)]
 
     def load(self, name: str) -> Saved:
-        """A snapshot, every sum checked. Raises StoreError, saying why not."""
+        """A snapshot, every sum checked. Raises StoreError, saying why not; see `read_snapshot`."""
         header, frames = read_snapshot(self.directory / name)
         return Saved(name, header.next_seq, header.now, frames)
 

@@ -19,7 +19,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from eventd import __version__
 from eventd.core.snapshot import Frame, Snapshot
-from eventd.errors import StoreError
+from eventd.errors import StoreBroken, StoreError
 from eventd.store.database import sync_directory
 
 MAGIC = b"eventd snapshot\n"
@@ -119,16 +119,24 @@ def position_of(path: Path) -> int:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a bad file so that it counts no more; the latest such one is kept for people."""
-    path.replace(path.with_name("snapshot.bad"))
+    """Rename a bad file so that it counts no more; the latest two are kept for people."""
+    bad = path.with_name("snapshot.bad")
+    if bad.exists():
+        bad.replace(path.with_name("snapshot.bad.old"))
+    path.replace(bad)
 
 
 def read_snapshot(path: Path) -> tuple[Header, list[bytes]]:
-    """Header and frames, every sum checked. Raises StoreError, saying why not."""
+    """Header and frames, every sum checked. Raises StoreError, saying why not.
+
+    StoreBroken where it cannot be read at all: it may be good, and be read another time.
+    """
     try:
         data = memoryview(path.read_bytes())
+    except FileNotFoundError as e:  # a daemon that lives has made a newer one meanwhile
+        raise StoreError("is gone") from e
     except OSError as e:
-        raise StoreError(f"cannot be read: {e.strerror}") from e
+        raise StoreBroken(f"{path}: cannot be read: {e.strerror}") from e
     if data[: len(MAGIC)] != MAGIC:
         raise StoreError("is no snapshot")
     *records, (at, trailer) = list(_records(data)) or [(0, data[:0])]

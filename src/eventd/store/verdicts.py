@@ -16,7 +16,7 @@ from msgspec import Struct
 from eventd.core.engine import Engine
 from eventd.core.model import Fact
 from eventd.core.snapshot import Restored
-from eventd.errors import EventdError, Poisoned, StoreError
+from eventd.errors import EventdError, Poisoned, StoreBroken, StoreError
 from eventd.store.audit import Audit, Scan, Told, acts, compare, lifecycles
 from eventd.store.database import reading
 from eventd.store.journal import JournalReader, Row, Saved
@@ -92,6 +92,8 @@ def _base(reader: JournalReader) -> _Base:
     for name in reader.snapshots():
         try:
             good.append(reader.load(name))
+        except StoreBroken:
+            raise
         except StoreError as e:
             problems.append(f"{name} {e}")
     if len(good) < 2 and reader.span().first == 0:  # noqa: PLR2004 - the older of two
