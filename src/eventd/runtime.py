@@ -10,6 +10,7 @@ import asyncio
 import traceback
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -177,7 +178,7 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._working = 0
         self._quarantine: dict[bytes, None] = {}
-        self._probes: dict[asyncio.Future[Outcome], None] = {}  # that are on their way
+        self._probes: dict[bool, asyncio.Future[Outcome]] = {}  # the last, by whether it flushes
         self.blocked_since: float | None = None  # monotonic; the disk is full since
         self.commit_seconds = 0.0  # the last one took
 
@@ -232,23 +233,27 @@ class Runtime:
         What is eventd's own always has room: it would have nobody to come back with it later.
         Without inputs it is a probe: on a full disk the next try to commit answers it, StoreFull.
         """
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if not inputs:
-            self._probes[future] = None
-            future.add_done_callback(self._probes.pop)
-            if self.blocked_since is not None:
-                return await future
-
-        def done(result: Outcome | EventdError) -> None:
-            if future.done():
-                return
-            if isinstance(result, EventdError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        self.inbox.put(Submission(inputs, done, delivery, flush), force=delivery is None)
+            return await asyncio.shield(self._probe(flush=flush))
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        item = Submission(inputs, partial(_end, future), delivery, flush)
+        self.inbox.put(item, force=delivery is None)
         return await future
+
+    def _probe(self, *, flush: bool) -> asyncio.Future[Outcome]:
+        """The one that is on its way, or a new one.
+
+        One for all who ask, however many have given up: while the disk hangs nothing else would
+        bound them. It has not come back, so all that was acknowledged is older than its flush.
+        """
+        probe = self._probes.get(flush)
+        if probe is None or probe.done():
+            probe = asyncio.get_running_loop().create_future()
+            if self.blocked_since is None:
+                self.inbox.put(Submission((), partial(_end, probe), None, flush), force=True)
+            probe.add_done_callback(asyncio.Future.exception)  # maybe nobody waits any more
+            self._probes[flush] = probe
+        return probe
 
     async def run(self) -> None:
         """Work until the inbox is closed and empty, then flush. Raises what the store raises.
@@ -538,9 +543,17 @@ class Runtime:
                 return
 
     def _answer_probes(self, full: StoreFull) -> None:
-        for probe in self._probes:
-            if not probe.done():
-                probe.set_exception(full)
+        for probe in self._probes.values():
+            _end(probe, full)
+
+
+def _end(future: asyncio.Future[Outcome], result: Outcome | EventdError) -> None:
+    if future.done():
+        return
+    if isinstance(result, EventdError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def _is_start(items: tuple[Submission, ...]) -> bool:

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.edges.store_desk import Life, alive
+from tests.builders import at, event
+from tests.edges.store_desk import Life, alive, query
 
 from eventd import runtime
 from eventd.core.model import Denied
@@ -115,6 +116,53 @@ async def test_the_watchdog_is_fed_while_a_full_disk_is_tried_again_and_not_once
         await fed(listener)
 
     assert hungry == 0
+
+
+@pytest.mark.parametrize("flush", [False, True])
+async def test_who_gives_up_waiting_for_a_probe_leaves_no_other_in_the_inbox(
+    tmp_path: Path, *, flush: bool
+) -> None:
+    release = threading.Event()
+
+    def hold() -> None:
+        release.wait()
+
+    async with alive(tmp_path) as life:
+        life.store._writer.post(hold)
+        for _ in range(100):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await life.runtime.submit((), flush=flush)
+        waiting = len(life.inbox)
+        release.set()
+        await life.runtime.submit((), flush=flush)
+        await life.submit(at(0), event())
+        await life.runtime.submit((), flush=True)
+        rows = query(tmp_path, "SELECT COUNT(*) FROM alert")
+
+    assert waiting == 0  # the one is being committed
+    assert rows == [(1,)]
+
+
+async def test_a_probe_that_failed_is_not_the_answer_to_the_next(tmp_path: Path) -> None:
+    async with alive(tmp_path) as life:
+        commit, room = life.store.commit, asyncio.Event()
+
+        async def full(batch: Batch) -> None:
+            if not room.is_set():
+                raise StoreFull("full")
+            await commit(batch)
+
+        life.store.commit = full  # type: ignore[method-assign]
+        for _ in range(3):
+            with pytest.raises(StoreFull):
+                await life.runtime.submit(())
+        room.set()
+        with pytest.raises(StoreFull, match="was full"):
+            await life.runtime.submit(())
+
+        assert await life.runtime.submit(()) == Outcome(0, 0, ())
+        assert len(life.inbox) == 0
 
 
 async def test_who_stops_does_not_wait_for_room(tmp_path: Path) -> None:
