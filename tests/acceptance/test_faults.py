@@ -49,6 +49,19 @@ def test_a_failed_call_is_the_last_of_the_process_and_loses_nothing(
     print(report)
 
 
+def test_a_disk_that_fails_the_last_snapshot_is_told(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    daemon.start(env=faults.env)
+    assert post(f"{daemon.url}/v1/events", {"id": "a", "name": "a"})[0] == 202
+    faults.plan("write snapshot.tmp 0 EIO")
+
+    assert daemon.stop() == 1
+    assert daemon.log.read_text().splitlines()[-1].startswith(f"eventd: {daemon.state}: ")
+    check(daemon, ["a"])
+
+
 def test_a_full_disk_is_waited_out(small_disk: Path) -> None:
     daemon = Daemon(
         small_disk.parent,

@@ -354,6 +354,22 @@ async def test_after_any_other_error_nothing_is_committed_any_more(tmp_path: Pat
     assert [row.inputs for row in iter_journal(tmp_path)] == [(event("a"),)]
 
 
+async def test_what_breaks_after_the_last_commit_is_raised_by_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("eventd.store.snapshots.os.write", fails)
+        with pytest.raises(StoreBroken, match="Input/output error"):
+            async with alive(tmp_path) as life:
+                await life.submit(at(0), event("a"))
+
+    async with alive(tmp_path) as life:
+        assert (life.recovered.start, life.recovered.replayed) == ("journal", 1)
+
+
 async def test_a_row_that_cannot_be_made_breaks_the_store_and_is_logged_as_it_came(
     tmp_path: Path,
 ) -> None:

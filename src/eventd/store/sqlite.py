@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 import structlog
 
 from eventd.core.snapshot import Snapshot
-from eventd.errors import EventdError, StoreBroken, StoreError, StoreFull
+from eventd.errors import EventdError, StoreBroken, StoreFull
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import explain, lock_state, open_reader, open_writer
 from eventd.store.journal import JournalReader
@@ -61,6 +61,7 @@ class SqliteStore:
         self._tidying = False
         self._closing = False
         self.broken: StoreBroken | None = None  # why nothing is committed any more
+        self._untold: StoreBroken | None = None  # the same, while nobody who waits was told
         self.snapshots = 0  # that became durable
         self.snapshot_seq = 0  # position of the last of them
         self.snapshot_failures = 0  # given up for want of room
@@ -76,7 +77,8 @@ class SqliteStore:
     ) -> SqliteStore:
         """For `async with`: the store in a state directory, taken for this process.
 
-        Entering raises StoreInUse, StoreTooNew, StoreFull, or StoreError with path and reason.
+        Entering raises StoreInUse, StoreTooNew, StoreFull, or StoreError with path and reason;
+        leaving raises StoreBroken where it broke since the last commit.
         """
         return cls(directory, Limits(journal_for, raw_for, max_bytes))
 
@@ -147,6 +149,8 @@ class SqliteStore:
     def _close(self) -> None:
         self._closing = True
         try:
+            if self._untold is not None:
+                raise self._untold
             if self.broken is None and self._tables is not None:
                 while self._snapshot is not None:
                     self._advance(self._snapshot)
@@ -179,6 +183,7 @@ class SqliteStore:
         What is neither SQLite's word nor the disk's is a fault of ours: it is logged as it came.
         """
         if self.broken is not None:
+            self._untold = None
             raise self.broken
         try:
             return work()
@@ -213,8 +218,11 @@ class SqliteStore:
             return
         try:
             self._bite()
-        except StoreError:
-            return  # what is full is tried again after a later commit, which `broken` stops
+        except StoreFull:
+            return  # it is tried again after a later commit
+        except StoreBroken as e:
+            self._untold = e  # the next commit raises it, or closing where there is none
+            return
         if self._untidy():
             self._tidying = True
             self._writer.post(self._tidy)
