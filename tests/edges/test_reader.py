@@ -12,10 +12,11 @@ import pytest
 from tests.builders import at, event, group_rule, load, maintenance, silence
 from tests.edges.store_desk import alive
 
+from eventd.core.model import Alert
 from eventd.errors import Stopping, StoreError
 from eventd.store import rows
 from eventd.store.database import DATABASE
-from eventd.store.reader import Reader
+from eventd.store.reader import Reader, State
 
 
 async def lived(state: Path, services: int) -> None:
@@ -36,11 +37,11 @@ async def test_incidents_are_paged_in_order_of_opening_also_beyond_a_million(
         db.commit()
 
     async with Reader(tmp_path) as reader:
-        first = await reader.incidents({}, "", 1)
-        services = [first[0].service]
-        services += [one.service for one in await reader.incidents({}, "INC-1000000", 1)]
-        services += [one.service for one in await reader.incidents({}, "INC-999999", 9)]
+        first = await reader.look(lambda state: list(state.incidents({}, "", 1)))
+        second = await reader.look(lambda state: list(state.incidents({}, "INC-1000000", 1)))
+        rest = await reader.look(lambda state: list(state.incidents({}, "INC-999999", 9)))
 
+    services = [one.service for one, _ in [*first, *second, *rest]]
     assert services == ["s2", "s1", "s0"]
 
 
@@ -52,11 +53,11 @@ async def test_a_page_goes_on_where_the_last_incident_was_though_retention_took_
         db.execute("DELETE FROM incident WHERE id = 'INC-000003'")
 
     async with Reader(tmp_path) as reader:
-        assert [one.id for one in await reader.incidents({}, "INC-000003", 9)] == [
-            "INC-000002",
-            "INC-000001",
-        ]
-        assert await reader.incidents({}, "INC-000001", 9) == []
+        found = await reader.look(lambda state: list(state.incidents({}, "INC-000003", 9)))
+        none = await reader.look(lambda state: list(state.incidents({}, "INC-000001", 9)))
+
+    assert [one.id for one, _ in found] == ["INC-000002", "INC-000001"]
+    assert none == []
 
 
 async def test_silences_and_maintenance_stand_in_order_also_beyond_a_million(
@@ -73,27 +74,17 @@ async def test_silences_and_maintenance_stand_in_order_also_beyond_a_million(
                 db.execute(f"UPDATE {table} SET id = ? WHERE id = ?", ids)
 
     async with Reader(tmp_path) as reader:
-        silences = [one for one, _ in await reader.silences("", 9)]
-        assert [one.matchers[0].value for one in silences] == ["2", "1", "0"]
-        silences = [one for one, _ in await reader.silences("SIL-1000000", 9)]
-        assert [one.matchers[0].value for one in silences] == ["1", "0"]
-        assert len(await reader.maintenance("", 9)) == 3
-        assert len(await reader.maintenance("MNT-1000000", 9)) == 2
+        found = await reader.look(lambda state: list(state.silences("", 9)))
+        after = await reader.look(lambda state: list(state.silences("SIL-1000000", 9)))
+        windows = await reader.look(lambda state: list(state.maintenance("", 9)))
+        rest = await reader.look(lambda state: list(state.maintenance("MNT-1000000", 9)))
+
+    assert [one.matchers[0].value for one, _ in found] == ["2", "1", "0"]
+    assert [one.matchers[0].value for one, _ in after] == ["1", "0"]
+    assert rest == windows[1:]
 
 
-async def test_many_alerts_are_looked_up_at_once(tmp_path: Path) -> None:
-    await lived(tmp_path, 5)
-    wanted = [event(f"a{n}", service=f"s{n}").fingerprint for n in (4, 0)]
-
-    async with Reader(tmp_path) as reader:
-        found = await reader.known([*wanted, "0" * 32])
-
-    assert {name: alert.name for name, alert in found.items()} == dict(
-        zip(wanted, ["a4", "a0"], strict=True)
-    )
-
-
-@pytest.mark.parametrize("asked", ["joined", "timeline", "reasons", "known"])
+@pytest.mark.parametrize("asked", ["joined", "timeline", "reasons", "alerts"])
 async def test_what_may_be_much_is_decoded_off_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
@@ -107,19 +98,21 @@ async def test_what_may_be_much_is_decoded_off_the_loop(
 
         return note
 
+    def found(state: State) -> list[object]:
+        (alert,) = state.alerts({}, "", 2)
+        match asked:
+            case "alerts":
+                return [alert]
+            case "reasons":
+                return [*state.reasons(alert)]
+            case _:
+                return [*getattr(state, asked)(alert.incident)]
+
     async with Reader(tmp_path) as reader:
-        (alert,) = await reader.alerts({}, "", 2)
         for name in ("decode_entries", "decode_fact", "decode_alert"):
             monkeypatch.setattr(f"eventd.store.reader.{name}", noted(getattr(rows, name)))
-        match asked:
-            case "reasons":
-                found = len(await reader.reasons(alert))
-            case "known":
-                found = len(await reader.known([alert.fingerprint]))
-            case _:
-                found = len(await getattr(reader, asked)(alert.incident))
+        assert await reader.look(found)
 
-    assert found > 0
     assert decoding
     assert threading.current_thread() not in decoding
 
@@ -127,11 +120,40 @@ async def test_what_may_be_much_is_decoded_off_the_loop(
 async def test_what_cannot_be_read_is_told_as_the_store_s_error(tmp_path: Path) -> None:
     await lived(tmp_path, 1)
     async with Reader(tmp_path) as reader:
-        assert await reader.incident("INC-000001")
+        assert await reader.look(lambda state: state.incident("INC-000001"))
         with closing(sqlite3.connect(tmp_path / DATABASE)) as db:
             db.execute("DROP TABLE incident")
         with pytest.raises(StoreError, match=r"eventd\.db: cannot be read: no such table"):
-            await reader.incident("INC-000001")
+            await reader.look(lambda state: state.incident("INC-000001"))
+
+
+async def test_who_stops_early_does_not_read_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived(tmp_path, 5)
+    decoded: list[bytes] = []
+
+    def note(body: bytes) -> Alert:
+        decoded.append(body)
+        return rows.decode_alert(body)
+
+    async with Reader(tmp_path) as reader:
+        monkeypatch.setattr("eventd.store.reader.decode_alert", note)
+        await reader.look(lambda state: next(state.alerts({}, "", 5)))
+
+    assert len(decoded) == 1
+
+
+async def test_a_look_that_fails_harms_no_other(tmp_path: Path) -> None:
+    await lived(tmp_path, 1)
+
+    async with Reader(tmp_path) as reader:
+        for _ in range(9):
+            with pytest.raises(ZeroDivisionError):
+                await reader.look(lambda state: (next(state.alerts({}, "", 2)), 1 // 0))
+        found = await reader.look(lambda state: list(state.alerts({}, "", 2)))
+
+    assert len(found) == 1
 
 
 async def test_once_it_is_closed_it_says_that_eventd_stops(tmp_path: Path) -> None:

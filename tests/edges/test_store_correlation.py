@@ -57,10 +57,10 @@ async def test_an_alert_is_found_with_what_ties_it_to_its_incident(tmp_path: Pat
         await life.feed(FEED)
 
     async with Reader(tmp_path) as reader:
-        alert = await reader.alert(APPS[0].fingerprint)
+        alert = await reader.look(lambda state: state.alert(APPS[0].fingerprint))
         assert alert is not None
-        (joined,) = await reader.reasons(alert)
-        (opened, *_) = await reader.timeline("INC-000001")
+        (joined,) = await reader.look(lambda state: state.reasons(alert))
+        opened = await reader.look(lambda state: state.opening("INC-000001"))
     assert isinstance(joined, AlertJoined)
     assert isinstance(joined.because, Correlated)
     assert (joined.because.tie, joined.because.via) == (Tie.DEPENDS, "sw")
@@ -74,9 +74,9 @@ async def test_an_alert_that_stands_alone_is_found_with_the_reason(tmp_path: Pat
         await life.feed(FEED)
 
     async with Reader(tmp_path) as reader:
-        alert = await reader.alert(INFO.fingerprint)
+        alert = await reader.look(lambda state: state.alert(INFO.fingerprint))
         assert alert is not None
-        reasons = await reader.reasons(alert)
+        reasons = await reader.look(lambda state: state.reasons(alert))
     assert reasons == [AlertAlone(at(7), INFO.fingerprint, 1, Why.INFO)]
 
 
@@ -88,9 +88,9 @@ async def test_of_an_alert_that_fired_again_only_the_new_reason_is_told(tmp_path
         )
 
     async with Reader(tmp_path) as reader:
-        alert = await reader.alert(INFO.fingerprint)
+        alert = await reader.look(lambda state: state.alert(INFO.fingerprint))
         assert alert is not None
-        reasons = await reader.reasons(alert)
+        reasons = await reader.look(lambda state: state.reasons(alert))
     assert reasons == [AlertAlone(at(99), INFO.fingerprint, 2, Why.INFO)]
 
 
@@ -115,8 +115,8 @@ async def test_what_is_forgotten_leaves_no_reason_behind(tmp_path: Path) -> None
         await life.submit(at(2 * 86_400), TICK, flush=True)
 
     async with Reader(tmp_path) as reader:
-        assert await reader.alert(INFO.fingerprint) is None
-        assert await reader.reasons(alert) == []
+        assert await reader.look(lambda state: state.alert(INFO.fingerprint)) is None
+        assert await reader.look(lambda state: state.reasons(alert)) == []
     assert wrong(tmp_path) == []
 
 
@@ -130,10 +130,14 @@ async def test_what_a_rule_fired_and_what_is_behind_it_say_so_and_are_forgotten(
         (own,) = [one for one in life.runtime.engine.alerts() if one.source == "eventd"]
 
     async with Reader(tmp_path) as reader:
-        for fingerprint in (own.fingerprint, INFO.fingerprint):
-            alert = await reader.alert(fingerprint)
-            assert alert is not None
-            assert AlertRaised in [type(one) for one in await reader.reasons(alert)]
+        told = await reader.look(
+            lambda state: [
+                {type(reason) for reason in state.reasons(one)}
+                for one in state.alerts({}, "", 99)
+                if one.fingerprint in {own.fingerprint, INFO.fingerprint}
+            ]
+        )
+    assert [AlertRaised in kinds for kinds in told] == [True, True]
     assert wrong(tmp_path) == []
 
     async with alive(tmp_path) as life:
@@ -152,9 +156,9 @@ async def test_a_near_miss_is_found_beside_what_else_is_known_and_forgotten_with
         await life.feed([(at(0), load(rule)), *FEED, (at(68), restore), (at(200), TICK)])
 
     async with Reader(tmp_path) as reader:
-        alert = await reader.alert(INFO.fingerprint)
+        alert = await reader.look(lambda state: state.alert(INFO.fingerprint))
         assert alert is not None
-        reasons = await reader.reasons(alert)
+        reasons = await reader.look(lambda state: state.reasons(alert))
     assert [type(one) for one in reasons] == [AlertAlone, RuleMissed]
     assert wrong(tmp_path) == []
 

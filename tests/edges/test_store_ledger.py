@@ -31,9 +31,10 @@ async def test_reasons_are_found_filed_or_not(
             )
 
     async with Reader(tmp_path) as reader:
-        joined = [fact.fingerprint for fact in await reader.joined("INC-000001")]
+        joined = await reader.look(lambda state: list(state.joined("INC-000001")))
 
-    assert joined == [event(f"a{n}", service="s0").fingerprint for n in range(0, 8, 2)]
+    newest_first = [event(f"a{n}", service="s0").fingerprint for n in (6, 4, 2, 0)]
+    assert [fact.fingerprint for fact in joined] == newest_first
     assert wrong(tmp_path) == []
 
 
@@ -49,9 +50,10 @@ async def test_an_alert_that_is_forgotten_and_fires_at_once_keeps_the_reasons_of
         await life.submit(at(2), *others, again)
 
     async with Reader(tmp_path) as reader:
-        alert = await reader.alert(first.fingerprint)
+        alert = await reader.look(lambda state: state.alert(first.fingerprint))
         assert alert is not None
-        assert [type(one) for one in await reader.reasons(alert)] == [AlertAlone]
+        reasons = await reader.look(lambda state: state.reasons(alert))
+    assert [type(one) for one in reasons] == [AlertAlone]
     assert wrong(tmp_path) == []
 
 
@@ -63,7 +65,7 @@ async def test_a_store_of_the_first_schema_is_brought_up_to_date(tmp_path: Path)
         pass
 
     async with Reader(tmp_path) as reader:
-        (fact,) = await reader.joined("INC-000001")
+        (fact,) = await reader.look(lambda state: list(state.joined("INC-000001")))
     assert fact.fingerprint == event("a").fingerprint
     assert query(tmp_path, "PRAGMA user_version") == [(SCHEMA,)]
     assert query(tmp_path, "SELECT * FROM audit") == []  # it begins here

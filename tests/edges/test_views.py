@@ -12,7 +12,7 @@ from eventd.web.views import act_view, entry_view, reason_view
 def test_a_timeline_says_how_a_storm_goes_on_and_who_talks_most() -> None:
     storm = Stormed("storm", {"source": "zabbix"}, 240, 100, (("ping", 200), ("ssh", 40)), ())
 
-    entry = entry_view(FindingNoted(at(60), "INC-000001", storm), "INC-000001", {})
+    entry = entry_view(FindingNoted(at(60), "INC-000001", storm), "INC-000001", None)
 
     assert entry.text == "240 new alerts by now, most of them ping (200), ssh (40)"
     assert (reason_view(storm).above, reason_view(storm).names) == (100, storm.names)
@@ -21,7 +21,7 @@ def test_a_timeline_says_how_a_storm_goes_on_and_who_talks_most() -> None:
 def test_a_timeline_says_which_rule_holds_too() -> None:
     because = Counted("many", {"site": "fra1"}, 5, 3, 60.0)
 
-    entry = entry_view(FindingNoted(at(60), "INC-000001", because), "INC-000001", {})
+    entry = entry_view(FindingNoted(at(60), "INC-000001", because), "INC-000001", None)
 
     assert entry.text == "rule many holds too"
 

@@ -154,8 +154,13 @@ def print_one(one: dict[str, Any], *, why: bool) -> None:
         click.echo(f"  recurrence of {one['recurs']}")
     for n, root in enumerate(one["roots"] if why else one["roots"][:1], 1):
         click.echo(f"  root {n}: {root['ci']} ({root['score']:.2f}): {root['text']}")
-    for entry in one["timeline"]:
+    for n, entry in enumerate(one["timeline"]):
+        if n == 1 and one["timeline_left_out"]:
+            click.echo(f"  … {one['timeline_left_out']} more, too many to show …")
         click.echo(f"  {entry['at'][:19]}  {entry['kind']:13} {entry['text']}")
+    if one["alerts_left_out"]:
+        listed = f"eventd alerts --incident {one['id']}"
+        click.echo(f"    … {one['alerts_left_out']} joined before, too many to show: {listed}")
     for member in one["alerts"]:
         alert = member["alert"] or {"name": member["fingerprint"], "ci": "", "status": "forgotten"}
         because = member["because"]

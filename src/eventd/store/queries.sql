@@ -35,11 +35,6 @@ SELECT json_group_object(incident, n) FROM (
 -- What happened to an incident.
 INSERT INTO timeline (incident, n, seq, at, kind, actor, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 
--- name: verdicts
--- What operators said of those incidents, in order.
-SELECT body FROM timeline
-WHERE incident IN (SELECT value FROM json_each(?)) AND kind = 'verdict' ORDER BY incident, n
-
 -- name: add_ledger
 -- Why alerts joined an incident, or none.
 INSERT INTO ledger (id, incident, seq, last_seq, at, body) VALUES (?, ?, ?, ?, ?, ?)
@@ -58,12 +53,12 @@ SELECT incident, id FROM ledger WHERE id > (SELECT id FROM ledger_filed) ORDER B
 UPDATE ledger_filed SET id = ?
 
 -- name: ledger_of_incident
--- Why its alerts joined, in order.
+-- Why its alerts joined, the newest first.
 SELECT body FROM ledger WHERE id IN (
     SELECT id FROM ledger_of WHERE incident = ?1
     UNION ALL
     SELECT id FROM ledger WHERE id > (SELECT id FROM ledger_filed) AND incident = ?1
-) ORDER BY id
+) ORDER BY id DESC
 
 -- name: put_alone
 -- The ledger row that says last why an alert stands alone, is suppressed, or was missed by a rule.
@@ -74,7 +69,7 @@ ON CONFLICT (fingerprint) DO UPDATE SET id = excluded.id
 -- Those of its latest reasons of each sort; none where they are kept no more.
 SELECT l.body FROM alone AS a JOIN ledger AS l ON l.id = a.id
 WHERE a.fingerprint IN (SELECT value FROM json_each(?))
-GROUP BY l.id
+GROUP BY l.id ORDER BY l.id DESC
 
 -- name: put_alert
 -- The present value of an alert.
@@ -85,6 +80,10 @@ ON CONFLICT (fingerprint) DO UPDATE SET
     status = excluded.status, severity = excluded.severity, service = excluded.service,
     ci = excluded.ci, name = excluded.name, source = excluded.source,
     incident = excluded.incident, last_seen_at = excluded.last_seen_at, body = excluded.body
+
+-- name: called
+-- What people call an alert, and where it is, as long as it is remembered.
+SELECT name, ci FROM alert WHERE fingerprint = ?
 
 -- name: forget_alerts
 -- Alerts that left the engine's table, as a JSON array of fingerprints.

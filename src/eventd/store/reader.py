@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -44,14 +44,15 @@ T = TypeVar("T")
 THREADS = 2
 INCIDENT_FILTERS = ("state", "priority", "service", "rule")
 ALERT_FILTERS = ("status", "severity", "service", "ci", "name", "source", "incident")
-MAX_REASONS = 10_000  # of one incident
+# With what an operator said of it last.
+INCIDENT = """SELECT body, (
+    SELECT t.body FROM timeline AS t WHERE t.incident = incident.id AND t.kind = 'verdict'
+    ORDER BY t.n DESC LIMIT 1
+) FROM incident"""
 
 
 class Reader:
-    """Questions to the tables. Every answer is one consistent state of them.
-
-    Once it is closed, each raises Stopping.
-    """
+    """Questions to the tables, asked in threads. Once it is closed, each raises Stopping."""
 
     def __init__(self, directory: Path) -> None:
         """Use as `async with`."""
@@ -70,87 +71,13 @@ class Reader:
         for db in self._opened:
             db.close()
 
-    async def incidents(
-        self, filters: Mapping[str, object], after: str, limit: int
-    ) -> list[Incident]:
-        """Newest first; `after` is the id of the last one seen."""
-        where, values = _where(filters, INCIDENT_FILTERS)
-        if after:
-            where, values = [*where, _older("incident")], [*values, *[after] * 3]
-        select = "SELECT body FROM incident"
-        return await self._ask(decode_incident, select, where, values, "rowid DESC", limit)
-
-    async def incident(self, incident: str) -> Incident | None:
-        """One, or None."""
-        select = "SELECT body FROM incident"
-        found = await self._ask(decode_incident, select, ["id = ?"], [incident], "id", 1)
-        return found[0] if found else None
-
-    async def verdicts(self, incidents: Iterable[str]) -> dict[str, bool]:
-        """What operators said last of those of which they did, by id."""
-        wanted = json_array(list(incidents))
-        rows = await self._run(lambda db: db.execute(QUERIES["verdicts"], (wanted,)).fetchall())
-        facts = [decode_fact(body) for (body,) in rows]
-        return {fact.incident: fact.verdict for fact in facts if isinstance(fact, VerdictGiven)}
+    async def look(self, made: Callable[[State], T]) -> T:
+        """What is `made`, in the thread, of one consistent state of the tables."""
+        return await self._run(lambda db: _look(db, made))
 
     async def lately(self, hearing: Hearing) -> list[Point]:
         """The latest values of a stream, in order, with their scores as far as they are known."""
         return await self._run(lambda db: lately(self._directory, db, hearing))
-
-    async def timeline(self, incident: str) -> list[Fact]:
-        """What happened to it, in order."""
-        select, where = "SELECT body FROM timeline", ["incident = ?"]
-        return await self._ask(decode_fact, select, where, [incident], "n", -1)
-
-    async def joined(self, incident: str) -> list[AlertJoined]:
-        """Why each alert is in it, in order of joining; what was detached is in it no more."""
-        return await self._run(lambda db: _joined(_entries(db, "ledger_of_incident", incident)))
-
-    async def reasons(self, alert: Alert) -> list[Reason]:
-        """Why its present or last episode is where it is, in order.
-
-        Of what put it into no incident the latest of each sort, at least.
-        """
-        return await self._run(lambda db: _reasons(db, alert))
-
-    async def alerts(self, filters: Mapping[str, object], after: str, limit: int) -> list[Alert]:
-        """By fingerprint; `after` is the last one seen."""
-        where, values = _where(filters, ALERT_FILTERS)
-        if after:
-            where, values = [*where, "fingerprint > ?"], [*values, after]
-        select = "SELECT body FROM alert"
-        return await self._ask(decode_alert, select, where, values, "fingerprint", limit)
-
-    async def alert(self, fingerprint: str) -> Alert | None:
-        """One, or None."""
-        return (await self.known([fingerprint])).get(fingerprint)
-
-    async def known(self, fingerprints: Iterable[str]) -> dict[str, Alert]:
-        """Those that are remembered, by fingerprint."""
-        wanted = json_array(list(fingerprints))
-        where = ["fingerprint IN (SELECT value FROM json_each(?))"]
-        select = "SELECT body FROM alert"
-        alerts = await self._ask(decode_alert, select, where, [wanted], "fingerprint", -1)
-        return {alert.fingerprint: alert for alert in alerts}
-
-    async def silences(self, after: str, limit: int) -> list[tuple[Silence, bool]]:
-        """Newest first, and whether each is in force."""
-        where, values = ([_older("silence")], [after] * 3) if after else ([], [])
-        select = "SELECT body, ended_at IS NULL FROM silence"
-        return await self._ask(_silence, select, where, list(values), "rowid DESC", limit)
-
-    async def maintenance(self, after: str, limit: int) -> list[tuple[Maintenance, bool]]:
-        """Newest first, and whether each is to come or in force."""
-        where, values = ([_older("maintenance")], [after] * 3) if after else ([], [])
-        select = "SELECT body, ended_at IS NULL FROM maintenance"
-        return await self._ask(_maintenance, select, where, list(values), "rowid DESC", limit)
-
-    async def audit(self, before: int, limit: int) -> list[tuple[int, Fact]]:
-        """Who did what, and who was not let in, newest first, with the id of each."""
-        rows = await self._run(
-            lambda db: db.execute(QUERIES["page_of_audit"], (before, limit)).fetchall()
-        )
-        return [(number, decode_fact(body)) for number, body in rows]
 
     async def open_by_priority(self) -> dict[int, int]:
         """How many incidents of each priority are not closed."""
@@ -160,23 +87,6 @@ class Reader:
             ).fetchall()
         )
         return dict(rows)
-
-    async def _ask(
-        self,
-        made: Callable[..., T],
-        select: str,
-        where: list[str],
-        values: list[object],
-        order: str,
-        limit: int,
-    ) -> list[T]:
-        """What is `made` of each row, in the thread: 10,000 would hold up the loop."""
-        condition = " WHERE " + " AND ".join(where) if where else ""
-        # the parts are this module's own; what callers say travels as values
-        text = f"{select}{condition} ORDER BY {order} LIMIT ?"
-        return await self._run(
-            lambda db: [made(*row) for row in db.execute(text, [*values, limit]).fetchall()]
-        )
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -197,32 +107,148 @@ class Reader:
         return db
 
 
-def _entries(db: sqlite3.Connection, query: str, value: str) -> list[Fact]:
-    rows = db.execute(QUERIES[query], (value,)).fetchall()
-    return [fact for (body,) in rows for _, fact in decode_entries(body)]
+class State:
+    """One state of the tables, as long as a look at it lasts.
+
+    What may be much is read while it is iterated: who stops early has not paid for the rest.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """`db` is in a transaction."""
+        self._db = db
+
+    def incidents(
+        self, filters: Mapping[str, object], after: str, limit: int
+    ) -> Iterator[tuple[Incident, bool | None]]:
+        """Newest first, each with the verdict on it; `after` is the id of the last one seen."""
+        where, values = _where(filters, INCIDENT_FILTERS)
+        if after:
+            where, values = [*where, _older("incident")], [*values, *[after] * 3]
+        return self._rows(_judged, INCIDENT, where, values, "rowid DESC", limit)
+
+    def incident(self, incident: str) -> tuple[Incident, bool | None] | None:
+        """One with the verdict on it, or None."""
+        return next(self._rows(_judged, INCIDENT, ["id = ?"], [incident], "id", 1), None)
+
+    def verdict(self, incident: str) -> bool | None:
+        """What an operator said of it last, also where it is gone."""
+        select, where = "SELECT body FROM timeline", ["incident = ?", "kind = 'verdict'"]
+        said = next(self._rows(decode_fact, select, where, [incident], "n DESC", 1), None)
+        return said.verdict if isinstance(said, VerdictGiven) else None
+
+    def timeline(self, incident: str) -> Iterator[tuple[int, Fact]]:
+        """What happened to it, the newest first; numbered from 1 without gaps."""
+        select, where = "SELECT n, body FROM timeline", ["incident = ?"]
+        return self._rows(_numbered, select, where, [incident], "n DESC", -1)
+
+    def opening(self, incident: str) -> Fact:
+        """What happened to it first."""
+        select, where = "SELECT body FROM timeline", ["incident = ?"]
+        return next(self._rows(decode_fact, select, where, [incident], "n", 1))
+
+    def joined(self, incident: str) -> Iterator[AlertJoined]:
+        """Why each alert is in it, the newest first; what was detached is in it no more."""
+        known: set[tuple[str, int]] = set()
+        for fact in _entries(self._db, "ledger_of_incident", incident):
+            if isinstance(fact, AlertJoined | AlertDetached):
+                episode = fact.fingerprint, fact.episode
+                if episode not in known and isinstance(fact, AlertJoined):
+                    yield fact
+                known.add(episode)
+
+    def reasons(self, alert: Alert) -> list[Reason]:
+        """Why its present or last episode is where it is, in order.
+
+        Of what put it into no incident the latest of each sort, at least.
+        """
+        facts = _entries(self._db, "alone", json_array(names_of(alert.fingerprint)))
+        if alert.incident:
+            facts = chain(_entries(self._db, "ledger_of_incident", alert.incident), facts)
+        found = [
+            fact
+            for fact in facts
+            if isinstance(fact, Reason)
+            and (fact.fingerprint, fact.episode) == (alert.fingerprint, alert.episode)
+        ]
+        found.reverse()
+        # at one moment it is suppressed first, then joins what explains it; what missed it is last
+        return sorted(found, key=lambda fact: (fact.at, isinstance(fact, RuleMissed)))
+
+    def alerts(self, filters: Mapping[str, object], after: str, limit: int) -> Iterator[Alert]:
+        """By fingerprint; `after` is the last one seen."""
+        where, values = _where(filters, ALERT_FILTERS)
+        if after:
+            where, values = [*where, "fingerprint > ?"], [*values, after]
+        select = "SELECT body FROM alert"
+        return self._rows(decode_alert, select, where, values, "fingerprint", limit)
+
+    def alert(self, fingerprint: str) -> Alert | None:
+        """One, or None."""
+        select, where = "SELECT body FROM alert", ["fingerprint = ?"]
+        return next(self._rows(decode_alert, select, where, [fingerprint], "fingerprint", 1), None)
+
+    def called(self, fingerprint: str) -> tuple[str, str] | None:
+        """Name and CI of an alert, as long as it is remembered."""
+        found: tuple[str, str] | None = self._db.execute(
+            QUERIES["called"], (fingerprint,)
+        ).fetchone()
+        return found
+
+    def silences(self, after: str, limit: int) -> Iterator[tuple[Silence, bool]]:
+        """Newest first, and whether each is in force."""
+        where, values = ([_older("silence")], [after] * 3) if after else ([], [])
+        select = "SELECT body, ended_at IS NULL FROM silence"
+        return self._rows(_silence, select, where, list(values), "rowid DESC", limit)
+
+    def maintenance(self, after: str, limit: int) -> Iterator[tuple[Maintenance, bool]]:
+        """Newest first, and whether each is to come or in force."""
+        where, values = ([_older("maintenance")], [after] * 3) if after else ([], [])
+        select = "SELECT body, ended_at IS NULL FROM maintenance"
+        return self._rows(_maintenance, select, where, list(values), "rowid DESC", limit)
+
+    def audit(self, before: int, limit: int) -> Iterator[tuple[int, Fact]]:
+        """Who did what, and who was not let in, newest first, with the id of each."""
+        return starmap(_numbered, self._db.execute(QUERIES["page_of_audit"], (before, limit)))
+
+    def _rows(
+        self,
+        made: Callable[..., T],
+        select: str,
+        where: list[str],
+        values: list[object],
+        order: str,
+        limit: int,
+    ) -> Iterator[T]:
+        """What is `made` of each row, as it is read."""
+        condition = " WHERE " + " AND ".join(where) if where else ""
+        # the parts are this module's own; what callers say travels as values
+        text = f"{select}{condition} ORDER BY {order} LIMIT ?"
+        return starmap(made, self._db.execute(text, [*values, limit]))
 
 
-def _joined(facts: Iterable[Fact]) -> list[AlertJoined]:
-    found: dict[tuple[str, int], AlertJoined] = {}
-    for fact in facts:
-        if isinstance(fact, AlertJoined):
-            found[fact.fingerprint, fact.episode] = fact
-        elif isinstance(fact, AlertDetached):
-            found.pop((fact.fingerprint, fact.episode), None)
-    return list(islice(found.values(), MAX_REASONS))
+def _look(db: sqlite3.Connection, made: Callable[[State], T]) -> T:
+    db.execute("BEGIN")
+    try:
+        return made(State(db))
+    finally:
+        if db.in_transaction:  # an error of the disk may have ended it
+            db.execute("ROLLBACK")
 
 
-def _reasons(db: sqlite3.Connection, alert: Alert) -> list[Reason]:
-    facts = _entries(db, "alone", json_array(names_of(alert.fingerprint)))
-    facts += _entries(db, "ledger_of_incident", alert.incident) if alert.incident else []
-    found = [
-        fact
-        for fact in facts
-        if isinstance(fact, Reason)
-        and (fact.fingerprint, fact.episode) == (alert.fingerprint, alert.episode)
-    ]
-    # at one moment it is suppressed first, then joins what explains it; what missed it is last
-    return sorted(found, key=lambda fact: (fact.at, isinstance(fact, RuleMissed)))
+def _entries(db: sqlite3.Connection, query: str, value: str) -> Iterator[Fact]:
+    """The newest first."""
+    for (body,) in db.execute(QUERIES[query], (value,)):
+        for _, fact in reversed(decode_entries(body)):
+            yield fact
+
+
+def _judged(body: bytes, verdict: bytes | None) -> tuple[Incident, bool | None]:
+    said = decode_fact(verdict) if verdict is not None else None
+    return decode_incident(body), said.verdict if isinstance(said, VerdictGiven) else None
+
+
+def _numbered(number: int, body: bytes) -> tuple[int, Fact]:
+    return number, decode_fact(body)
 
 
 def _silence(body: bytes, on: int) -> tuple[Silence, bool]:

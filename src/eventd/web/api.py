@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -28,18 +27,13 @@ from eventd.clock import monotonic, wall
 from eventd.core.labels import severity_of
 from eventd.core.model import (
     Alert,
-    AlertDetached,
-    AlertJoined,
     AlertSuppressed,
     CommandRejected,
     Delivery,
     Fact,
-    Incident,
     IncidentSplit,
     IncidentState,
-    Maintenance,
     Reason,
-    Silence,
     SilenceAdded,
     Status,
 )
@@ -48,10 +42,11 @@ from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, StoreBroken, StoreFull
 from eventd.inbox import FAILED
 from eventd.intake import body_of, check_text
-from eventd.plot import Point
 from eventd.runtime import Runtime
 from eventd.web import views
 from eventd.web.openapi import Route, document
+from eventd.web.pages import detail, encode
+from eventd.web.questions import Reader, State
 
 MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
 COMMIT_WITHIN = 10.0  # s a command is waited for
@@ -74,65 +69,6 @@ CHOICES = {
     "status": (Status.FIRING.value, Status.CLEARED.value),
     "kind": ("ci", "service"),
 }
-_encode = msgspec.json.Encoder(order="deterministic").encode
-
-
-class Reader(Protocol):
-    """The questions the API asks."""
-
-    async def incidents(
-        self, filters: Mapping[str, object], after: str, limit: int
-    ) -> list[Incident]:
-        """Newest first."""
-        ...
-
-    async def incident(self, incident: str) -> Incident | None:
-        """One, or None."""
-        ...
-
-    async def verdicts(self, incidents: Iterable[str]) -> dict[str, bool]:
-        """What operators said last of those of which they did."""
-        ...
-
-    async def lately(self, hearing: Hearing) -> list[Point]:
-        """The latest values of a stream, in order, scored."""
-        ...
-
-    async def timeline(self, incident: str) -> list[Fact]:
-        """What happened to it, in order."""
-        ...
-
-    async def joined(self, incident: str) -> list[AlertJoined]:
-        """Why each alert is in it."""
-        ...
-
-    async def alerts(self, filters: Mapping[str, object], after: str, limit: int) -> list[Alert]:
-        """By fingerprint."""
-        ...
-
-    async def alert(self, fingerprint: str) -> Alert | None:
-        """One, or None."""
-        ...
-
-    async def reasons(self, alert: Alert) -> list[Reason]:
-        """Why its present or last episode is where it is, in order."""
-        ...
-
-    async def known(self, fingerprints: Iterable[str]) -> dict[str, Alert]:
-        """Those that are remembered, by fingerprint."""
-        ...
-
-    async def silences(self, after: str, limit: int) -> list[tuple[Silence, bool]]:
-        """Newest first."""
-        ...
-
-    async def maintenance(self, after: str, limit: int) -> list[tuple[Maintenance, bool]]:
-        """Newest first."""
-        ...
-
-    async def audit(self, before: int, limit: int) -> list[tuple[int, Fact]]:
-        """Newest first."""
-        ...
 
 
 class BadRequest(Exception):
@@ -155,7 +91,7 @@ class Api:
         self._credentials, self._guesses = credentials, guesses
         self._plotting = asyncio.Lock()
         self.table = self._table()
-        self._document = _encode(document(self.table, CHOICES))
+        self._document = encode(document(self.table, CHOICES))
 
     def routes(self) -> list[web.RouteDef]:
         """For the application; the OpenAPI document is made of the same table."""
@@ -223,28 +159,19 @@ class Api:
         if "priority" in filters:
             filters["priority"] = _priority(str(filters["priority"]))
         await self._fresh()
-        found = await self._reader.incidents(filters, after, limit + 1)
-        said = await self._reader.verdicts(one.id for one in found)
-        rows = [views.incident_view(one, said.get(one.id)) for one in found]
+        rows = await self._reader.look(
+            lambda state: [
+                views.incident_view(*one) for one in state.incidents(filters, after, limit + 1)
+            ]
+        )
         return _page(rows, limit, lambda one: one.id)
 
     async def incident(self, request: web.Request) -> web.Response:
         """GET /incidents/{id}."""
         name = request.match_info["id"]
         await self._fresh()
-        found = await self._reader.incident(name)
-        if found is None:
-            return _missing(f"no incident {name}")
-        facts = await self._reader.timeline(name)
-        joined = await self._reader.joined(name)
-        about = {one.fingerprint: None for one in joined}
-        about |= {one.fingerprint: None for one in facts if isinstance(one, AlertDetached)}
-        alerts = await self._reader.known(about)
-        members = tuple(views.member_view(one, alerts.get(one.fingerprint)) for one in joined)
-        entries = tuple(views.entry_view(fact, name, alerts) for fact in facts)
-        verdict = (await self._reader.verdicts([name])).get(name)
-        detail = views.incident_detail(found, verdict, entries, members)
-        return _json(200, detail)
+        found = await self._reader.look(lambda state: detail(state, name))
+        return _missing(f"no incident {name}") if found is None else _answer(200, found)
 
     async def alerts(self, request: web.Request) -> web.Response:
         """GET /alerts."""
@@ -256,21 +183,19 @@ class Api:
                 raise BadRequest("severity", f"{filters['severity']!r} is no severity")
             filters["severity"] = int(severity)
         await self._fresh()
-        found = await self._reader.alerts(filters, after, limit + 1)
-        views_of = [views.alert_view(one) for one in found]
-        return _page(views_of, limit, lambda one: one.fingerprint)
+        rows = await self._reader.look(
+            lambda state: [views.alert_view(one) for one in state.alerts(filters, after, limit + 1)]
+        )
+        return _page(rows, limit, lambda one: one.fingerprint)
 
     async def alert(self, request: web.Request) -> web.Response:
         """GET /alerts/{fingerprint}."""
+        name = request.match_info["fingerprint"]
         await self._fresh()
-        found = await self._reader.alert(request.match_info["fingerprint"])
+        found = await self._reader.look(lambda state: _explained(state, name))
         if found is None:
-            return _missing(f"no alert {request.match_info['fingerprint']}")
-        reasons = await self._reader.reasons(found)
-        explained = [one.source for one in reasons if isinstance(one, AlertSuppressed)]
-        sources = await self._reader.known(filter(None, explained))
-        standing = self._standing(found)
-        return _json(200, views.alert_detail(found, reasons, sources, standing))
+            return _missing(f"no alert {name}")
+        return _json(200, views.alert_detail(*found, self._standing(found[0])))
 
     def _standing(self, alert: Alert) -> views.Standing:
         """What the engine has of it now."""
@@ -323,22 +248,32 @@ class Api:
     async def silences(self, request: web.Request) -> web.Response:
         """GET /silences."""
         _, after, limit = _query(request, (), _SILENCE)
-        found = await self._reader.silences(after, limit + 1)
-        rows = [views.silence_view(silence, active=on) for silence, on in found]
+        rows = await self._reader.look(
+            lambda state: [
+                views.silence_view(silence, active=on)
+                for silence, on in state.silences(after, limit + 1)
+            ]
+        )
         return _page(rows, limit, lambda one: one.id)
 
     async def maintenance(self, request: web.Request) -> web.Response:
         """GET /maintenance."""
         _, after, limit = _query(request, (), _WINDOW)
-        found = await self._reader.maintenance(after, limit + 1)
-        rows = [views.maintenance_view(window, active=on) for window, on in found]
+        rows = await self._reader.look(
+            lambda state: [
+                views.maintenance_view(window, active=on)
+                for window, on in state.maintenance(after, limit + 1)
+            ]
+        )
         return _page(rows, limit, lambda one: one.id)
 
     async def audit(self, request: web.Request) -> web.Response:
         """GET /audit."""
         _, after, limit = _query(request, (), _ROW)
-        found = await self._reader.audit(int(after) if after else _NEWEST, limit + 1)
-        rows = [views.act_view(number, fact) for number, fact in found]
+        before = int(after) if after else _NEWEST
+        rows = await self._reader.look(
+            lambda state: [views.act_view(*one) for one in state.audit(before, limit + 1)]
+        )
         return _page(rows, limit, lambda one: str(one.id))
 
     async def rules(self, request: web.Request) -> web.Response:
@@ -389,13 +324,14 @@ class Api:
         return await self._shown(apart, 201)
 
     async def _shown(self, incident: str, status: int) -> web.Response:
-        found = await self._reader.incident(incident)
-        verdict = (await self._reader.verdicts([incident])).get(incident)
+        found, verdict = await self._reader.look(
+            lambda state: (state.incident(incident), state.verdict(incident))
+        )
         if found is None and verdict is not None:
             return _json(status, views.JudgedView(incident, verdict))
         if found is None:
             return _missing("the incident is gone")
-        return _json(status, views.incident_view(found, verdict))
+        return _json(status, views.incident_view(*found))
 
     async def silence(self, request: web.Request) -> web.Response:
         """POST /silences."""
@@ -531,8 +467,23 @@ def _page(items: Sequence[msgspec.Struct], limit: int, cursor: Callable[..., str
     return _json(200, {"items": list(shown), "next": following})
 
 
+def _explained(state: State, name: str) -> tuple[Alert, list[Reason], dict[str, Alert]] | None:
+    """An alert, why it is where it is, and those of which that says that they explain it."""
+    found = state.alert(name)
+    if found is None:
+        return None
+    reasons = state.reasons(found)
+    names = {one.source: None for one in reasons if isinstance(one, AlertSuppressed)}
+    sources = {name: state.alert(name) for name in names}
+    return found, reasons, {name: one for name, one in sources.items() if one is not None}
+
+
 def _json(status: int, value: object) -> web.Response:
-    return web.Response(status=status, body=_encode(value), content_type="application/json")
+    return _answer(status, encode(value))
+
+
+def _answer(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def _missing(detail: str) -> web.Response:

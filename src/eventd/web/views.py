@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from eventd.core.concerned import KINDS
 from eventd.core.labels import SEVERITY_NAMES
@@ -47,6 +48,9 @@ from eventd.core.rules.streams import Scored
 from eventd.core.scoring.scorer import score_of
 from eventd.core.sentences import alert_said, evidence, happened, miss, runner_up, sentence
 from eventd.plot import Point, svg
+
+E = TypeVar("E")
+M = TypeVar("M")
 
 
 class AlertView(Struct, frozen=True):
@@ -224,11 +228,21 @@ class MemberView(Struct, frozen=True):
     alert: AlertView | None
 
 
-class IncidentDetail(IncidentView, frozen=True):
-    """An incident with its timeline, its alerts and the reason for each."""
+class Detailed(IncidentView, Generic[E, M], frozen=True):
+    """An incident with entries and members that are encoded, or are not yet."""
 
-    timeline: tuple[EntryView, ...]
-    alerts: tuple[MemberView, ...]
+    timeline: Sequence[E]
+    timeline_left_out: Annotated[
+        int, Meta(description="Entries after the first, which had no room; the newest have")
+    ]
+    alerts: Sequence[M]
+    alerts_left_out: Annotated[
+        int, Meta(description="Those that joined first, which had no room; `/alerts` has them")
+    ]
+
+
+class IncidentDetail(Detailed[EntryView, MemberView], frozen=True):
+    """An incident with its timeline, its alerts and the reason for each."""
 
 
 class MatcherView(Struct, frozen=True):
@@ -373,18 +387,6 @@ def incident_view(incident: Incident, verdict: bool | None) -> IncidentView:
 def root_view(root: RootCandidate) -> RootView:
     """With its evidence in a sentence."""
     return RootView(**structs.asdict(root), text=evidence(root))
-
-
-def incident_detail(
-    incident: Incident,
-    verdict: bool | None,
-    timeline: tuple[EntryView, ...],
-    alerts: tuple[MemberView, ...],
-) -> IncidentDetail:
-    """The same with what happened and who is in it."""
-    return IncidentDetail(
-        **structs.asdict(incident_view(incident, verdict)), timeline=timeline, alerts=alerts
-    )
 
 
 def reason_view(because: Because) -> ReasonView:
@@ -548,15 +550,14 @@ def member_view(joined: AlertJoined, alert: Alert | None) -> MemberView:
     )
 
 
-def entry_view(fact: Fact, incident: str, alerts: Mapping[str, Alert]) -> EntryView:
+def entry_view(fact: Fact, incident: str, called: tuple[str, str] | None) -> EntryView:
     """A fact of an incident's history, in a sentence. Raises KeyError: it is none of one.
 
-    `alerts` are those remembered that it may be about, by fingerprint.
+    `called`: name and CI of the alert that it is about, if it is about one that is remembered.
     """
     actor = getattr(fact, "actor", "") or None
-    alert = alerts.get(getattr(fact, "fingerprint", ""))
-    called = f"{alert.name} on {alert.ci}" if alert is not None else ""
-    return EntryView(fact.at, KINDS[type(fact)], actor, happened(fact, incident, called))
+    alert = " on ".join(filter(None, called or ()))
+    return EntryView(fact.at, KINDS[type(fact)], actor, happened(fact, incident, alert))
 
 
 def act_view(number: int, fact: Fact) -> ActView:
@@ -586,7 +587,7 @@ def act_view(number: int, fact: Fact) -> ActView:
             | AlertDetached()
             | VerdictGiven()
         ):
-            entry = entry_view(fact, fact.incident, {})
+            entry = entry_view(fact, fact.incident, None)
             return ActView(number, fact.at, entry.kind, entry.actor, fact.incident, entry.text)
         case _:
             raise ValueError(type(fact).__name__)
