@@ -91,6 +91,26 @@ def test_a_body_of_100_mb_is_refused_whether_it_is_declared_or_comes_in_chunks(
     assert memory(target, "VmHWM") - before <= GROWTH
 
 
+def test_a_list_of_the_largest_alerts_there_may_be_costs_as_much_as_a_page(
+    target: Daemon,
+) -> None:
+    labels = {f"label{n}": "v" * 4096 for n in range(64)}
+    wide = {"ci": "wide", "severity": "info", "labels": labels}
+    for n in range(0, 100, 25):
+        body = json.dumps([{"name": f"w{n + k}", **wide} for k in range(25)]).encode()
+        assert post(f"{target.url}/v1/events", body)[0] == 202
+    target.api("alerts?limit=1")
+    before = memory(target)
+    forget_most(target)
+
+    page = target.api("alerts?ci=wide&limit=1000")
+
+    assert memory(target, "VmHWM") - before <= GROWTH
+    assert 1 < len(page["items"]) < 100
+    names = {one["name"] for one in target.every("alerts?ci=wide")}
+    assert names == {f"w{n}" for n in range(100)}
+
+
 @pytest.fixture(scope="module")
 def bomb() -> bytes:
     """200 KB that are 200 MB when inflated."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from tests.builders import Feed, at, event, group_rule, load
+from tests.builders import Feed, at, event, group_rule, inventory, load, maintenance, silence
 from tests.edges.api_desk import api_desk
 
-from eventd.core.model import Close, Comment, Detach, Fact, Merge
+from eventd.core.model import Close, Comment, Detach, Fact, Merge, Service
 from eventd.store.reader import State
 from eventd.web import pages
 
@@ -94,3 +97,77 @@ async def test_alerts_that_came_with_a_merge_are_counted_once(
 
     assert (len(into["alerts"]), into["alerts_left_out"]) == (1, 22)
     assert (len(gone["alerts"]), gone["alerts_left_out"]) == (1, 19)
+
+
+LISTS = {
+    "alerts?incident=INC-000001": "fingerprint",
+    "incidents": "id",
+    "silences": "id",
+    "maintenance": "id",
+    "audit": "id",
+    "streams": "id",
+    "inventory/gaps": "name",
+}
+ODD: dict[str, object] = {"name": "odd", "anomaly": {"match": 'name="load"'}, "by": ["ci"]}
+EVERYTHING: Feed = [
+    (at(0), load(group_rule(), ODD)),
+    (at(0), inventory(Service("bank"))),
+    *FEED[1:],
+    *((at(30 + n), event("load", ci=f"h{n}", service=f"s{n}", value=1.0)) for n in range(9)),
+    *((at(40 + n), silence(f'name="{n}"', at(9_000))) for n in range(9)),
+    *((at(50 + n), maintenance(f"CHG{n}", starts=900, ends=990)) for n in range(9)),
+]
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_a_page_ends_where_it_is_full_and_the_pages_hold_every_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    joint = "&" if "?" in path else "?"
+    async with api_desk(tmp_path, EVERYTHING) as desk:
+        _, whole = await desk.get(path)
+        monkeypatch.setattr(pages, "PAGE_BYTES", 200)
+        found, sizes, after = [], [], ""
+        while after is not None:
+            _, part = await desk.get(f"{path}{joint}limit=7&after={after}")
+            found += part["items"]
+            sizes.append(len(part["items"]))
+            after = part["next"]
+
+    names = [one[LISTS[path]] for one in whole["items"]]
+    assert len(names) == len(set(names)) >= 9
+    assert [one[LISTS[path]] for one in found] == names
+    assert min(sizes) >= 1
+    assert any(size < 7 for size in sizes[:-1])
+
+
+async def test_a_row_larger_than_a_page_is_shown_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_BYTES", 1)
+
+    async with api_desk(tmp_path, FEED) as desk:
+        _, page = await desk.get("alerts")
+        listed = await desk.shell("alerts", "--json")
+
+    assert [one["fingerprint"] for one in page["items"]] == [page["next"]]
+    names = sorted(one["name"] for one in json.loads(listed.output)["items"])
+    assert names == [one.name for one in MEMBERS]
+
+
+@pytest.mark.parametrize("path", ["alerts", "incidents", f"incidents/{INCIDENT}", "audit"])
+async def test_what_is_shown_is_encoded_off_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    encoding: set[threading.Thread] = set()
+
+    def noted(value: object) -> bytes:
+        encoding.add(threading.current_thread())
+        return msgspec.json.encode(value)
+
+    async with api_desk(tmp_path, FEED) as desk:
+        monkeypatch.setattr(pages, "encode", noted)
+        status, _ = await desk.get(path)
+
+    assert (status, len(encoding)) == (200, 1)
+    assert threading.current_thread() not in encoding

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import starmap
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -45,9 +47,10 @@ from eventd.intake import body_of, check_text
 from eventd.runtime import Runtime
 from eventd.web import views
 from eventd.web.openapi import Route, document
-from eventd.web.pages import detail, encode
+from eventd.web.pages import detail, encode, page
 from eventd.web.questions import Reader, State
 
+V = TypeVar("V", bound=msgspec.Struct)
 MAX_LIMIT, DEFAULT_LIMIT = 1_000, 100
 COMMIT_WITHIN = 10.0  # s a command is waited for
 FRESH_WITHIN = 5.0  # s rows are waited for; below the 10 s of most clients
@@ -159,12 +162,11 @@ class Api:
         if "priority" in filters:
             filters["priority"] = _priority(str(filters["priority"]))
         await self._fresh()
-        rows = await self._reader.look(
-            lambda state: [
-                views.incident_view(*one) for one in state.incidents(filters, after, limit + 1)
-            ]
+        return await self._page(
+            lambda state: starmap(views.incident_view, state.incidents(filters, after, limit + 1)),
+            limit,
+            lambda one: one.id,
         )
-        return _page(rows, limit, lambda one: one.id)
 
     async def incident(self, request: web.Request) -> web.Response:
         """GET /incidents/{id}."""
@@ -183,10 +185,11 @@ class Api:
                 raise BadRequest("severity", f"{filters['severity']!r} is no severity")
             filters["severity"] = int(severity)
         await self._fresh()
-        rows = await self._reader.look(
-            lambda state: [views.alert_view(one) for one in state.alerts(filters, after, limit + 1)]
+        return await self._page(
+            lambda state: map(views.alert_view, state.alerts(filters, after, limit + 1)),
+            limit,
+            lambda one: one.fingerprint,
         )
-        return _page(rows, limit, lambda one: one.fingerprint)
 
     async def alert(self, request: web.Request) -> web.Response:
         """GET /alerts/{fingerprint}."""
@@ -225,7 +228,7 @@ class Api:
                 one = scoring[name].scored(key, now)
                 if one is not None:
                     found.append(views.score_view(one))
-        return _page(found, limit, lambda one: one.id)
+        return _answer(200, page(iter(found), limit, lambda one: one.id))
 
     async def plot(self, request: web.Request) -> web.Response:
         """GET /streams/{id}/plot.svg: one at a time, as each reads much of the journal."""
@@ -248,33 +251,30 @@ class Api:
     async def silences(self, request: web.Request) -> web.Response:
         """GET /silences."""
         _, after, limit = _query(request, (), _SILENCE)
-        rows = await self._reader.look(
-            lambda state: [
-                views.silence_view(silence, active=on)
-                for silence, on in state.silences(after, limit + 1)
-            ]
+        return await self._page(
+            lambda state: starmap(views.silence_view, state.silences(after, limit + 1)),
+            limit,
+            lambda one: one.id,
         )
-        return _page(rows, limit, lambda one: one.id)
 
     async def maintenance(self, request: web.Request) -> web.Response:
         """GET /maintenance."""
         _, after, limit = _query(request, (), _WINDOW)
-        rows = await self._reader.look(
-            lambda state: [
-                views.maintenance_view(window, active=on)
-                for window, on in state.maintenance(after, limit + 1)
-            ]
+        return await self._page(
+            lambda state: starmap(views.maintenance_view, state.maintenance(after, limit + 1)),
+            limit,
+            lambda one: one.id,
         )
-        return _page(rows, limit, lambda one: one.id)
 
     async def audit(self, request: web.Request) -> web.Response:
         """GET /audit."""
         _, after, limit = _query(request, (), _ROW)
         before = int(after) if after else _NEWEST
-        rows = await self._reader.look(
-            lambda state: [views.act_view(*one) for one in state.audit(before, limit + 1)]
+        return await self._page(
+            lambda state: starmap(views.act_view, state.audit(before, limit + 1)),
+            limit,
+            lambda one: str(one.id),
         )
-        return _page(rows, limit, lambda one: str(one.id))
 
     async def rules(self, request: web.Request) -> web.Response:
         """GET /rules."""
@@ -303,10 +303,11 @@ class Api:
         kind = filters.get("kind")
         rows = sorted((-count, *name) for name, count in unknown.items() if kind in {None, name[0]})
         last = _gap(after) if after else None
-        found = [
+        found = (
             views.GapView(one[1], one[2], -one[0]) for one in rows if last is None or one > last
-        ]
-        return _page(found, limit, lambda one: f"{one.count}:{one.kind}:{one.name}")
+        )
+        body = page(found, limit, lambda one: f"{one.count}:{one.kind}:{one.name}")
+        return _answer(200, body)
 
     # -- commands -----------------------------------------------------------------------------
 
@@ -367,6 +368,15 @@ class Api:
         if rejected is not None:
             raise _Rejected(rejected)
         return outcome.facts
+
+    async def _page(
+        self,
+        items: Callable[[State], Iterator[V]],
+        limit: int,
+        cursor: Callable[[V], str],
+    ) -> web.Response:
+        body = await self._reader.look(lambda state: page(items(state), limit, cursor))
+        return _answer(200, body)
 
     async def _fresh(self) -> None:
         """Bring the rows up to date. On a disk that is full or hangs they are shown as they are."""
@@ -458,13 +468,6 @@ def _gap(cursor: str) -> tuple[int, str, str]:
     """Where a page of gaps ended, as they are sorted."""
     count, kind, name = cursor.split(":", 2)
     return -int(count), kind, name
-
-
-def _page(items: Sequence[msgspec.Struct], limit: int, cursor: Callable[..., str]) -> web.Response:
-    """`items` holds one more than `limit` where there is another page."""
-    shown = items[:limit]
-    following = cursor(shown[-1]) if len(items) > limit else None
-    return _json(200, {"items": list(shown), "next": following})
 
 
 def _explained(state: State, name: str) -> tuple[Alert, list[Reason], dict[str, Alert]] | None:

@@ -10,9 +10,14 @@ from aiohttp import web
 from msgspec import Struct
 
 from eventd import __version__
+from eventd.web.pages import PAGE_BYTES
 from eventd.web.views import Problem
 
 JSON = "application/json"
+PAGING = {
+    "limit": f"Items a page has at most; it ends before where they make {PAGE_BYTES >> 20} MiB",
+    "after": "`next` of the page before; a list ends where that is null",
+}
 
 
 class Route(Struct, frozen=True):
@@ -65,7 +70,10 @@ def _operation(
         taken: dict[str, object] = {"type": "integer" if name == "limit" else "string"}
         if name in choices:
             taken["enum"] = list(choices[name])
-        parameters.append({"name": name, "in": "query", "schema": taken})
+        parameter: dict[str, object] = {"name": name, "in": "query", "schema": taken}
+        if name in PAGING:
+            parameter["description"] = PAGING[name]
+        parameters.append(parameter)
     error = {
         "description": "What is wrong",
         "content": {"application/problem+json": {"schema": of[Problem]}},

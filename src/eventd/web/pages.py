@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -12,23 +13,31 @@ from eventd.core.model import AlertDetached, AlertJoined, Fact
 from eventd.web import views
 from eventd.web.questions import State
 
-T = TypeVar("T")
-# Bytes of JSON, after which no part is added. An answer is held up to four times while it is made
+V = TypeVar("V", bound=msgspec.Struct)
+# Bytes of JSON, after which no part is added. An answer is held up to three times while it is made
 # and sent, and a request may cost 16 MiB of memory.
 PAGE_BYTES = 4 << 20
 TIMELINE_BYTES = 1 << 20  # of an incident's answer: some 7,000 entries; alerts have the rest
 encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def fitting(
-    room: int, items: Iterator[T], view: Callable[[T], msgspec.Struct]
-) -> Iterator[tuple[T, Raw]]:
-    """The items there is room for, and one at least, with their JSON; others are left in `items`.
+def page(items: Iterator[V], limit: int, cursor: Callable[[V], str]) -> bytes:
+    """A list: at most `limit` of the items, and after which one the next page begins, if any."""
+    shown, after = list[Raw](), ""
+    for item, text in fitting(PAGE_BYTES, islice(items, limit)):
+        shown.append(text)
+        after = cursor(item)
+    more = next(items, None) is not None
+    return encode({"items": shown, "next": after if more else None})
 
-    They are encoded one by one, as the encoder holds up all threads.
+
+def fitting(room: int, items: Iterator[V]) -> Iterator[tuple[V, Raw]]:
+    """What there is room for, and one at least, with its JSON; the rest is left in `items`.
+
+    It is encoded one by one, as the encoder holds up all threads.
     """
     for item in items:
-        text = encode(view(item))
+        text = encode(item)
         yield item, Raw(text)
         room -= len(text)
         if room <= 0:
@@ -53,12 +62,12 @@ def detail(state: State, name: str) -> bytes | None:
         return views.member_view(one, state.alert(one.fingerprint))
 
     facts, joined = state.timeline(name), state.joined(name)
-    timeline = [text for _, text in fitting(TIMELINE_BYTES, facts, entry)]
+    timeline = [text for _, text in fitting(TIMELINE_BYTES, map(entry, facts))]
     left_out, _ = next(facts, (0, None))
     if left_out:
         timeline.append(Raw(encode(entry((1, state.opening(name))))))
         left_out -= 1
-    alerts = [text for _, text in fitting(PAGE_BYTES - TIMELINE_BYTES, joined, member)]
+    alerts = [text for _, text in fitting(PAGE_BYTES - TIMELINE_BYTES, map(member, joined))]
     return encode(
         views.Detailed[Raw, Raw](
             **structs.asdict(views.incident_view(*found)),

@@ -593,7 +593,7 @@ def act_view(number: int, fact: Fact) -> ActView:
             raise ValueError(type(fact).__name__)
 
 
-def silence_view(silence: Silence, *, active: bool) -> SilenceView:
+def silence_view(silence: Silence, active: bool) -> SilenceView:
     """For people and tools."""
     return SilenceView(
         silence.id,
@@ -610,7 +610,7 @@ def _matcher_view(matcher: Matcher) -> MatcherView:
     return MatcherView(matcher.label, matcher.op, matcher.value)
 
 
-def maintenance_view(one: Maintenance, *, active: bool) -> MaintenanceView:
+def maintenance_view(one: Maintenance, active: bool) -> MaintenanceView:
     """For people and tools."""
     window = one.window
     return MaintenanceView(
