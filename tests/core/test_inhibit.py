@@ -15,6 +15,7 @@ from tests.builders import (
     frames,
     group_rule,
     inhibit_rule,
+    kind_rule,
     last,
     load,
     only,
@@ -29,6 +30,7 @@ from tests.builders import (
 from eventd.core import explained, explaining
 from eventd.core.engine import Engine
 from eventd.core.model import (
+    AlertCleared,
     AlertJoined,
     AlertSuppressed,
     AlertUnsuppressed,
@@ -45,9 +47,10 @@ from eventd.core.model import (
     Resolve,
     RuleMissed,
     Severity,
+    TimerFailed,
 )
 from eventd.core.rules import parse
-from eventd.core.rules.inhibit import State
+from eventd.core.rules.inhibit import Role, State
 from eventd.core.rules.rule import Limits, Seen, Transition
 from eventd.core.sentences import near_miss, sentence
 from eventd.errors import RuleError
@@ -393,6 +396,59 @@ def test_a_rule_of_another_name_takes_over() -> None:
 
     assert only(AlertSuppressed, facts).by == "inhibit:other"
     assert freed(run(engine, [(at(3), clear("site", ci="edge"))])) == [(3, host().fingerprint)]
+
+
+ABSENT = kind_rule("absence", {"match": 'name="net"', "after": 'name="disk"'}, "unanswered")
+OTHER = inhibit_rule('name="x"', 'name="y"', name="other")
+
+
+def test_what_ends_with_its_rule_explains_nothing_when_others_come() -> None:
+    by_absence = inhibit_rule('name="unanswered"', 'name="odd"', ("service",))
+    engine = engine_after([(at(1), event("disk")), (at(130), TICK)], ABSENT, by_absence)
+    run(engine, [(at(200), load(BY_CI, version="v2")), (at(300), load(by_absence, version="v3"))])
+
+    facts = run(engine, [(at(400), event("odd")), (at(500), TICK)])
+
+    assert freed(facts) == [(405, event("odd").fingerprint)]
+
+
+def test_what_ends_with_its_rule_is_waited_with_no_more() -> None:
+    waiting = inhibit_rule('name="core"', 'name="unanswered"', within="9m")
+    engine = engine_after([(at(1), event("disk")), (at(130), TICK)], ABSENT, waiting)
+    assert [one.suppressed_by for one in engine.alerts()] == ["", BY]
+
+    facts = run(engine, [(at(140), load(BY_CI, version="v2")), (at(1_000), TICK)])
+
+    assert [fact for fact in facts if isinstance(fact, TimerFailed)] == []
+
+
+def test_what_ends_with_its_rule_frees_what_a_rule_that_is_gone_let_it_explain() -> None:
+    two = inhibit_rule('name=~"unanswered|core"', 'name="odd"')
+    seen: Feed = [
+        (at(1), event("disk")),
+        (at(130), TICK),
+        (at(131), event("core")),
+        (at(132), event("odd")),
+    ]
+    engine = engine_after(seen, ABSENT, two, OTHER)
+    assert engine.alert(event("odd").fingerprint).suppressed_by == BY
+
+    facts = run(engine, [(at(200), load(OTHER, version="v2"))])
+
+    assert freed(facts) == [(200, event("odd").fingerprint)]
+
+
+def test_a_role_that_outlived_its_alert_in_a_snapshot_is_dropped() -> None:
+    engine = engine_after([(at(0), site()), (at(1), host()), (at(2), clear("site", ci="edge"))])
+    roles = (Role("explained", ("shop",), explains=True, explained=False),)
+    engine._state.explained.take(site().fingerprint, roles)
+    engine._state.explained.explain("forgotten", host().fingerprint)
+
+    again = revived(engine)
+
+    assert again._state.explained.dump() == []
+    over = run(again, [(at(3), clear("host0", ci="web0"))])
+    assert only(AlertCleared, over).fingerprint == host().fingerprint
 
 
 def test_a_restart_inhibits_as_before() -> None:

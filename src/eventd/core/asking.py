@@ -86,9 +86,11 @@ class Asking:
 
     def load(self, load: LoadRules, now: datetime, facts: list[Fact]) -> None:
         """Replace the rule set. Rules that are unchanged keep what they remember."""
-        before = dict(self._rules.states)
+        before, explained = dict(self._rules.states), self._rules.explains
         kept = self._rules.load(load.version, load.rules, limits_of(self._state), load.zones)
         facts.append(RulesLoaded(now, load.version, len(load.rules), kept))
+        if explained or self._rules.explains:  # what ends now may speak of rules that are gone
+            self._explaining.retake()
         self._let_go(
             [old for n, old in before.items() if self._rules.states.get(n) is not old], now, facts
         )

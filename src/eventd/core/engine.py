@@ -498,8 +498,7 @@ class Engine:
         self.timers.cancel(("stale", fingerprint))
         self.timers.set(("forget", fingerprint), at + seconds(self.settings.forget_after))
         if record.suppressed_by and not self._asking.settled(record):
-            self.suppressions.release(record.suppressed_by, fingerprint)
-            record.suppressed_by = ""
+            self._explaining.let_go(record)
         incident = ""
         if record.incident and self.incident_table.cleared(
             record.incident, fingerprint, record.episode, at, self.settings
@@ -553,6 +552,7 @@ class Engine:
                 counts = len(new.services), len(new.cis), new.dependencies
                 facts.append(InventoryLoaded(now, new.version, *counts))
                 if self.rules.explains:
+                    self._explaining.retake()
                     self._explaining.reload(now, facts)
             case _:
                 self._command(item, now, facts)

@@ -65,8 +65,6 @@ class Explaining:
     def cleared(self, fingerprint: str, now: datetime, facts: list[Fact]) -> None:
         """An episode is over, and explains nothing any more."""
         self._table.take(fingerprint, ())
-        self._table.unexplain(fingerprint)
-        self._state.timers.cancel((SETTLE_TIMER, fingerprint))
         self._look_again(self._table.explained_by(fingerprint), now, facts)
 
     def suppress(self, record: Record, now: datetime, facts: list[Fact]) -> bool:
@@ -110,7 +108,7 @@ class Explaining:
         return not any(role.explained and by == self._by(role.rule) for role in roles)
 
     def let_go(self, record: Record) -> None:
-        """Nothing explains the alert, and it is waited for no longer: it is to be judged."""
+        """The alert is suppressed and waited with no more: it is to be judged, or over."""
         self._state.timers.cancel((SETTLE_TIMER, record.fingerprint))
         self._state.suppressions.release(record.suppressed_by, record.fingerprint)
         self._table.unexplain(record.fingerprint)
@@ -126,11 +124,15 @@ class Explaining:
             for target in self._table.explained_by(fact.fingerprint):
                 self._join(self._alerts.records[target], fact.fingerprint, now, facts)
 
+    def retake(self) -> None:
+        """Other rules are in force, or another inventory: all that fires has other roles."""
+        for record in self._alerts.records.values():
+            if record.status is Status.FIRING:
+                self._table.take(record.fingerprint, self._state.rules.roles(record.value()))
+
     def reload(self, now: datetime, facts: list[Fact]) -> None:
-        """Other rules are in force: all that fires has other roles."""
+        """What fires has taken other roles: others explain it, or nothing does."""
         firing = [r for r in self._alerts.records.values() if r.status is Status.FIRING]
-        for record in firing:
-            self._table.take(record.fingerprint, self._state.rules.roles(record.value()))
         self._look_again([record.fingerprint for record in firing], now, facts)
         for record in firing:
             if not record.suppressed_by and not record.incident and not record.detached:

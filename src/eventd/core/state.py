@@ -189,7 +189,10 @@ class State:
         )
         state.changes.load(data.read("rule_changes", tuple[Sort, Values, Change]))
         state.changes.joined.extend(data.read("joined_last", tuple[str, int]))
-        state.explained.load(data.read("explained", tuple[str, tuple[Role, ...], str]))
+        fires = {f for f, one in state.table.records.items() if one.status is Status.FIRING}
+        roles = data.read("explained", tuple[str, tuple[Role, ...], str])
+        # a snapshot of before may hold what has ended
+        state.explained.load(row for row in roles if row[0] in fires)
         state.raised.load(data.read("raised", tuple[str, list[str]]))
         for name, verdict, alerts in data.read("judged", tuple[str, bool | None, list[str]]):
             state.judged[name] = verdict, alerts
