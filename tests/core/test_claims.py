@@ -13,7 +13,9 @@ from tests.builders import (
     engine_with,
     event,
     group_rule,
+    inhibit_rule,
     inventory,
+    kind_rule,
     maintenance,
     only,
     run,
@@ -192,6 +194,30 @@ def test_a_rules_incident_that_resolves_by_itself_is_over_once() -> None:
     told = later(engine, (70, clear("down", ci="hr")), until=2_000)
 
     assert len([fact for fact in told if isinstance(fact, IncidentResolved)]) == 1
+
+
+def test_what_is_taken_for_lost_is_over_once_though_the_end_of_another_ends_it() -> None:
+    """What explains an alert is lost: then a rule is asked about that alert, and ends both."""
+    rules = [
+        group_rule("by-ci", by=["ci"]),
+        kind_rule("pair", {"opens": 'name="cpu"', "closes": 'name="odd"'}, "back", by=["ci"]),
+        inhibit_rule('name="src"', 'name="odd"', ("ci",)),
+    ]
+    several = [event(f"a{n}") for n in range(12)]
+    fired: Feed = [
+        (at(0), inventory(Ci("db1"))),
+        *((at(1), one) for one in several),
+        *((at(2 + n), event(name)) for n, name in enumerate(("src", "cpu", "odd"))),
+    ]
+    cleared: Feed = [(at(400), clear(one.name)) for one in several]
+    engine = engine_after([*fired, *cleared], *rules)
+    assert incidents(engine) == [("by-ci", 3)]
+
+    told = run(engine, [(at(705), TICK)])
+
+    over = [engine.alert(f.fingerprint).name for f in told if isinstance(f, AlertCleared)]
+    assert over == ["src", "cpu", "odd"]
+    assert incidents(engine) == [("by-ci", 0)]
 
 
 def test_of_no_label_all_that_a_rule_matches_is_one() -> None:

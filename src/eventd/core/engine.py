@@ -749,4 +749,6 @@ class Engine:
             for record in [one for one in waiting if not one.incident]:
                 self._asking.suppress(record, record.value(), at, facts)
         for fingerprint in self.correlating.look_at(cluster, at, facts):
-            self._cleared(self.table.records[fingerprint], at, ClearReason.LOST, facts)
+            lost = self.table.records.get(fingerprint)
+            if lost is not None and lost.status is Status.FIRING:  # the end of another may end it
+                self._cleared(lost, at, ClearReason.LOST, facts)
