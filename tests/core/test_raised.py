@@ -14,6 +14,7 @@ from tests.builders import (
     facts_of,
     frames,
     group_rule,
+    inhibit_rule,
     kind_rule,
     only,
     revived,
@@ -231,6 +232,22 @@ def test_its_alert_made_room_for_is_forgotten_with_its_links() -> None:
     assert [fact for fact in facts if isinstance(fact, AlertForgotten)]
     assert engine.snapshot() is not None
     assert revived(engine).step(TICK, at(3)) == engine.step(TICK, at(3))
+
+
+def test_at_the_cap_it_may_need_the_room_that_is_just_made_and_then_more_is() -> None:
+    """What made room explained an alert, of which a rule makes one of its own as it is freed."""
+    rules = inhibit_rule('name="src"', 'name="odd"'), fires(group_rule("own", 'name="odd"'))
+    seen: Feed = [(at(n), info(name)) for n, name in enumerate(("src", "odd", "z"))]
+    engine = engine_after([(at(0), started(max_alerts=3)), *seen], *rules)
+
+    facts = run(engine, [(at(3), info("new"))])
+
+    assert [alert.name for alert in fired(facts)] == ["own"]
+    assert {fact.fingerprint for fact in facts if isinstance(fact, AlertForgotten)} == {
+        info("src").fingerprint,
+        info("odd").fingerprint,
+    }
+    assert len(list(engine.alerts())) == 3
 
 
 def test_a_rule_that_is_gone_leaves_its_alert_until_those_that_made_it_clear() -> None:

@@ -524,8 +524,8 @@ class Engine:
     def _make_room(self, now: datetime, facts: list[Fact]) -> None:
         """At the cap the longest cleared alert is forgotten; where all fire, the oldest clears."""
         facts.append(CapHit(now, "alerts"))
-        oldest = self.table.oldest()
-        if oldest.status is Status.FIRING:
+        # the end of one may fire an alert of a rule's, which has made room for itself by then
+        while (oldest := self.table.oldest()).status is Status.FIRING:
             self._cleared(oldest, now, ClearReason.EVICTED, facts)
         self._forget(oldest, now, facts)
 
