@@ -220,6 +220,34 @@ def test_what_is_taken_for_lost_is_over_once_though_the_end_of_another_ends_it()
     assert incidents(engine) == [("by-ci", 0)]
 
 
+# Its check cries wolf, half an hour apart.
+BLIPS = [(2_000.0 * n, down(f"branch-0{n + 1}", "blip")) for n in range(4)]
+WOLF = [*BLIPS, *((second + 50, clear("blip", ci=one.ci)) for second, one in BLIPS)]
+
+
+def test_what_a_rule_has_claimed_stays_though_its_check_cries_wolf() -> None:
+    rule = threshold_rule("often", 'ci="shop"', of="events", within="90s", by=["ci"])
+    engine = bank(*WOLF, rules=[rule])
+    again = [(8_000 + 20 * n, down("shop", "blip", payload=f"{n}")) for n in range(3)]
+
+    told = later(engine, *again, (8_100, clear("blip", ci="shop")))
+
+    assert only(AlertCleared, told).incident == "INC-000001"
+    assert [one.alerts for one in engine.incidents()] == [1]
+
+
+def test_what_a_person_has_merged_stays_though_its_check_cries_wolf() -> None:
+    engine = bank(*WOLF, (8_000, down("fax")), (8_001, down("fax", "full")))
+    raised = [(9_000, down("shop")), (9_001, down("shop", "slow")), (9_002, down("shop", "blip"))]
+    later(engine, *raised, until=9_060)
+    run(engine, [(at(9_070), Merge("INC-000002", "INC-000001", "ann"))])
+
+    told = later(engine, (9_100, clear("blip", ci="shop")))
+
+    assert only(AlertCleared, told).incident == "INC-000001"
+    assert engine.incident("INC-000001").alerts == 5
+
+
 def test_of_no_label_all_that_a_rule_matches_is_one() -> None:
     feed: Feed = [(at(0), event("a", ci="x")), (at(1), event("b", ci="y")), (at(2), event("c"))]
 

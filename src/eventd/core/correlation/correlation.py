@@ -257,8 +257,9 @@ class Correlation:
             self.noise.blip(member.name)
         elif lasted >= p.BLIP and cluster.raised and len(cluster.cis) > p.WIDE:
             self.noise.real(member.name)
-        leaves = member.noisy and not (member.steady or member.prompt or cluster.bursts)
-        if leaves and lasted < p.BLIP:
+        stays = member.steady or member.prompt or cluster.bursts
+        stays = stays or member.claimed or cluster.held  # a rule or a person has put it there
+        if member.noisy and not stays and lasted < p.BLIP:
             self._leave(cluster, member, said)
         self._left(cluster, now)
         return said
