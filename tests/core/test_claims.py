@@ -38,6 +38,7 @@ from eventd.core.model import (
     Merge,
     Resolve,
     Severity,
+    Split,
 )
 
 WORSE = event("a", severity=Severity.CRITICAL)
@@ -246,6 +247,18 @@ def test_what_a_person_has_merged_stays_though_its_check_cries_wolf() -> None:
 
     assert only(AlertCleared, told).incident == "INC-000001"
     assert engine.incident("INC-000001").alerts == 5
+
+
+def test_what_a_person_has_split_off_stays_though_its_check_cries_wolf() -> None:
+    engine = bank(*WOLF, (8_000, down("shop")), (8_001, down("shop", "slow")))
+    later(engine, (8_002, down("shop", "blip")), until=8_060)
+    apart = Split("INC-000001", (down("shop", "blip").fingerprint,), "ann")
+    run(engine, [(at(8_070), apart)])
+
+    told = later(engine, (8_100, clear("blip", ci="shop")))
+
+    assert only(AlertCleared, told).incident == "INC-000002"
+    assert [one.alerts for one in engine.incidents()] == [2, 1]
 
 
 def test_of_no_label_all_that_a_rule_matches_is_one() -> None:

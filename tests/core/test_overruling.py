@@ -260,6 +260,16 @@ def test_what_was_split_off_resolves_when_all_of_it_has_cleared() -> None:
     )
 
 
+def test_what_fires_on_where_it_was_split_off_takes_up_what_else_happens_there() -> None:
+    split: Feed = [(at(710), Split(FRA, (down("fra").fingerprint,), "ann"))]
+    engine = engine_after([*TWO, *split])
+    fan = event("fan", ci="sw-fra", service="")
+
+    run(engine, [(at(1600), fan), (at(2100), TICK)])
+
+    assert engine.alert(fan.fingerprint).incident == "INC-000003"
+
+
 def test_alerts_of_a_rule_are_split_off_too() -> None:
     feed: Feed = [(at(1), SHOP), (at(2), event("b")), (at(3), event("c"))]
     engine = engine_after(feed, *RULES)

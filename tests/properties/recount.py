@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from eventd.core.correlation.cluster import Cluster
 from eventd.core.correlation.table import Index, Table
-from eventd.core.model import Severity
+from eventd.core.engine import Engine
+from eventd.core.model import Severity, Status
 
 
 def agrees(table: Table) -> None:
@@ -24,6 +25,19 @@ def agrees(table: Table) -> None:
     )
     for cluster in clusters:
         _counts(table, cluster)
+
+
+def agrees_with_alerts(engine: Engine) -> None:
+    """Assert that a member fires as its alert does, which nothing suppresses then.
+
+    But what fires anew as mere information is no evidence.
+    """
+    table = engine.correlation.table
+    for fingerprint, number in table.where.items():
+        alert, member = engine.alert(fingerprint), table.clusters[number].members[fingerprint]
+        fires = alert.status is Status.FIRING and not alert.suppressed_by
+        informs = fires and alert.severity <= Severity.INFO
+        assert informs or (fingerprint, member.firing) == (fingerprint, fires)
 
 
 def agrees_with_graph(table: Table) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.builders import TICK, Feed, at, engine_after, frames, revived, run
 from tests.properties.beliefs import Beliefs
-from tests.properties.recount import agrees, agrees_with_graph
+from tests.properties.recount import agrees, agrees_with_alerts, agrees_with_graph
 from tests.properties.renaming import Renaming
 from tests.properties.troubles import (
     QUIET,
@@ -97,6 +97,7 @@ def test_clusters_count_and_index_exactly_their_members(feed: Feed) -> None:
         engine.step(item, now)
 
         agrees(engine.correlation.table)
+        agrees_with_alerts(engine)
 
 
 @given(calm_days())

@@ -22,7 +22,7 @@ from tests.builders import (
     silence,
 )
 from tests.properties.beliefs import Beliefs
-from tests.properties.recount import agrees
+from tests.properties.recount import agrees, agrees_with_alerts
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
@@ -143,6 +143,7 @@ def test_facts_and_tables_agree_and_a_restart_changes_nothing(script: list[Act])
 
         beliefs.agree_with(engine)
         agrees(engine.correlation.table)
+        agrees_with_alerts(engine)
         fires = Counter(a.incident for a in engine.alerts() if a.status is Status.FIRING)
         for one in engine.incidents():
             if one.state is not IncidentState.CLOSED:

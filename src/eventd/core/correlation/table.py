@@ -180,9 +180,10 @@ class Table:
         self._count(cluster, member)
 
     def drop(self, cluster: Cluster, member: Member) -> None:
-        """The member leaves; what it said of its CI stays behind."""
+        """The member leaves as it is; what it said of its CI stays behind."""
         if member.firing:
             self.clear(cluster, member)
+            member.firing = True
         cluster.steady -= member.steady
         cluster.prompt -= member.prompt
         del cluster.members[member.fingerprint], self.where[member.fingerprint]
