@@ -289,6 +289,27 @@ def test_a_resolved_incident_is_not_split() -> None:
     assert said.error == f"{AMS} is resolved; reopen it first"
 
 
+@pytest.mark.parametrize(
+    ("order", "left"),
+    [
+        (Merge(AMS, FRA, "ann"), FRA),
+        (Split(AMS, (slow("ams").fingerprint,), "ann"), "INC-000003"),
+        (Detach(AMS, slow("ams").fingerprint, "ann"), ""),
+    ],
+)
+def test_what_fired_twice_before_it_was_raised_moves_with_its_alert(
+    order: Input, left: str
+) -> None:
+    again: Feed = [(at(4 + n), one) for n, one in enumerate((slow("ams"), over(slow("ams"))))]
+    engine = engine_after([*TWO[:3], (at(3), over(slow("ams"))), *again, *TWO[3:]])
+    alert = engine.alert(slow("ams").fingerprint)
+    assert (alert.episode, alert.incident) == (2, AMS)
+
+    engine.step(order, at(800))
+
+    assert engine.alert(alert.fingerprint).incident == left
+
+
 def test_what_is_forgotten_is_not_split_off() -> None:
     engine = engine_after([*TWO, (at(790), over(slow("ams"))), (at(90_000), TICK)])
 

@@ -380,7 +380,8 @@ class IncidentTable:
         if fires:
             self._admit(record, alert, now)
         else:
-            record.members.setdefault(alert.fingerprint, alert.episode)
+            known = record.members.get(alert.fingerprint, 0)
+            record.members[alert.fingerprint] = max(known, alert.episode)
             record.cis |= {alert.ci: None} if alert.ci else {}
         why = self._judge(record, alert)
         if opening:
