@@ -14,6 +14,7 @@ from eventd.core.model import (
     AlertJoined,
     ClearReason,
     Correlated,
+    Detach,
     Event,
     Fact,
     IncidentOpened,
@@ -81,6 +82,18 @@ def test_a_burst_that_swells_is_raised_though_it_is_common() -> None:
     facts += run(engine, [(at(start + 500), TICK)])
 
     assert names(facts) == ["scan0 on host0"]
+
+
+def test_a_burst_that_a_person_has_detached_may_swell() -> None:
+    engine = engine_after(chatter(20))
+    start, swelling = 20 * HOUR + 1_000, said(0, "scan0", "host0")[1].fingerprint
+    run(engine, [said(start, "attack", "host0"), said(start + 3, "scan0", "host0")])
+    engine.step(TICK, at(start + 40))
+    engine.step(Detach(engine.alert(swelling).incident, swelling, "ann"), at(start + 41))
+
+    facts = run(engine, [said(start + 42 + 2 * n, "scan0", "host0") for n in range(40)])
+
+    assert [fact for fact in facts if isinstance(fact, AlertJoined)] == []
 
 
 def test_what_follows_at_the_pace_of_the_burst_belongs_to_it() -> None:

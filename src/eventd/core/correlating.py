@@ -100,7 +100,7 @@ class Correlating:
             if self._habits.turns_out(stream, now.timestamp()):
                 self._never_clears(stream, now)
             swells = record.occurrence and self._habits.swells(record.ci, record.name)
-            if swells and not (record.incident or record.suppressed_by):
+            if swells and not (record.incident or record.suppressed_by or record.detached):
                 self._swells(record, now, facts)
         loose = not (late or record.incident or record.suppressed_by or record.detached)
         if self._doubted and loose and record.fingerprint in self._doubted:
