@@ -524,6 +524,40 @@ def test_what_was_resolved_by_hand_is_not_resolved_again_but_reopened_by_a_new_a
     assert only(IncidentReopened, facts) == IncidentReopened(at(1310), AMS, EndReason.FIRED)
 
 
+def test_what_gets_worse_does_not_reopen_what_was_resolved_by_hand() -> None:
+    minor = event("slow", service="", severity=Severity.MINOR)
+    feed: Feed = [
+        (at(0), minor),
+        (at(1900), TICK),
+        (at(1990), event("fan", service="", severity=Severity.MINOR)),  # it waits
+        (at(2000), Resolve(AMS, "ann")),
+        (at(2050), event("slow", service="", severity=Severity.MAJOR)),
+    ]
+
+    engine = engine_after(feed)
+
+    assert engine.incident(AMS).state is IncidentState.RESOLVED
+    assert engine.incident(AMS).alerts == 1
+
+
+def test_nor_where_another_was_merged_into_it_since() -> None:
+    feed: Feed = [
+        (at(0), event("down", ci="far", service="")),
+        (at(601), event("slow", service="", severity=Severity.MINOR)),
+        (at(2550), clear("down", ci="far", service="")),
+        (at(2590), event("fan", service="")),  # it waits
+        (at(2600), Resolve("INC-000002", "ann")),
+        (at(2610), Merge("INC-000001", "INC-000002", "ann")),
+        (at(2650), event("slow", service="", severity=Severity.MAJOR)),
+        (at(2900), TICK),
+    ]
+
+    engine = engine_after(feed)
+
+    assert engine.incident("INC-000002").state is IncidentState.RESOLVED
+    assert engine.alert(event("fan", service="").fingerprint).incident == "INC-000003"
+
+
 def test_what_was_closed_by_hand_is_forgotten() -> None:
     engine = engine_after([*TWO, (at(800), Close(AMS, "ann"))])
 

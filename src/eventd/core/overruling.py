@@ -83,6 +83,8 @@ class Overruling:
         self._incidents.answer_for(into, source)
         for incident in (source, into):
             self._correlation.overruled(incident.id, into.id, now.timestamp())
+        if into.state is IncidentState.RESOLVED:  # nothing of the other fires
+            self._correlation.resolved(into.id, now.timestamp())
         self._incidents.let_go(into, now, settings.resolve_after)
         return facts
 

@@ -204,9 +204,10 @@ class Correlation:
         self.table.refire(cluster, member, now)
         if not member.noisy:
             self.table.heat(member.ci, now)
-            found = self._found(member.ci, member.name, now, now)
-            own = Link(1.0, Tie.SAME, member.ci)
-            cluster = self._merge_others(cluster, member.ci, found, own, now, said)
+            if cluster.resolved_at is None:  # only what fires anew reopens it
+                found = self._found(member.ci, member.name, now, now)
+                own = Link(1.0, Tie.SAME, member.ci)
+                cluster = self._merge_others(cluster, member.ci, found, own, now, said)
         self._wane(cluster, now)
         self._schedule(cluster, now)
         self._arm(cluster)
