@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.bank import MAJOR, bank, down, later, members, opened
-from tests.builders import at, clear, engine_after, event, group_rule
+from tests.builders import TICK, at, clear, engine_after, event, group_rule
 
 from eventd.core.correlation import parameters
 from eventd.core.correlation.correlation import Correlation
@@ -25,6 +25,7 @@ from eventd.core.model import (
     IncidentResolved,
     IncidentState,
     Severity,
+    Split,
     Status,
 )
 from eventd.core.timers import Timers
@@ -234,6 +235,23 @@ def clearing(fired: int) -> int:
 
 def test_a_clear_costs_the_same_in_a_small_incident_and_a_large_one() -> None:
     assert clearing(1_000) < 1.2 * clearing(100)
+
+
+def splitting(fired: int, cis: int) -> int:
+    """What it costs, in lines, to split half of so many alerts off, on so many CIs."""
+    names = [(f"down {n // cis}", f"branch-{n % cis}") for n in range(fired)]
+    seen = [event(name, ci=ci, severity=MAJOR) for name, ci in names]
+    engine = engine_after([*((at(0), one) for one in seen), (at(300), TICK)])
+    assert [one.alerts for one in engine.incidents()] == [fired]
+    half = Split("INC-000001", tuple(one.fingerprint for one in seen[::2]), "ann")
+    return lines_run(lambda: engine.step(half, at(301)))
+
+
+@pytest.mark.parametrize("cis", [1, 200])
+def test_to_split_costs_as_much_for_each_alert_of_a_large_incident_as_of_a_small_one(
+    cis: int,
+) -> None:
+    assert splitting(400, cis) < 2.2 * splitting(200, cis)
 
 
 @pytest.mark.parametrize("until", [2, 60])

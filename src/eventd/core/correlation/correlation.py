@@ -351,7 +351,7 @@ class Correlation:
             self._arm(cluster)
 
     def overruled(
-        self, incident: str, into: str, now: float, alerts: Iterable[str] | None = None
+        self, incident: str, into: str, now: float, alerts: list[str] | None = None
     ) -> None:
         """An operator said where alerts of an incident belong, all or some: `into`, "" nowhere.
 
@@ -373,24 +373,21 @@ class Correlation:
         """The clusters that are the incident's, the oldest first."""
         return [self.table.clusters[n] for n in sorted(self.table.raised.get(incident, ()))]
 
-    def _taken_out(
-        self, clusters: list[Cluster], alerts: Iterable[str], now: float
-    ) -> list[Cluster]:
+    def _taken_out(self, clusters: list[Cluster], alerts: list[str], now: float) -> list[Cluster]:
         """Those of them that are members there, as a cluster of their own."""
-        known = [
-            (one, one.members[alert])
-            for alert in alerts
-            for one in clusters
-            if alert in one.members
-        ]
-        if not known:
+        moved: list[Member] = []
+        for cluster in clusters:
+            leaving = [cluster.members[alert] for alert in alerts if alert in cluster.members]
+            if leaving:
+                self.table.take_out(cluster, leaving)
+                self._wane(cluster, now)
+                self._arm(cluster)
+                moved += leaving
+        if not moved:
             return []
         apart = self.table.open(now)
-        for cluster, member in known:
-            self.table.take_out(cluster, member)
+        for member in moved:
             self.table.add(apart, member)
-            self._wane(cluster, now)
-            self._arm(cluster)
         return [apart]
 
     def roots_of(self, incident: str) -> tuple[RootCandidate, ...]:

@@ -188,44 +188,56 @@ class Table:
         cluster.prompt -= member.prompt
         del cluster.members[member.fingerprint], self.where[member.fingerprint]
 
-    def take_out(self, cluster: Cluster, member: Member) -> None:
-        """The member leaves, and with it what no other says; but when, and how strongly at most.
+    def take_out(self, cluster: Cluster, leaving: list[Member]) -> None:
+        """Members leave, and with them what no other says; but when, and how strongly at most.
 
         A look at each member: far less than to count all of them anew.
         """
-        self.drop(cluster, member)
-        ci, number = member.ci, cluster.id
-        beside = [one for one in cluster.members.values() if one.ci == ci]
-        sound = [one.name for one in beside if not one.noisy]
-        if not beside:
-            del cluster.all_cis[ci]
-        pair = f"{ci}\x1f{member.name}"
-        if pair in cluster.pairs and member.name not in sound:
-            del cluster.pairs[pair]
-            cluster.shapes[shape(ci)] -= 1
-            seen = cluster.names[member.name]
-            seen.firing -= 1
-            if not seen.firing:
-                del cluster.names[member.name]
-                _unfile(self.named, member.name, number)
-        if ci in cluster.cis and not sound:
-            del cluster.cis[ci]
-            _unfile(self.on, ci, number)
-            for c, reach in self.inventory.ancestors(ci).items():
-                below = cluster.below.get(c)
-                if below is None:
-                    continue  # another inventory counted it
-                below.total -= reach.strength
-                below.count -= 1
-                if not below.count:
-                    del cluster.below[c]
-                    _unfile(self.under, c, number)
-            if not cluster.cis:
-                for c in cluster.below:  # that another inventory counted
-                    _unfile(self.under, c, number)
-                cluster.below.clear()
-            if len(cluster.cis) < p.STORM_CIS:
-                self.storms.pop(number, None)
+        for member in leaving:
+            self.drop(cluster, member)
+        rest = cluster.members.values()
+        there = {one.ci for one in rest}
+        sound = {one.ci for one in rest if not one.noisy}
+        said = {(one.ci, one.name) for one in rest if not one.noisy}
+        for member in leaving:
+            ci = member.ci
+            if ci not in there:
+                cluster.all_cis.pop(ci, None)
+            if (ci, member.name) not in said:
+                self._unpair(cluster, member)
+            if ci not in sound and ci in cluster.cis:
+                self._fall(cluster, ci)
+        if not cluster.cis:
+            for c in cluster.below:  # that another inventory counted
+                _unfile(self.under, c, cluster.id)
+            cluster.below.clear()
+        if len(cluster.cis) < p.STORM_CIS:
+            self.storms.pop(cluster.id, None)
+
+    def _unpair(self, cluster: Cluster, member: Member) -> None:
+        """Nothing of that name is on that CI any more."""
+        if cluster.pairs.pop(f"{member.ci}\x1f{member.name}", None) is None:
+            return
+        cluster.shapes[shape(member.ci)] -= 1
+        seen = cluster.names[member.name]
+        seen.firing -= 1
+        if not seen.firing:
+            del cluster.names[member.name]
+            _unfile(self.named, member.name, cluster.id)
+
+    def _fall(self, cluster: Cluster, ci: str) -> None:
+        """The CI is one fewer that alerts below all that it depends on."""
+        del cluster.cis[ci]
+        _unfile(self.on, ci, cluster.id)
+        for c, reach in self.inventory.ancestors(ci).items():
+            below = cluster.below.get(c)
+            if below is None:
+                continue  # another inventory counted it
+            below.total -= reach.strength
+            below.count -= 1
+            if not below.count:
+                del cluster.below[c]
+                _unfile(self.under, c, cluster.id)
 
     def since(self, cluster: Cluster) -> float:
         """When the first of what fires and is not noisy was received; there must be one.
