@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.bank import MAJOR, bank, down, later, members, opened
-from tests.builders import TICK, at, clear, engine_after, event, group_rule
+from tests.builders import TICK, at, clear, engine_after, event, group_rule, run
 
 from eventd.core.correlation import parameters
 from eventd.core.correlation.correlation import Correlation
@@ -24,6 +24,8 @@ from eventd.core.model import (
     CapHit,
     IncidentResolved,
     IncidentState,
+    Input,
+    Resolve,
     Severity,
     Split,
     Status,
@@ -67,6 +69,22 @@ def alert(name: str, ci: str, severity: Severity = MAJOR) -> Alert:
 
 def test_what_comes_again_after_ten_minutes_is_a_recurrence() -> None:
     engine = bank((0, down("nas")), (600, clear("down", ci="nas")), until=2_000)
+
+    (again,) = opened(later(engine, (5_000, down("nas")), until=5_300))
+
+    assert (again.id, again.recurs) == ("INC-000002", "INC-000001")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [(300, Resolve("INC-000001", "ann")), (400, clear("down", ci="nas"))],
+        [(300, clear("down", ci="nas")), (301, Resolve("INC-000001", "ann"))],
+    ],
+)
+def test_also_where_a_person_has_resolved_it(told: list[tuple[float, Input]]) -> None:
+    engine = bank((0, down("nas")), until=250)
+    run(engine, [(at(second), item) for second, item in told])
 
     (again,) = opened(later(engine, (5_000, down("nas")), until=5_300))
 

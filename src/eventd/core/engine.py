@@ -705,7 +705,7 @@ class Engine:
                 self.correlation.resolved(key, at.timestamp())
             case "close":
                 facts += self.incident_table.close_due(key, at)
-                self.correlation.closed(key)
+                self.correlation.expired(key)
             case "drop":
                 self._verdicts.keep(key)
                 self.incident_table.drop_due(key)

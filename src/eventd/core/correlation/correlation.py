@@ -340,6 +340,12 @@ class Correlation:
         for cluster in self._of(incident):
             self._remove(cluster)
 
+    def expired(self, incident: str) -> None:
+        """An incident is closed as it did not come back in time: what does now is a recurrence."""
+        for cluster in self._of(incident):
+            self._remember(cluster)
+            self._remove(cluster)
+
     def resolved(self, incident: str, now: float) -> None:
         """An operator, or the rule it is of, resolved it: only what fires anew reopens it."""
         for cluster in self._of(incident):
