@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.bank import MAJOR, bank, down, later, members, opened
-from tests.builders import TICK, at, clear, engine_after, event, group_rule, run
+from tests.builders import TICK, Feed, at, clear, engine_after, event, group_rule, inventory, run
 
 from eventd.core.correlation import parameters
 from eventd.core.correlation.correlation import Correlation
@@ -22,6 +22,7 @@ from eventd.core.model import (
     Alert,
     AlertAlone,
     CapHit,
+    Ci,
     IncidentResolved,
     IncidentState,
     Input,
@@ -87,6 +88,23 @@ def test_also_where_a_person_has_resolved_it(told: list[tuple[float, Input]]) ->
     run(engine, [(at(second), item) for second, item in told])
 
     (again,) = opened(later(engine, (5_000, down("nas")), until=5_300))
+
+    assert (again.id, again.recurs) == ("INC-000002", "INC-000001")
+
+
+def test_also_where_it_took_up_more_than_it_was() -> None:
+    apps = [Ci(f"app-{n}", depends_on=("core",)) for n in range(8)]
+    power, fan = down("app-0", "power"), down("app-0", "fan")
+    slow = [event("slow", ci=one.name, severity=Severity.WARNING) for one in apps[1:]]
+    fired = [(0, power), (1, fan), *((150, one) for one in slow), (152, down("core"))]
+    over = [event(one.name, ci=one.ci, status=Status.CLEARED) for _, one in fired]
+    feed: Feed = [
+        (at(0), inventory(Ci("core"), *apps)),
+        *((at(second), one) for second, one in fired),
+    ]
+    engine = engine_after([*feed, *((at(900), one) for one in over), (at(4_000), TICK)])
+
+    (again,) = opened(later(engine, (5_000, power), (5_001, fan), until=5_300))
 
     assert (again.id, again.recurs) == ("INC-000002", "INC-000001")
 

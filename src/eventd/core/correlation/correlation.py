@@ -559,12 +559,13 @@ class Correlation:
         self._timers.cancel((TIMER, str(small.id)))
         incident = first.incident
         identity = (first.ruled, first.held, first.raised_at, first.review_at, first.reviews)
+        speaks = first.speaks
         born = min(one.born, other.born)
         raise_at = min((t for t in (one.raise_at, other.raise_at) if t is not None), default=None)
         self.table.pour(small, big)
         self.table.give(big, incident)
         big.ruled, big.held, big.raised_at, big.review_at, big.reviews = identity
-        big.born = born
+        big.speaks, big.born = speaks, born
         big.raise_at = None if big.raised else raise_at
         big.over_at = big.forget_at = big.resolved_at = None
         self._wane(big, now)
