@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from tests.builders import TICK, Feed, at, engine_after, event, revived, run
+from tests.builders import TICK, Feed, at, engine_after, event, inventory, revived, run
 
 from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertAlone,
     AlertCleared,
     AlertJoined,
+    Ci,
     ClearReason,
     Correlated,
     Detach,
@@ -19,6 +20,7 @@ from eventd.core.model import (
     Fact,
     IncidentOpened,
     Input,
+    Severity,
     Status,
     Tie,
     Why,
@@ -113,6 +115,33 @@ def test_what_follows_at_the_pace_of_the_burst_belongs_to_it() -> None:
     joined = [fact for fact in facts if isinstance(fact, AlertJoined)]
     assert len(joined) == 3
     assert len(names(facts)) == 1
+
+
+def test_a_burst_that_a_larger_cluster_takes_up_is_listed_no_more() -> None:
+    engine = engine_after(chatter(8))
+    start, minor = 8 * HOUR + 5_000, Severity.WARNING
+    beside = [event(f"m{n}", ci="host7", service="", severity=minor) for n in range(4)]
+    first = [(at(start + n), one) for n, one in enumerate(beside[:3])]
+
+    run(engine, [*first, said(start + 5, "attack", "host7"), (at(start + 10), beside[3])])
+
+    (cluster,) = engine.correlation.table.clusters.values()
+    assert len(cluster.members) == 5
+    assert engine.correlation.bursts == {}
+
+
+def test_a_burst_of_which_a_person_takes_everything_out_is_listed_no_more() -> None:
+    engine = engine_after(
+        [(at(0), inventory(Ci("db"), Ci("app", depends_on=("db",)))), *chatter(8)]
+    )
+    start, attack = 8 * HOUR + 5_000, said(0, "attack", "db")[1].fingerprint
+    run(engine, [said(start, "attack", "db"), (at(start + 5), event("slow", ci="app"))])
+    engine.step(TICK, at(start + 60))
+    assert list(engine.correlation.bursts) == ["db"]
+
+    engine.step(Detach(engine.alert(attack).incident, attack, "ann"), at(start + 70))
+
+    assert engine.correlation.bursts == {}
 
 
 def test_a_source_that_turns_out_never_to_clear_leaves_nothing_firing() -> None:

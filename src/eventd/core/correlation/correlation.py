@@ -386,6 +386,9 @@ class Correlation:
             leaving = [cluster.members[alert] for alert in alerts if alert in cluster.members]
             if leaving:
                 self.table.take_out(cluster, leaving)
+                for member in leaving:
+                    if member.ci not in cluster.all_cis:
+                        self._end_burst(cluster, member.ci)
                 self._wane(cluster, now)
                 self._arm(cluster)
                 moved += leaving
@@ -562,6 +565,7 @@ class Correlation:
         speaks = first.speaks
         born = min(one.born, other.born)
         raise_at = min((t for t in (one.raise_at, other.raise_at) if t is not None), default=None)
+        self._unlist(small)
         self.table.pour(small, big)
         self.table.give(big, incident)
         big.ruled, big.held, big.raised_at, big.review_at, big.reviews = identity
@@ -786,13 +790,20 @@ class Correlation:
 
     def _remove(self, cluster: Cluster) -> None:
         self._timers.cancel((TIMER, str(cluster.id)))
+        self._unlist(cluster)
+        self.table.remove(cluster)
+
+    def _unlist(self, cluster: Cluster) -> None:
+        """No session and no burst goes on in it."""
         if self.sessions.get(cluster.session) == cluster.id:
             del self.sessions[cluster.session]
         if cluster.bursts:
             for ci in cluster.all_cis:
-                if self.bursts.get(ci) == cluster.id:
-                    del self.bursts[ci]
-        self.table.remove(cluster)
+                self._end_burst(cluster, ci)
+
+    def _end_burst(self, cluster: Cluster, ci: str) -> None:
+        if self.bursts.get(ci) == cluster.id:
+            del self.bursts[ci]
 
     def _arm(self, cluster: Cluster) -> None:
         due = cluster.due()
