@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from msgspec.structs import replace
 from tests.builders import TICK, Feed, at, engine_after, event, inventory, revived, run
 
 from eventd.core.engine import Engine
@@ -212,6 +213,18 @@ def test_what_is_seen_in_the_same_looks_belongs_together() -> None:
     }
     assert Tie.POLLED in ties
     assert len(names(facts)) == 1
+
+
+def test_a_clock_that_is_wrong_makes_no_other_period_of_what_is_seen_again() -> None:
+    def session(ahead: float) -> tuple[float, float]:
+        known = event("known", ci="base", source="probe")
+        again = [
+            (second, replace(known, occurred_at=second + timedelta(seconds=ahead)))
+            for second, _ in looks(3 * 3_600)
+        ]
+        return engine_after(mixed(looks(3 * 3_600), again)).habits.sources["probe"].session()
+
+    assert session(7_200) == session(0)
 
 
 def test_habits_outlast_a_restart() -> None:

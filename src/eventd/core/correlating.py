@@ -43,6 +43,7 @@ class Correlating:
 
     def __init__(self, state: State) -> None:
         """The engine's own."""
+        self._state = state
         self._alerts, self._timers = state.table, state.timers
         self._habits, self.flapping = state.habits, state.flapping
         self._correlation = state.correlation
@@ -95,7 +96,7 @@ class Correlating:
         stream = stream_of(record)
         known = self._habits.sources.get(stream)
         if known is not None and not known.clears:
-            said = event.occurred_at or now
+            said = said_at(event, now, self._state.settings) or now
             self._habits.spoke(stream, record.ci, said.timestamp(), now.timestamp())
             if self._habits.turns_out(stream, now.timestamp()):
                 self._never_clears(stream, now)
