@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 from tests.builders import at, event, group_rule, load
-from tests.edges.store_desk import Life, alive, batch, query, saved, step
+from tests.edges.store_desk import Life, alive, batch, killed, query, saved, step
 
 from eventd import runtime
 from eventd.cli import main
@@ -43,8 +43,8 @@ from eventd.core.model import (
 from eventd.core.snapshot import Snapshot
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
 from eventd.runtime import Batch, Step
-from eventd.store import retention
-from eventd.store.database import DATABASE, SCHEMA
+from eventd.store import database, retention, sqlite
+from eventd.store.database import DATABASE, LOG, SCHEMA
 from eventd.store.journal import JournalRow, iter_journal
 from eventd.store.payloads import MAX_RECENT, MIN_SIZE, RecentPayloads
 from eventd.store.queries import insert
@@ -368,6 +368,88 @@ async def test_what_breaks_after_the_last_commit_is_raised_by_closing(
 
     async with alive(tmp_path) as life:
         assert (life.recovered.start, life.recovered.replayed) == ("journal", 1)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def replace_by_a_copy(path: Path) -> None:
+    shutil.copy(path, path.with_name("copy"))
+    path.with_name("copy").replace(path)
+
+
+def move_its_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "name", "why", "left"),
+    [
+        (Path.unlink, LOG, "removed", ["a"]),  # closing puts it into the database
+        (replace_by_a_copy, LOG, "replaced", ["a"]),
+        (cut, LOG, "cut", []),
+        (Path.unlink, DATABASE, "removed", []),
+        (replace_by_a_copy, DATABASE, "replaced", ["a"]),
+        (cut, DATABASE, "cut", []),
+        (move_its_folder, DATABASE, "removed", []),
+    ],
+)
+@pytest.mark.parametrize("probe", [True, False])
+async def test_nothing_is_committed_to_files_that_no_start_finds(
+    tmp_path: Path,
+    harm: Callable[[Path], None],
+    name: str,
+    why: str,
+    left: list[str],
+    *,
+    probe: bool,
+) -> None:
+    state = tmp_path / "state"
+    async with SqliteStore.open(state) as store:
+        await store.commit(batch(step(0, at(0), event("a"))))
+        harm(state / name)
+        last = Batch() if probe else batch(step(1, at(1), event("b")))
+        for _ in range(2):
+            with pytest.raises(StoreBroken, match=f"^{state / name}: was {why} under this"):
+                await store.commit(last)
+
+    async with alive(state) as life:
+        assert [one.name for row in iter_journal(state) for one in row.inputs] == left  # type: ignore[union-attr]
+        await life.submit(at(2), event("c"))
+
+
+async def test_what_is_put_in_the_place_of_the_files_stays_whole(tmp_path: Path) -> None:
+    state, other = tmp_path / "state", tmp_path / "other"
+    async with SqliteStore.open(other) as store:
+        await store.commit(batch(step(0, at(0), event("other"))))
+        copy = killed(other, tmp_path / "copy")
+    async with SqliteStore.open(state) as store:
+        await store.commit(batch(step(0, at(0), event("a"))))
+        for name in (DATABASE, LOG):
+            (copy / name).replace(state / name)
+        with pytest.raises(StoreBroken, match="was replaced"):
+            await store.commit(Batch())
+
+    async with alive(state):
+        assert [row.inputs for row in iter_journal(state)] == [(event("other"),)]
+
+
+async def test_sqlite_itself_may_cut_its_log_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (database, sqlite):
+        monkeypatch.setattr(module, "WAL_LIMIT", 1 << 20)
+    log, sizes = tmp_path / LOG, []
+
+    async with SqliteStore.open(tmp_path) as store:
+        for n in range(20):
+            payload = os.urandom(5 << 20 if n % 5 == 0 else 100)
+            await store.commit(batch(step(n, at(n), event(f"e{n}"), payload=payload)))
+            await store.commit(Batch())  # checkpoints come between
+            sizes.append(log.stat().st_size)
+
+    assert min(sizes[1:]) <= 2 << 20 < 5 << 20 <= max(sizes)
 
 
 async def test_a_row_that_cannot_be_made_breaks_the_store_and_is_logged_as_it_came(

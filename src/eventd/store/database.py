@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
@@ -20,6 +21,7 @@ from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreT
 from eventd.store.queries import QUERIES
 
 DATABASE = "eventd.db"
+LOG = f"{DATABASE}-wal"
 LOCK = "lock"
 SCHEMA = 4  # the highest schema/NNN.sql
 # Bytes: a delivery of 100 events takes about 90 kB; with 4 KiB pages each costs a third more CPU.
@@ -28,10 +30,7 @@ CACHE_KIB = 16 * 1024
 # Bytes the WAL file is cut back to when it was stretched, by a long reader or a full disk.
 WAL_LIMIT = 64 << 20
 
-EMPTY = (
-    "holds no tables of eventd; "
-    f"where it is a copy, {DATABASE}-wal was left out: see docs/operations.md"
-)
+EMPTY = f"holds no tables of eventd; where it is a copy, {LOG} was left out: see docs/operations.md"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 # Of the disk, of descriptors: no transaction ends in these. SQLite tells its own ends itself.
@@ -133,6 +132,33 @@ def open_writer(directory: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+class OpenFile:
+    """A file that SQLite goes on writing to, and that the next start looks for by its name.
+
+    Without its name, or where it was cut behind SQLite's back, that start finds nothing of what was
+    written since, however well it was synced.
+    """
+
+    def __init__(self, path: Path, cut_to: int = sys.maxsize) -> None:
+        """SQLite itself cuts it back to so many bytes, and never further."""
+        self._path, self._cut_to = path, cut_to
+        self._size = self._device = self._inode = 0
+
+    def look(self) -> None:
+        """Raise StoreBroken where it is not the file of the first look any more. Raises OSError."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            raise StoreBroken(f"{self._path}: was removed under this process") from None
+        if not self._inode:
+            self._device, self._inode = found.st_dev, found.st_ino
+        if found.st_ino != self._inode or found.st_dev != self._device:
+            raise StoreBroken(f"{self._path}: was replaced under this process")
+        if found.st_size < self._size:
+            raise StoreBroken(f"{self._path}: was cut under this process")
+        self._size = min(found.st_size, self._cut_to)
 
 
 def open_reader(directory: Path) -> sqlite3.Connection:

@@ -15,7 +15,16 @@ import structlog
 from eventd.core.snapshot import Snapshot
 from eventd.errors import EventdError, StoreBroken, StoreFull
 from eventd.runtime import Batch, Quarantined
-from eventd.store.database import explain, lock_state, open_reader, open_writer
+from eventd.store.database import (
+    DATABASE,
+    LOG,
+    WAL_LIMIT,
+    OpenFile,
+    explain,
+    lock_state,
+    open_reader,
+    open_writer,
+)
 from eventd.store.journal import JournalReader
 from eventd.store.retention import Limits, Retention
 from eventd.store.rows import moment
@@ -51,6 +60,7 @@ class SqliteStore:
         self._limits = limits
         self._writer = WriterThread()
         self._lock = -1
+        self._files = OpenFile(directory / DATABASE), OpenFile(directory / LOG, cut_to=WAL_LIMIT)
         self._tables: Tables | None = None
         self._retention: Retention | None = None
         self._snapshot: SnapshotFile | None = None
@@ -169,8 +179,8 @@ class SqliteStore:
         tables = self._settle()
         if batch.steps or batch.alerts or batch.forgotten or batch.incidents or batch.quarantined:
             self._unchecked += self._guarded(lambda: tables.write(batch)) + COMMIT_OVERHEAD
-        elif self.broken is not None:
-            raise self.broken
+        else:
+            self._guarded(lambda: None)
         if batch.snapshot is not None:
             self._take(batch.snapshot, batch.next_seq)
         if not self._tidying and self._untidy():
@@ -180,14 +190,21 @@ class SqliteStore:
     def _guarded(self, work: Callable[[], T]) -> T:
         """Run it; whatever goes wrong becomes StoreFull, or StoreBroken for ever.
 
+        The files are looked at before. What takes them away while it runs takes what was committed
+        before as well: no look afterwards could undo that.
+
         What is neither SQLite's word nor the disk's is a fault of ours: it is logged as it came.
         """
         if self.broken is not None:
             self._untold = None
             raise self.broken
         try:
+            for file in self._files:
+                file.look()
             return work()
-        except EventdError:  # a replay that is written says itself what stopped it
+        except EventdError as e:  # a replay that is written says itself what stopped it
+            if isinstance(e, StoreBroken):
+                self.broken = e
             raise
         except Exception as e:
             if not isinstance(e, sqlite3.Error | OSError):
