@@ -52,8 +52,9 @@ overload: setup-dev peers  ## a flood for MINUTES inside LIMIT MB, a quiet sourc
 simulate: setup-dev  ## the daemon on a simulated machine that fails: SEEDS seeds
 	$(PY) -m tests.simulation --seeds $(SEEDS)
 
-mutants: setup-dev  ## fifteen ways to break eventd, each to be caught by the simulation
+mutants: setup-dev peers  ## fifteen ways to break eventd, each to be caught by the simulation, seven by real processes too
 	$(PY) -m tests.simulation.mutants
+	$(PY) -m tests.simulation.mutants --real
 
 setup: .venv/installed  ## .venv with what the program needs
 setup-dev: .venv/installed-dev  ## the same, and what tests and lint need
