@@ -29,11 +29,11 @@ both_versions = pytest.mark.parametrize("version", [5, 4], ids=["v5", "v3.1.1"])
 class Server:
     """Whatever a broker may do wrong: answers the first packet with bytes, the next with others.
 
-    An answer may come in pieces, a few milliseconds apart.
+    An answer may come in pieces, so many seconds apart.
     """
 
-    def __init__(self, *answers: bytes | tuple[bytes, ...]) -> None:
-        self._answers = answers
+    def __init__(self, *answers: bytes | tuple[bytes, ...], pause: float = 0.03) -> None:
+        self._answers, self._pause = answers, pause
         self.calls = asyncio.Semaphore(0)
 
     @asynccontextmanager
@@ -55,7 +55,7 @@ class Server:
                 await reader.read(1000)
                 for piece in answer if isinstance(answer, tuple) else (answer,):
                     writer.write(piece)
-                    await asyncio.sleep(0.03)
+                    await asyncio.sleep(self._pause)
             await reader.read()
         writer.transport.abort()
 
@@ -224,6 +224,22 @@ async def test_what_the_library_refuses_is_told_and_ends_nothing_else(
             source.stop()
 
     assert [line["event"] for line in logs][:2] == ["mqtt.lost"] * 2
+
+
+async def test_a_broker_that_sends_is_not_given_up_though_it_answers_no_ping() -> None:
+    """Busy with what came before, as mosquitto is that saves with every message."""
+    desk, messages = Desk(), 20
+    busy = (b"\x32\x06\x00\x01a\x00%cX" % (n + 1) for n in range(messages))
+    serve = Server(WELCOME[4], (b"\x90\x03\x00\x01\x01", *busy), pause=0.2)
+    async with (
+        serve.listening() as port,
+        desk.source(yard(port, 4, will_topic="", topics=(("a", PLANT),), keepalive=1)),
+    ):
+        taken = await desk.commit(messages)  # in four times as long as it may be silent
+        await serve.calls.acquire()
+
+    assert words(taken) == ["X"] * messages
+    assert serve.calls.locked()  # there was one connection
 
 
 async def test_a_control_packet_in_two_pieces_is_left_until_it_is_whole() -> None:

@@ -317,7 +317,7 @@ def _trusting(ca_file: str) -> ssl.SSLContext:
 def _library_of(client: Client) -> paho.Client:
     """The client under aiomqtt, set to leave acknowledgements to us.
 
-    The one private access: aiomqtt 2.5 acknowledges on receipt and offers no other way. Checked
+    A private access: aiomqtt 2.5 acknowledges on receipt and offers no other way. Checked
     here, so that a release that moves it fails the first connection, not the first crash.
     """
     library: object = getattr(client, "_client", None)

@@ -185,6 +185,7 @@ class Session:
         finally:
             if at:
                 sock.recv(at)
+                self._hear()
         if not at:
             self._assembly = Assembly(MAX_PACKET)
             self._assembly.add(sock.recv(len(peeked)))
@@ -193,8 +194,17 @@ class Session:
         assembly.add(data)
         if not assembly.missing:
             self._assembly = None
+            self._hear()
             self._take(assembly.publish(v5=self._v5), wall())
             self._paused_if_crowded()
+
+    def _hear(self) -> None:
+        """The broker lives, which the library knows of what it reads itself alone.
+
+        One that saves with every message is long about a ping behind our acknowledgements; given
+        up it would send again all that was on its way, and be longer still.
+        """
+        self._library._ping_t = 0.0  # noqa: SLF001 - it waits for no answer
 
     def _give_way(self, peeked: bytes) -> None:
         """Let the library read the packet at the front, once it is whole.
