@@ -169,6 +169,9 @@ def test_lists_have_filters_and_pages(daemon: Daemon) -> None:
 
     assert (len(first["items"]), len(rest["items"]), rest["next"]) == (3, 2, None)
     assert daemon.api("incidents?state=open&priority=P3&limit=2")["next"] is not None
+    for text in ("one", "two"):
+        said = {"matchers": f'name="{text}"', "for": "5m", "comment": text}
+        assert post(f"{daemon.url}/api/v1/silences", said)[0] == 201
     newest = daemon.api("audit?limit=1")
     assert newest["items"] + daemon.api(f"audit?after={newest['next']}")["items"] == daemon.every(
         "audit"

@@ -94,7 +94,6 @@ def test_a_reader_that_sleeps_costs_records_which_are_told_once_it_wakes() -> No
     outlet, record, records = Outlet(writes, told.append), "x" * 999 + "\n", MAX_WAITING + 500
     for _ in range(records):  # a pipe holds some sixty of them
         outlet.write(record)
-    assert told == []
 
     came = 0
     while came // len(record) + sum(told) < records:

@@ -14,7 +14,7 @@ from tests.simulation.people import ask, pause
 
 NOBODY = "INC-999999", "nonsense"
 ACTS = ("acknowledge", "comment", "comment", "resolve", "close", "reopen", "reopen", "verdict")
-REGROUPINGS = ("merge", "split", "detach", "detach")
+REGROUPINGS = ("merge", "merge", "split", "detach", "detach")
 
 
 class Operator:
@@ -61,7 +61,9 @@ class Operator:
         incident = self._incident(chance)
         said: dict[str, Any] = {"actor": "ann", "text": f"{self._name}{self._number}"}
         if act == "merge":
-            said["into"] = self._incident(chance)
+            into = self._incident(chance)
+            # with itself it cannot be: that is tried seldom
+            said["into"] = self._incident(chance) if into == incident else into
         elif act == "split":
             said["alerts"] = [self._alert(chance, incident) for _ in range(chance.randint(1, 3))]
         else:
