@@ -32,7 +32,7 @@ class Outlet:
         try:
             self._waiting.put_nowait(text.encode(errors="backslashreplace"))
         except Full:
-            self._drop(1)
+            self._drop()
         return len(text)
 
     def flush(self) -> None:
@@ -53,13 +53,16 @@ class Outlet:
                 while view:
                     view = view[os.write(self._fd, view) :]
             except OSError:
-                self._drop(1)
+                self._drop()
             else:
-                if dropped := self._drop(0):
-                    self._drop(-dropped)
-                    self._told(dropped)
+                self._tell()
 
-    def _drop(self, records: int) -> int:
+    def _drop(self) -> None:
         with self._lock:
-            self._dropped += records
-            return self._dropped
+            self._dropped += 1
+
+    def _tell(self) -> None:
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._told(dropped)

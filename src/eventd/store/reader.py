@@ -265,10 +265,9 @@ def _older(table: str) -> str:
     Ids are texts, INC-1000000 stands before INC-999999; rows stand in order. Retention may have
     taken the row meanwhile: then its place is before the next that is left.
     """
-    return (  # the tables are ours
-        f"rowid < COALESCE((SELECT rowid FROM {table} WHERE id = ?), (SELECT MAX(rowid) + 1"  # noqa: S608
-        f" FROM {table} WHERE (length(id), id) < (length(?), ?)))"
-    )
+    known = f"(SELECT rowid FROM {table} WHERE id = ?)"  # noqa: S608 - the tables are ours
+    next_left = f"(SELECT MAX(rowid) + 1 FROM {table} WHERE (length(id), id) < (length(?), ?))"  # noqa: S608 - so it is
+    return f"rowid < COALESCE({known}, {next_left})"
 
 
 def _where(filters: Mapping[str, object], known: tuple[str, ...]) -> tuple[list[str], list[object]]:
