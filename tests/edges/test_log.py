@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import structlog
@@ -114,3 +116,26 @@ def test_a_reader_that_is_gone_costs_nothing_else() -> None:
         assert outlet.write("lost\n") == 5
 
     os.close(writes)
+
+
+def test_what_the_garbage_collector_logs_out_of_the_middle_of_a_record_stops_nothing() -> None:
+    """As an exception does that nobody retrieved."""
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            outlet.write("from the collector\n")
+
+    thresholds = gc.get_threshold()
+    with Path(os.devnull).open("wb") as nowhere:
+        outlet = Outlet(nowhere.fileno(), lambda _: None)
+        gc.set_threshold(1)
+        try:
+            for _ in range(100_000):  # a queue.Queue stands still within 70,000
+                Cycle()
+                outlet.write("a record\n")
+        finally:
+            gc.set_threshold(*thresholds)
+        outlet.close()
