@@ -150,9 +150,11 @@ class Wire:
 
             server = await asyncio.start_server(accept, "127.0.0.1", 0)
             self.port = server.sockets[0].getsockname()[1]
-            yield self
-            server.close()
-            self.cut()
+            try:
+                yield self
+            finally:
+                server.close()
+                self.cut()
 
     def cut(self) -> None:
         """Break all connections without a word of either protocol."""
@@ -171,6 +173,8 @@ class Wire:
         with suppress(ConnectionError):
             while data := await reader.read(at_once):
                 await self.carries.wait()
+                if writer.is_closing():  # uvloop raises where asyncio forgets the data
+                    return
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

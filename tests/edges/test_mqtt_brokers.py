@@ -45,8 +45,8 @@ class Server:
                 "127.0.0.1",
                 0,
             )
-            yield server.sockets[0].getsockname()[1]
-            server.close()
+            async with server:
+                yield server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.calls.release()
