@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -113,10 +113,10 @@ class Ending(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MatcherBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """One test on a label or field: op is one of ``= != =~ !~ < <= > >=``."""
+    """One test on a label or field."""
 
-    label: str
-    op: str
+    label: Annotated[str, Meta(min_length=1)]
+    op: Literal["=", "!=", "=~", "!~", "<", "<=", ">", ">="]
     value: str
 
 

@@ -88,7 +88,7 @@ def _range(values: list[float]) -> tuple[float, float]:
     cut = int(QUIET * len(ordered))
     low, high = ordered[cut], ordered[-1 - cut]
     room = 0.1 * (high - low) or max(1.0, 0.1 * abs(low))
-    return max(low - room, -1e300), min(high + room, 1e300)
+    return max(min(low, 1e300) - room, -1e300), min(max(high, -1e300) + room, 1e300)
 
 
 def _scores(columns: list[_Column], needed: float) -> Iterator[str]:

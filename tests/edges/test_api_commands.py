@@ -52,6 +52,21 @@ async def test_a_parameter_that_is_given_twice_is_refused(tmp_path: Path) -> Non
     assert told["field"] == "state"
 
 
+@pytest.mark.parametrize("op", ["==", "~", "!", "", "=! "])
+async def test_a_silence_with_an_unknown_operator_is_refused(tmp_path: Path, op: str) -> None:
+    """It would be heard as its opposite."""
+    matcher = {"label": "ci", "op": op, "value": "db1"}
+    async with api_desk(tmp_path, []) as desk:
+        wrong = {"matchers": [matcher], "comment": "c", "for": "30m"}
+        status, told = await desk.post("silences", wrong)
+        nameless = {**wrong, "matchers": [{**matcher, "op": "!=", "label": ""}]}
+        refused, _ = await desk.post("silences", nameless)
+
+    assert (status, told["field"]) == (400, "matchers[0].op")
+    assert told["expected"] == "one of = != =~ !~ < <= > >="
+    assert refused == 400
+
+
 async def test_what_ends_a_silence_has_an_actor_and_no_text(tmp_path: Path) -> None:
     async with api_desk(tmp_path, []) as desk:
         _, document = await desk.get("openapi.json")

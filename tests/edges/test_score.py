@@ -125,7 +125,16 @@ def test_the_picture_has_values_band_scores_and_alarms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2026-01-05,nan\n", "1,1e308\n2,-1e308\n", "1e300,1\ninf,2\n", "5,7\n" * 300]
+    "text",
+    [
+        "",
+        "2026-01-05,nan\n",
+        "1,1e308\n2,-1e308\n",
+        "1,1.1111111111111112e300\n",
+        "1,2e300\n",
+        "1e300,1\ninf,2\n",
+        "5,7\n" * 300,
+    ],
 )
 def test_whatever_is_in_a_series_there_is_a_picture(tmp_path: Path, text: str) -> None:
     file = tmp_path / "<odd>.csv"
