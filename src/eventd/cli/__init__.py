@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from eventd import __version__
+from eventd.core.sentences import inert
 
 COMMANDS = (
     "run", "check", "test", "export", "replay", "demo", "send", "incidents", "alerts",
@@ -27,6 +29,15 @@ class _Lazy(click.Group):
             return None
         command: click.Command = getattr(import_module(f"eventd.cli.{cmd_name}"), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. What click says of arguments is inert: so may files be called."""
+        try:
+            return super().invoke(ctx)
+        except NoArgsIsHelpError:  # of lines, our own
+            raise
+        except click.UsageError as error:
+            raise click.UsageError(inert(error.format_message()), error.ctx) from None
 
 
 @click.group(cls=_Lazy)

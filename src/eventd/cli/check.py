@@ -11,6 +11,7 @@ import msgspec
 
 from eventd import app, history, lint
 from eventd.cases import read_cases
+from eventd.cli.lines import say, say_json
 from eventd.cli.options import FILE
 from eventd.cli.progress import Bar
 from eventd.config import Environment, load
@@ -56,21 +57,19 @@ def check(
         try:
             sys.exit(0 if _files(files, store, strict=strict) else 1)
         except StoreError as error:
-            click.echo(f"eventd check: {error}", err=True)
+            say(f"eventd check: {error}", err=True)
             sys.exit(2)
     ids = acked.read_text("utf-8", "replace").split() if acked else []
     try:
         found = app.verdicts(store, ids)
     except StoreError as error:
-        click.echo(f"eventd check: {error}", err=True)
+        say(f"eventd check: {error}", err=True)
         sys.exit(2)
     for one in found:
         if as_json:
-            click.echo(msgspec.json.encode(one).decode())
+            say_json(msgspec.json.encode(one).decode())
         else:
-            click.echo(
-                f"{'good' if one.ok else 'BAD '}  {one.invariant:4} {one.says}: {one.detail}"
-            )
+            say(f"{'good' if one.ok else 'BAD '}  {one.invariant:4} {one.says}: {one.detail}")
     sys.exit(0 if all(one.ok for one in found) else 1)
 
 
@@ -85,20 +84,19 @@ def _files(files: tuple[Path, ...], store: Path | None, *, strict: bool) -> bool
                 rules = app.load_rules(file)
                 tests = sum(1 for _ in read_cases(file))
                 told = f"{many(len(rules.rules), 'rule')}, {many(tests, 'test')}"
-                click.echo(f"{file}: {told}, version {rules.version}")
+                say(f"{file}: {told}, version {rules.version}")
                 warnings = list(_doubts(file, store))
                 for one in warnings:
-                    click.echo(f"warning: {one}", err=strict)
+                    say(f"warning: {one}", err=strict)
                 doubtful = doubtful or bool(warnings)
             else:
                 config = load(file, Environment.read())
                 app.load_rules(config.rules)
                 app.load_inventory(config.inventory)
-                click.echo(f"{file}: good")
+                say(f"{file}: good")
         except ConfigError as error:
             problems += error.problems
-    for problem in problems:
-        click.echo(problem, err=True)
+    say(*problems, err=True)
     return not problems and not (strict and doubtful)
 
 
@@ -121,12 +119,12 @@ def _inventory(file: Path) -> list[str]:
     """What is doubtful in it; what may well be meant so is printed and no problem."""
     written = read_inventory(file)
     found = written.load
-    click.echo(
+    say(
         f"{file}: {many(len(found.services), 'service')}, {many(len(found.cis), 'CI')}, "
         f"version {found.version}"
     )
     findings = list(examine(written))
     for one in findings:
         if not one.fault:
-            click.echo(one.line)
+            say(one.line)
     return [one.line for one in findings if one.fault]

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
+from eventd.cli.lines import say, say_json
 from eventd.cli.options import FILE
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -48,7 +49,7 @@ class Client:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - the operator's own URL
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            click.echo(f"eventd: {_sentence(error)}", err=True)
+            say(f"eventd: {_sentence(error)}", err=True)
             sys.exit(1)
         except (OSError, HTTPException) as error:
             self._give_up(str(getattr(error, "reason", error)))
@@ -72,7 +73,7 @@ class Client:
             after = f"&after={quote(page['next'], safe='')}"
 
     def _give_up(self, reason: str) -> NoReturn:
-        click.echo(f"eventd: no daemon answers at {self.url}: {reason}", err=True)
+        say(f"eventd: no daemon answers at {self.url}: {reason}", err=True)
         sys.exit(1)
 
 
@@ -124,4 +125,4 @@ def client_of(url: str, token_file: Path | None) -> Client:
 
 def show(value: object) -> None:
     """JSON for programs."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    say_json(json.dumps(value, ensure_ascii=False))

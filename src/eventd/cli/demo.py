@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from eventd.cli.incidents import line as in_one_line
+from eventd.cli.lines import say, say_json
 from eventd.cli.playback import Player, beats, inventory, pages, recording
 from eventd.config import Environment, address
 from eventd.errors import EventdError
@@ -74,7 +75,7 @@ def demo(
         try:
             asyncio.run(_demo(Path(scratch), kept, listen, pace, console, (leave, as_json)))
         except EventdError as error:
-            click.echo(f"eventd demo: {error}", err=True)
+            say(*f"eventd demo: {error}".split("\n"), err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             console.print(f"Stopped. What it saw is kept in {kept}.")
@@ -114,7 +115,7 @@ async def _demo(
             tasks.create_task(going_on, name="heartbeats")
             tasks.create_task(asyncio.sleep(GATHERED), name="wait")
         summary = await _summary(url, over, events)
-        click.echo(json.dumps(summary)) if as_json else _print(console, summary, url)
+        say_json(json.dumps(summary)) if as_json else _print(summary, url)
         if not leave:
             await _until_interrupted(console)
 
@@ -253,23 +254,26 @@ async def _summary(url: str, over: list[str], events: float) -> dict[str, Any]:
     }
 
 
-def _print(console: Console, summary: dict[str, Any], url: str) -> None:
+def _print(summary: dict[str, Any], url: str) -> None:
     found = summary["incidents"]
-    console.print(
-        f"\n{summary['events']} events were {summary['alerts']} alerts, and are "
+    say(
+        "",
+        f"{summary['events']} events were {summary['alerts']} alerts, and are "
         f"{len(found)} incidents: {summary['noise_reduction']:.1%} less to read. "
-        f"{summary['alone']} alerts are in none: maintenance covers them, or they are waited for.\n"
+        f"{summary['alone']} alerts are in none: maintenance covers them, or they are waited for.",
+        "",
     )
     for one in sorted(found, key=lambda one: (one["priority"], one["id"])):
-        console.print(in_one_line(one), soft_wrap=True, markup=False)
-        for line in _because(one):
-            console.print(f"      {line}", soft_wrap=True, markup=False)
+        say(in_one_line(one), *(f"      {line}" for line in _because(one)))
     worst = min(found, key=lambda one: (one["priority"], one["id"]))["id"] if found else ""
-    console.print(
-        f"\nLook closer:\n  {url}/api/v1/incidents\n  {url}/api/v1/incidents/{worst}\n"
-        f"  {url}/metrics\n  eventd incidents show {worst} --why --url {url}\n",
-        soft_wrap=True,
-        markup=False,
+    say(
+        "",
+        "Look closer:",
+        f"  {url}/api/v1/incidents",
+        f"  {url}/api/v1/incidents/{worst}",
+        f"  {url}/metrics",
+        f"  eventd incidents show {worst} --why --url {url}",
+        "",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from eventd.cli.report import when
 from eventd.comparison import Comparison, Difference, Dropped, Told
-from eventd.core.sentences import inert, many, span
+from eventd.core.sentences import many, span
 
 _MEANS = {
     "new": "Only after",
@@ -19,7 +19,7 @@ _MEANS = {
 
 
 def text(found: Comparison) -> Iterator[str]:
-    """Its lines."""
+    """Its lines, of foreign words: for `say`."""
     before, after = found.before, found.after
     period = f", {when(found.began)} to {when(found.ended)} UTC" if found.began else ""
     yield f"{many(found.events, 'event')}{period}"
@@ -40,11 +40,13 @@ def text(found: Comparison) -> Iterator[str]:
     for kind, means in _MEANS.items():
         own = [one for one in found.differences if one.kind == kind]
         if own:
-            yield f"\n{means}: {len(own)}"
+            yield ""
+            yield f"{means}: {len(own)}"
         for one in own:
             yield from _one(one)
     if found.dropped:
-        yield f"\nCommands about nothing there, and dropped: {len(found.dropped)}"
+        yield ""
+        yield f"Commands about nothing there, and dropped: {len(found.dropped)}"
     for command in found.dropped:
         yield _dropped(command)
 
@@ -64,7 +66,7 @@ def _told(one: Told) -> str:
     alerts = many(one.alerts, "alert")
     why = f"{one.rule}, root {one.root}" if one.root else one.rule
     opened = when(one.opened_at)
-    return f"{one.id}  {one.priority}  {opened}  {inert(one.title)}  ({alerts}; {inert(why)})"
+    return f"{one.id}  {one.priority}  {opened}  {one.title}  ({alerts}; {why})"
 
 
 def _changes(one: Difference) -> Iterator[str]:
@@ -78,7 +80,7 @@ def _changes(one: Difference) -> Iterator[str]:
         ("title ", old.title, new.title),
     ):
         if was != now:
-            yield inert(f"{what}{was} becomes {now}")
+            yield f"{what}{was} becomes {now}"
     if one.joined:
         yield f"{one.joined} more in it"
     if one.left:
@@ -97,4 +99,4 @@ def _shift(seconds: float) -> str:
 
 def _dropped(one: Dropped) -> str:
     actor = f" by {one.actor}" if one.actor else ""
-    return f"  {when(one.at)}  {one.command} {one.incident}{inert(actor)}, {one.side}"
+    return f"  {when(one.at)}  {one.command} {one.incident}{actor}, {one.side}"

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import click
 
 from eventd import app, history, recording
+from eventd.cli.lines import say
 from eventd.cli.options import Moment
 from eventd.config import Environment
 from eventd.errors import StoreError
@@ -44,5 +45,5 @@ def export(
                 continue
             out.writelines(recording.line_of(row.now, row.delivery, row.inputs))
     except StoreError as error:
-        click.echo(f"eventd export: {error}", err=True)
+        say(f"eventd export: {error}", err=True)
         sys.exit(2)

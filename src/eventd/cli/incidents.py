@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from eventd.cli.client import client_of, connected, place, show
+from eventd.cli.lines import say
 from eventd.cli.options import LIMIT
 from eventd.cli.tables import print_table
 from eventd.complaints import likely
@@ -71,13 +72,13 @@ def incidents(
         if len(names) != 1:
             raise click.UsageError(f"eventd incidents {what} ID")
         answer = client.call("POST", place("incidents", names[0], ACTIONS[what]), said)
-        show(answer) if as_json else click.echo(line(answer))
+        show(answer) if as_json else say(line(answer))
     elif what in REGROUPS or what == "verdict":
         said = {**_said(what, names), **said}
         answer = client.call("POST", place("incidents", names[0], what), said)
         kept = "state" in answer  # of one that retention has taken only the verdict is known
         told = line(answer) if kept else f"{answer['id']}  verdict {names[1]}; it is kept no more"
-        show(answer) if as_json else click.echo(told)
+        show(answer) if as_json else say(told)
     elif what:
         if names and what != "show":
             short = {long: action for action, long in ACTIONS.items()}.get(what, what)
@@ -141,31 +142,31 @@ def _table(found: list[dict[str, Any]]) -> None:
 
 def print_one(one: dict[str, Any], *, why: bool) -> None:
     """An incident with its timeline and its alerts; `why`: with all that speaks for them."""
-    click.echo(line(one))
-    click.echo(f"  impact {one['impact']}: {one['impact_because']}")
-    click.echo(f"  urgency {one['urgency']}: {one['urgency_because']}")
+    say(line(one))
+    say(f"  impact {one['impact']}: {one['impact_because']}")
+    say(f"  urgency {one['urgency']}: {one['urgency_because']}")
     if one["owner"]:
-        click.echo(f"  owner: {one['owner']}")
+        say(f"  owner: {one['owner']}")
     if one["workaround"]:
-        click.echo(f"  workaround: {one['workaround']}")
+        say(f"  workaround: {one['workaround']}")
     if one["verdict"] is not None:
-        click.echo(f"  verdict: {'true' if one['verdict'] else 'false'}")
+        say(f"  verdict: {'true' if one['verdict'] else 'false'}")
     if one["recurs"]:
-        click.echo(f"  recurrence of {one['recurs']}")
+        say(f"  recurrence of {one['recurs']}")
     for n, root in enumerate(one["roots"] if why else one["roots"][:1], 1):
-        click.echo(f"  root {n}: {root['ci']} ({root['score']:.2f}): {root['text']}")
+        say(f"  root {n}: {root['ci']} ({root['score']:.2f}): {root['text']}")
     for n, entry in enumerate(one["timeline"]):
         if n == 1 and one["timeline_left_out"]:
-            click.echo(f"  … {one['timeline_left_out']} more, too many to show …")
-        click.echo(f"  {entry['at'][:19]}  {entry['kind']:13} {entry['text']}")
+            say(f"  … {one['timeline_left_out']} more, too many to show …")
+        say(f"  {entry['at'][:19]}  {entry['kind']:13} {entry['text']}")
     if one["alerts_left_out"]:
         listed = f"eventd alerts --incident {one['id']}"
-        click.echo(f"    … {one['alerts_left_out']} joined before, too many to show: {listed}")
+        say(f"    … {one['alerts_left_out']} joined before, too many to show: {listed}")
     for member in one["alerts"]:
         alert = member["alert"] or {"name": member["fingerprint"], "ci": "", "status": "forgotten"}
         because = member["because"]
         called = f"{alert['name']} on {alert['ci']}" if alert["ci"] else alert["name"]
-        click.echo(f"    {alert['status']:9} {called}: {because['text']}")
+        say(f"    {alert['status']:9} {called}: {because['text']}")
         if why:
             other = member["runner_up"]
-            click.echo(f"              {member['fingerprint']}{f'; {other}' if other else ''}")
+            say(f"              {member['fingerprint']}{f'; {other}' if other else ''}")

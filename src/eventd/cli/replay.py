@@ -14,6 +14,7 @@ import msgspec
 from eventd import backtest, history, recording
 from eventd.backtest import Backtest
 from eventd.cli import difference, page, report
+from eventd.cli.lines import say, say_json
 from eventd.cli.options import FILE, Moment, NewFile, Span, spare
 from eventd.cli.progress import Bar
 from eventd.comparison import Comparison, Sides
@@ -102,11 +103,10 @@ def replay(
             for _ in run.play(lines):
                 pass
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem, err=True)
+        say(*error.problems, err=True)
         sys.exit(2)
     except StoreError as error:
-        click.echo(f"eventd replay: {error}", err=True)
+        say(f"eventd replay: {error}", err=True)
         sys.exit(2)
     if out is not None:
         with out.open("wb") as stream:
@@ -115,16 +115,16 @@ def replay(
     if html is not None:
         html.write_text(page.html(found, run), encoding="utf-8")
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        say_json(msgspec.json.encode(found).decode())
     else:
-        click.echo("\n".join(report.text(found)))
+        say(*report.text(found))
 
 
 def _print_comparison(compared: Comparison, *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(compared).decode())
+        say_json(msgspec.json.encode(compared).decode())
     else:
-        click.echo("\n".join(difference.text(compared)))
+        say(*difference.text(compared))
 
 
 def _check_usage(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from eventd.core.sentences import inert, many, span
+from eventd.core.sentences import many, span
 from eventd.summary import Raised, Summary
 
 REASONS = {
@@ -29,13 +29,13 @@ KINDS = {
 
 
 def text(summary: Summary) -> Iterator[str]:
-    """Its lines."""
+    """Its lines, of foreign words: for `say`."""
     period = f", {when(summary.began)} to {when(summary.ended)} UTC" if summary.began else ""
     told = f": {kinds(summary)}" if summary.events else ""
     yield f"{many(summary.events, 'event')}{period}{told}"
     if summary.refused:
         yield f"{summary.refused:,} refused"
-        yield from (f"  {inert(one)}" for one in summary.refusals)
+        yield from (f"  {one}" for one in summary.refusals)
         if (more := summary.refused - len(summary.refusals)) > 0:
             yield f"  and {more:,} more"
     yield (
@@ -46,15 +46,18 @@ def text(summary: Summary) -> Iterator[str]:
         yield f"  {count:7,}  {REASONS.get(reason, reason)}"
     yield from _incidents(summary)
     if summary.noisiest:
-        yield "\nThe noisiest checks: in no incident, fired, name"
+        yield ""
+        yield "The noisiest checks: in no incident, fired, name"
         for check in summary.noisiest:
-            yield f"  {check.alone:7,}  {check.fired:7,}  {inert(check.name)}"
+            yield f"  {check.alone:7,}  {check.fired:7,}  {check.name}"
     if summary.longest:
-        yield "\nThe longest incidents"
+        yield ""
+        yield "The longest incidents"
         for one in summary.longest:
-            yield f"  {span(one.lasted):>7}  {one.id}  {one.priority}  {inert(one.title)}"
+            yield f"  {span(one.lasted):>7}  {one.id}  {one.priority}  {one.title}"
     if summary.raised:
-        yield "\nAll incidents"
+        yield ""
+        yield "All incidents"
         yield from _each(summary.raised)
 
 
@@ -75,8 +78,8 @@ def _each(raised: Iterable[Raised]) -> Iterator[str]:
     for one in raised:
         yield (
             f"  {one.id}  {one.priority}  {when(one.opened_at)[:16]} for {lasted(one)}  "
-            f"{inert(one.title)}  ({one.alerts} alert{'' if one.alerts == 1 else 's'}; "
-            f"{inert(reason(one))})"
+            f"{one.title}  ({one.alerts} alert{'' if one.alerts == 1 else 's'}; "
+            f"{reason(one)})"
         )
 
 

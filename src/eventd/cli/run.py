@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from eventd import app, log
+from eventd.cli.lines import say
 from eventd.config import Environment, load
 from eventd.errors import ConfigError, StoreError
 
@@ -38,7 +39,7 @@ def run(
         app.load_inventory(loaded.inventory)
     except ConfigError as error:
         for problem in error.problems:
-            click.echo(f"eventd: {problem}", err=True)
+            say(f"eventd: {problem}", err=True)
         sys.exit(2)
     os.umask(0o077)  # whatever it makes is for nobody else
     errors: list[BaseException] = []
@@ -49,7 +50,7 @@ def run(
             errors += flat(group)
     if errors:  # not in the clause above: it would wrap the exit in a group with a traceback
         for one in errors:
-            click.echo(f"eventd: {one}", err=True)
+            say(f"eventd: {one}", err=True)
         sys.exit(1)
 
 

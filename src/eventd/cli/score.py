@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from eventd import plot, series
+from eventd.cli.lines import say, say_json
 from eventd.cli.options import spare
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import Score
@@ -71,14 +72,13 @@ def score(
                 _print(file, sys.stdout, as_json=as_json)
         except ConfigError as error:
             bad = True
-            for problem in error.problems:
-                click.echo(problem, err=True)
+            say(*error.problems, err=True)
         except OSError as error:
             if isinstance(error, BrokenPipeError):  # nobody reads what is printed any more
                 raise
             bad = True
             where, why = error.filename or "what is written", error.strerror or error
-            click.echo(f"{where}: {why} (choose another place for the scores)", err=True)
+            say(f"{where}: {why} (choose another place for the scores)", err=True)
     sys.exit(2 if bad else 0)
 
 
@@ -133,15 +133,15 @@ def _explain(file: Path, wanted: int, *, as_json: bool) -> None:
     if one is None:
         raise ConfigError([f"{file}: has no row {wanted}"])
     if as_json:
-        click.echo(msgspec.json.encode(_told(one)).decode())
+        say_json(msgspec.json.encode(_told(one)).decode())
         return
     row, found = one
-    click.echo(f"{row.timestamp}  {row.written}")
+    say(f"{row.timestamp}  {row.written}")
     if found is None:
-        click.echo("no score: not measured, or too few values before it")
+        say("no score: not measured, or too few values before it")
         return
     alarm = "alarm" if found.alarm else "no alarm"
-    click.echo(f"raw {found.raw_score:.3f}, after the pause {found.anomaly_score:.3f}: {alarm}")
-    click.echo(f"usual is {found.low:.6g} to {found.high:.6g}")
+    say(f"raw {found.raw_score:.3f}, after the pause {found.anomaly_score:.3f}: {alarm}")
+    say(f"usual is {found.low:.6g} to {found.high:.6g}")
     for reason in found.because:
-        click.echo(f"- {reason.part}: {sentence(reason)}")
+        say(f"- {reason.part}: {sentence(reason)}")

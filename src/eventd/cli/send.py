@@ -9,6 +9,7 @@ from typing import BinaryIO
 import click
 
 from eventd.cli.client import client_of, connected, show
+from eventd.cli.lines import say
 
 
 @click.command()
@@ -65,6 +66,6 @@ def send(
     if as_json:
         show(answer)
         return
-    click.echo(f"accepted {answer['accepted']}, of them duplicates {answer['duplicates']}")
+    say(f"accepted {answer['accepted']}, of them duplicates {answer['duplicates']}")
     for one in answer["rejected"]:
-        click.echo(f"rejected event {one['index']}: {one['error']}", err=True)
+        say(f"rejected event {one['index']}: {one['error']}", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from eventd.cli.client import client_of, connected, place, show
+from eventd.cli.lines import say
 from eventd.cli.options import LIMIT
 
 
@@ -36,7 +37,7 @@ def add(
     body = {"matchers": selector, "for": lasting, "comment": comment, "actor": actor}
     answer = client_of(url, token_file).call("POST", place("silences"), body)
     made = f"{answer['id']} until {answer['ends_at'][:19]}Z" if answer else "it stands already"
-    show(answer) if as_json else click.echo(made)  # no answer: somebody on the way asked twice
+    show(answer) if as_json else say(made)  # no answer: somebody on the way asked twice
 
 
 @silence.command("list")
@@ -52,9 +53,7 @@ def listed(limit: int, url: str, token_file: Path | None, *, as_json: bool) -> N
     for one in found:
         what = ", ".join(f'{m["label"]}{m["op"]}"{m["value"]}"' for m in one["matchers"])
         state = "active" if one["active"] else "ended"
-        click.echo(
-            f"{one['id']}  {state:6}  until {one['ends_at'][:19]}Z  {what}  {one['comment']}"
-        )
+        say(f"{one['id']}  {state:6}  until {one['ends_at'][:19]}Z  {what}  {one['comment']}")
 
 
 @silence.command()
@@ -64,4 +63,4 @@ def listed(limit: int, url: str, token_file: Path | None, *, as_json: bool) -> N
 def end(name: str, actor: str, url: str, token_file: Path | None) -> None:
     """End a silence now."""
     client_of(url, token_file).call("DELETE", place("silences", name), {"actor": actor})
-    click.echo(f"{name} ended")
+    say(f"{name} ended")

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from eventd.cases import Case, read_cases
+from eventd.cli.lines import say, say_json
 from eventd.cli.options import NewFile
 from eventd.clock import monotonic
 from eventd.core.sentences import inert
@@ -32,22 +33,23 @@ def test(paths: tuple[Path, ...], junit: Path | None, *, as_json: bool) -> None:
     try:
         cases = [case for path in paths or (default_rules(),) for case in read_cases(path)]
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem, err=True)
+        say(*error.problems, err=True)
         sys.exit(2)
     if not cases:
-        click.echo(f"eventd test: no test stands in {', '.join(map(str, paths))}", err=True)
+        say(f"eventd test: no test stands in {', '.join(map(str, paths))}", err=True)
         sys.exit(2)
     results: list[tuple[Result, float]] = []
     for case in cases:
         began = monotonic()
         result = run(case)
         results.append((result, monotonic() - began))
-        for line in (_as_json(result),) if as_json else _as_text(result):
-            click.echo(line)
+        if as_json:
+            say_json(_as_json(result))
+        else:
+            say(*_as_text(result))
     failed = sum(not result.good for result, _ in results)
     if not as_json:
-        click.echo(f"{len(results) - failed} passed, {failed} failed")
+        say(f"{len(results) - failed} passed, {failed} failed")
     if junit is not None:
         junit.write_text("\n".join(_as_junit(results)) + "\n", encoding="utf-8")
     sys.exit(1 if failed else 0)
@@ -59,10 +61,10 @@ def _place(case: Case) -> str:
 
 def _as_text(result: Result) -> Iterator[str]:
     case = result.case
-    yield f"{'ok  ' if result.good else 'FAIL'}  {_place(case)}  {inert(case.name)}"
+    yield f"{'ok  ' if result.good else 'FAIL'}  {_place(case)}  {case.name}"
     if not result.good:
         for line in result.difference():
-            yield f"      {inert(line)}"
+            yield f"      {line}"
 
 
 def _as_json(result: Result) -> str:

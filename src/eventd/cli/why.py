@@ -13,9 +13,9 @@ import msgspec
 from eventd import tracing
 from eventd.cli.client import Client, client_of, connected, place, show
 from eventd.cli.incidents import print_one
+from eventd.cli.lines import say, say_json
 from eventd.cli.progress import Bar
 from eventd.core.rules.streams import VALUES
-from eventd.core.sentences import inert
 from eventd.errors import InputError, StoreError
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -75,7 +75,7 @@ def why(
         fingerprints = [one["fingerprint"] for one in found]
         roots = _roots(client, what)
         if not fingerprints and not roots:
-            click.echo(f"eventd: no alert is known on {what}", err=True)
+            say(f"eventd: no alert is known on {what}", err=True)
             sys.exit(1)
     alerts = [client.call("GET", place("alerts", one)) for one in fingerprints]
     if as_json:
@@ -84,7 +84,7 @@ def why(
     for alert in alerts:
         _alert(alert)
     for root in roots:
-        click.echo(f"{root['ci']} is root {root['rank']} of {root['incident']}: {root['text']}")
+        say(f"{root['ci']} is root {root['rank']} of {root['incident']}: {root['text']}")
 
 
 def _traced(what: str, journal: Path, rule: str, *, as_json: bool) -> None:
@@ -92,24 +92,24 @@ def _traced(what: str, journal: Path, rule: str, *, as_json: bool) -> None:
         with Bar("why") as bar:
             run = tracing.trace(journal, what, rule, bar.at)
     except (StoreError, InputError) as error:
-        click.echo(f"eventd why: {error}", err=True)
+        say(f"eventd why: {error}", err=True)
         sys.exit(2)
     if as_json:
-        click.echo(msgspec.json.encode(run).decode())
+        say_json(msgspec.json.encode(run).decode())
     elif run.since is not None and not run.whole:
-        click.echo(f"The journal begins at {run.since:{SECONDS}}Z: what rules saw before is gone.")
+        say(f"The journal begins at {run.since:{SECONDS}}Z: what rules saw before is gone.")
     if not run.alerts:
-        click.echo(f"eventd: no alert is known of {what!r} in {journal}", err=True)
+        say(f"eventd: no alert is known of {what!r} in {journal}", err=True)
         sys.exit(1)
     for alert in () if as_json else run.alerts:
         where = f" on {alert.ci}" if alert.ci else ""
-        click.echo(inert(f"{alert.name}{where}  {alert.fingerprint}"))
+        say(f"{alert.name}{where}  {alert.fingerprint}")
         if alert.left_out:
-            click.echo(f"  rules were asked {alert.left_out} times before")
+            say(f"  rules were asked {alert.left_out} times before")
         for told in alert.told:
-            click.echo(inert(f"  {told.at:{SECONDS}}  {told.text}"))
+            say(f"  {told.at:{SECONDS}}  {told.text}")
         for told in alert.others:
-            click.echo(inert(f"  {told.text}"))
+            say(f"  {told.text}")
 
 
 def _roots(client: Client, ci: str) -> list[dict[str, Any]]:
@@ -127,21 +127,19 @@ def _alert(alert: dict[str, Any]) -> None:
     flaps = ", flapping" if alert["flapping"] else ""
     since, until = alert["started_at"][:19], (alert["cleared_at"] or "")[:19]
     status = f"fired {since}Z, cleared {until}Z" if until else f"firing since {since}Z"
-    click.echo(
-        f"{alert['name']}{where}  {alert['severity']}{flaps}, {status}  {alert['fingerprint']}"
-    )
+    say(f"{alert['name']}{where}  {alert['severity']}{flaps}, {status}  {alert['fingerprint']}")
     if alert["summary"]:
-        click.echo(f"  {inert(alert['summary'])}")
+        say(f"  {alert['summary']}")
     for reason in alert["reasons"]:
-        click.echo(f"  {reason['at'][:19]}  {inert(reason['text'])}")
+        say(f"  {reason['at'][:19]}  {reason['text']}")
     for one in alert["scores"]:
-        click.echo(inert(f"  rule {one['rule']} scores it: {_score(one)}"))
+        say(f"  rule {one['rule']} scores it: {_score(one)}")
     _standing(alert)
     if alert["rules"] is not None:
         rules = ", ".join(alert["rules"][:MAX_RULES])
         more = len(alert["rules"]) - MAX_RULES
         others = f" and {more} more" if more > 0 else ""
-        click.echo(inert(f"  rules that match it: {rules}{others}" if rules else _UNKNOWN))
+        say(f"  rules that match it: {rules}{others}" if rules else _UNKNOWN)
 
 
 def _score(one: dict[str, Any]) -> str:
@@ -165,8 +163,8 @@ def _standing(alert: dict[str, Any]) -> None:
     if alert["suppressed_by"]:
         source = f", as {alert['explained_by']} explains it" if alert["explained_by"] else ""
         cover = f": {alert['covered_by']}" if alert["covered_by"] else ""
-        click.echo(f"  suppressed by {alert['suppressed_by']}{inert(source or cover)}")
+        say(f"  suppressed by {alert['suppressed_by']}{source or cover}")
     elif alert["cleared_at"] and kinds[-1:] == ["suppressed"]:
-        click.echo("  in no incident: it cleared while it was suppressed")
+        say("  in no incident: it cleared while it was suppressed")
     elif not {"joined", "detached", "alone"} & {*kinds}:
-        click.echo(f"  in no incident: {_WAITED_FOR[alert['status']]}")
+        say(f"  in no incident: {_WAITED_FOR[alert['status']]}")
