@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -25,6 +26,7 @@ class Fake(ThreadingHTTPServer):
         self.answer = json.dumps({"items": [], "next": None}).encode()
         self.asked: list[str] = []
         self.keys: list[str | None] = []
+        self.elsewhere = ""  # where it sends whoever asks
 
     @property
     def url(self) -> str:
@@ -37,7 +39,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         self.server.keys.append(self.headers["Idempotency-Key"])
-        self.send_response(200)
+        self.send_response(302 if self.server.elsewhere else 200)
+        if self.server.elsewhere:
+            self.send_header("Location", self.server.elsewhere)
         self.send_header("Content-Length", str(len(self.server.answer)))
         self.end_headers()
         self.wfile.write(self.server.answer)
@@ -49,14 +53,26 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def fake() -> Iterator[Fake]:
+@contextmanager
+def serving() -> Iterator[Fake]:
     with Fake() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def other() -> Iterator[Fake]:
+    with serving() as server:
+        yield server
 
 
 INCIDENT = {
@@ -105,6 +121,33 @@ def test_every_command_has_a_key_of_its_own_and_what_is_asked_has_none(fake: Fak
     assert len(one or "") == len(other or "") == 32
     assert one != other
     assert none is None
+
+
+@pytest.mark.parametrize("command", [("list",), ("end", "SIL-000001")])
+def test_a_redirect_is_told_and_the_token_goes_nowhere(
+    fake: Fake, other: Fake, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    fake.elsewhere = f"{other.url}/login"
+
+    done = cli("silence", *command, "--url", fake.url, "--token-file", token)
+
+    assert (done.exit_code, len(fake.asked), other.asked) == (1, 1, [])
+    assert f"points to {other.url}/login: give --url what answers by itself\n" in done.output
+
+
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
+    fake: Fake, other: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", other.url)
+
+    for url in (fake.url, fake.url.replace("127.0.0.1", "localhost"), "http://eventd.example"):
+        cli("alerts", "--url", url)
+
+    assert len(fake.asked) == 2
+    assert [urlsplit(asked).hostname for asked in other.asked] == ["eventd.example"]
 
 
 @pytest.mark.parametrize("answer", ["<html>", '{"status": "success"}', "[]"])

@@ -17,6 +17,7 @@ import click
 
 from eventd.cli.lines import say, say_json
 from eventd.cli.options import FILE
+from eventd.config import is_loopback
 
 F = TypeVar("F", bound=Callable[..., object])
 TIMEOUT = 30.0  # s
@@ -29,12 +30,22 @@ def place(*parts: str, **filters: str | None) -> str:
     return f"{path}?{query}" if query else path
 
 
+class _Nowhere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the token would go with it, and no daemon sends one."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Leave it an error."""
+
+
 class Client:
     """A daemon's API. Errors end the command with the daemon's own sentence."""
 
     def __init__(self, url: str, token: str) -> None:
         """`token` is "" where none is needed."""
         self.url, self._token = url.rstrip("/"), token
+        here = is_loopback(urlsplit(url).hostname or "")  # where no proxy would find the same
+        proxies = urllib.request.ProxyHandler({} if here else None)
+        self._opener = urllib.request.build_opener(proxies, _Nowhere)
 
     def call(self, method: str, path: str, body: object = None, raw: bytes | None = None) -> Any:  # noqa: ANN401 - JSON of the daemon's, shown as it is
         """The decoded answer, {} where it has no body."""
@@ -46,10 +57,11 @@ class Client:
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - the operator's own URL
+            with self._opener.open(request, timeout=TIMEOUT) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            say(f"eventd: {_sentence(error)}", err=True)
+            with error:
+                say(f"eventd: {_sentence(error)}", err=True)
             sys.exit(1)
         except (OSError, HTTPException) as error:
             self._give_up(str(getattr(error, "reason", error)))
@@ -78,6 +90,8 @@ class Client:
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:
+    if elsewhere := error.headers["Location"]:
+        return f"{error.url} points to {elsewhere}: give --url what answers by itself"
     try:
         problem = json.loads(error.read())
         return f"{problem['title']}: {problem['detail']}"
