@@ -150,6 +150,23 @@ def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
     assert [urlsplit(asked).hostname for asked in other.asked] == ["eventd.example"]
 
 
+@pytest.mark.parametrize("charset", ["latin-1", "iso8859-5"])
+def test_what_a_terminal_cannot_show_is_escaped_and_json_is_utf8(fake: Fake, charset: str) -> None:
+    named = ALERT | {"name": "磁盘 ü 😀"}
+    fake.answer = json.dumps({"items": [named], "next": None}).encode()
+    shell = CliRunner(charset=charset)
+
+    listed, ended, as_json = (
+        shell.invoke(main, [*words, "--url", fake.url])
+        for words in (["alerts"], ["silence", "end", "磁盘"], ["alerts", "--json"])
+    )
+
+    assert (listed.exit_code, ended.exit_code, as_json.exit_code) == (0, 0, 0)
+    assert "\\u78c1\\u76d8" in listed.output
+    assert ended.output == "\\u78c1\\u76d8 ended\n"
+    assert json.loads(as_json.stdout_bytes)["items"] == [named]
+
+
 @pytest.mark.parametrize("answer", ["<html>", '{"status": "success"}', "[]"])
 def test_what_is_no_daemon_is_told_as_that(fake: Fake, answer: str) -> None:
     fake.answer = answer.encode()

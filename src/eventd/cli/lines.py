@@ -16,8 +16,9 @@ def say(*lines: str, err: bool = False) -> None:
 
 
 def say_json(text: str) -> None:
-    """JSON for programs, in one line: of the same value, as inert."""
-    click.echo(text if text.isprintable() else "".join(map(_escaped, text)))  # noqa: TID251 - and this
+    """JSON for programs, in one line: of the same value, as inert; UTF-8, as they expect it."""
+    told = text if text.isprintable() else "".join(map(_escaped, text))
+    click.echo(told.encode())  # noqa: TID251 - and this
 
 
 def _escaped(character: str) -> str:
