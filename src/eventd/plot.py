@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from eventd.core.scoring.reasons import sentence
 from eventd.core.scoring.scorer import THRESHOLD, Score, score_of
+from eventd.core.sentences import inert
 
 WIDTH, LEFT, RIGHT = 1200, 80, 10  # px
 VALUES, SCORES, GAP, FOOT = 300, 90, 14, 22  # px high
@@ -42,7 +43,7 @@ def svg(title: str, points: Sequence[Point], needed: float = THRESHOLD) -> str:
     body = "\n".join(_parts(known, needed)) if known else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {high}" role="img">\n'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style>\n{body}\n</svg>\n"
+        f"<title>{escape(inert(title))}</title><style>{_STYLE}</style>\n{body}\n</svg>\n"
     )
 
 

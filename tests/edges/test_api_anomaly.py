@@ -246,6 +246,14 @@ async def test_a_live_stream_is_drawn_with_its_alerts(tmp_path: Path) -> None:
     assert [one for one in drawn if one.get("class") == "b"]
 
 
+async def test_whatever_a_stream_is_called_its_picture_is_one(tmp_path: Path) -> None:
+    feed = [(at(0), load(ANOMALY)), *feed_of(measured(USUAL, 9, ci="a\x1b<\x00"))]
+    async with api_desk(tmp_path, feed) as desk:
+        _, _, drawn = await plot_of(desk)
+
+    assert drawn[1].text == r"rule odd: ci a\x1b<\x00, name orders"
+
+
 async def test_after_a_restart_the_picture_goes_on_from_the_snapshot(tmp_path: Path) -> None:
     async with api_desk(tmp_path, FALLEN[:-5]) as desk:
         await plot_of(desk)

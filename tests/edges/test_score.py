@@ -137,7 +137,7 @@ def test_the_picture_has_values_band_scores_and_alarms(tmp_path: Path) -> None:
     ],
 )
 def test_whatever_is_in_a_series_there_is_a_picture(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "<odd>.csv"
+    file = tmp_path / "<odd>\x1b.csv"
     file.write_text(HEAD + text)
 
     assert outcome(file, "--plot", tmp_path / "odd.svg").exit_code == 0
