@@ -264,4 +264,5 @@ def _end(delivery: Delivery, body: Silencing) -> datetime:
     try:
         return delivery.received_at + seconds(parse_span(body.for_))
     except (ValueError, OverflowError):
-        raise DecodeError("for", repr(body.for_), 'a duration such as "2h"') from None
+        within = 'a duration such as "2h", from 1ms to 366d'
+        raise DecodeError("for", repr(body.for_), within) from None

@@ -44,6 +44,17 @@ async def test_a_silence_lasts_as_long_as_it_says_wherever_the_wall_clock_stands
     assert (status, datetime.fromisoformat(made["ends_at"])) == (201, now + timedelta(minutes=30))
 
 
+@pytest.mark.parametrize("lasting", ["3650d", "2 hours"])
+async def test_a_silence_that_is_too_long_is_told_how_long_one_may_be(
+    tmp_path: Path, lasting: str
+) -> None:
+    async with api_desk(tmp_path, []) as desk:
+        said = await desk.shell("silence", "add", 'ci="x"', "--for", lasting, "--comment", "c")
+
+    expected = 'expected a duration such as "2h", from 1ms to 366d'
+    assert said.output == f"eventd: bad request: for: {expected}, got '{lasting}'\n"
+
+
 async def test_a_parameter_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     async with api_desk(tmp_path, []) as desk:
         status, told = await desk.get("incidents?state=resolved&state=open")

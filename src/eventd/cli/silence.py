@@ -18,7 +18,7 @@ def silence() -> None:
 
 @silence.command()
 @click.argument("selector")
-@click.option("--for", "lasting", required=True, help='How long, such as "2h".')
+@click.option("--for", "lasting", required=True, help='How long, such as "2h", at most 366d.')
 @click.option("--comment", required=True, help="Why.")
 @click.option("--actor", default="cli", show_default=True, help="Who says so.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
