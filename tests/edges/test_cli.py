@@ -98,6 +98,8 @@ def cli(*args: object) -> Result:
         ("alerts|--ci|münchen", "alerts", {"ci": "münchen"}),
         ("alerts|--service|a&status=cleared+#", "alerts", {"service": "a&status=cleared+#"}),
         ("incidents|--service|card payments", "incidents", {"service": "card payments"}),
+        ("alerts|--service||--ci|", "alerts", {"service": "", "ci": ""}),
+        ("incidents|--service|", "incidents", {"service": ""}),
         ("why|web 1", "alerts", {"ci": "web 1"}),
         ("silence|end|SIL 1/x?", "silences/SIL 1/x?", {}),
     ],
@@ -109,7 +111,8 @@ def test_any_name_reaches_the_daemon_as_it_is(
 
     asked = urlsplit(fake.asked[0])
     assert unquote(asked.path) == f"/api/v1/{path}"
-    found = {name: value for name, (value,) in parse_qs(asked.query).items() if name != "limit"}
+    query = parse_qs(asked.query, keep_blank_values=True)
+    found = {name: value for name, (value,) in query.items() if name != "limit"}
     assert found == filters
 
 

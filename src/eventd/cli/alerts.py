@@ -25,7 +25,10 @@ from eventd.cli.tables import print_table
 def alerts(
     limit: int, url: str, token_file: Path | None, *, as_json: bool, **filters: str | None
 ) -> None:
-    """List alerts; on less than 120 columns without service, count and fingerprint."""
+    """List alerts; on less than 120 columns without service, count and fingerprint.
+
+    An empty filter, such as --ci "", is for those without one.
+    """
     found = list(client_of(url, token_file).every(place("alerts", **filters), limit))
     if as_json:
         show({"items": found})

@@ -24,9 +24,13 @@ TIMEOUT = 30.0  # s
 
 
 def place(*parts: str, **filters: str | None) -> str:
-    """The path of a part of the API, with the filters that have a value; both in any letters."""
+    """The path of a part of the API, with the filters that are given; both in any letters.
+
+    An empty one is asked for as it is: what has none.
+    """
     path = "/".join(quote(part, safe="") for part in ("", "api", "v1", *parts))
-    query = urlencode({name: value for name, value in filters.items() if value}, quote_via=quote)
+    given = {name: value for name, value in filters.items() if value is not None}
+    query = urlencode(given, quote_via=quote)
     return f"{path}?{query}" if query else path
 
 
