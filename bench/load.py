@@ -82,7 +82,7 @@ def native(k: int, prefix: str, **more: object) -> bytes:
 
 def request(path: str, body: bytes) -> bytes:
     """An HTTP request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

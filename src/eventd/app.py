@@ -59,6 +59,7 @@ from eventd.systemd import Notifier, descriptors, feed
 from eventd.web.api import Api
 from eventd.web.door import Bounds, Door
 from eventd.web.health import Health
+from eventd.web.sites import only_own
 
 HTTP_STOP_WITHIN = 10.0  # s for requests under way when eventd is told to stop
 MIN_CONNECTIONS = 8  # that are let in however few files the process may have open
@@ -325,10 +326,14 @@ class _Daemon:
         file = self._config.file
         secrets = self._secrets
         limits = Limits(file.limits.max_body, float(file.limits.commit_within))
-        webhooks = Webhooks(self._inbox, self._decode, self._config.policies(), self._meter, limits)
+        policies = self._config.policies()
+        webhooks = Webhooks(self._inbox, self._decode, policies, self._meter, limits)
         webhooks.credentials, webhooks.own = secrets.api, secrets.sources
         webhooks.guesses = guesses = self._guesses
-        app = web.Application(client_max_size=file.limits.max_body)
+        app = web.Application(
+            middlewares=[only_own(secrets.api, policies, self._meter)],
+            client_max_size=file.limits.max_body,
+        )
         app.add_routes(webhooks.routes())
         app.add_routes(Api(self._runtime, self._reader, secrets.api, guesses).routes())
         app.add_routes(Health(self._runtime, self._page, secrets.metrics, guesses).routes())

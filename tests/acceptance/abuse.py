@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tests.acceptance.daemon import Daemon
 
-HEAD = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 LAST = b"Connection: close\r\n"
 GOOD = b'{"name":"good","service":"abuse"}'
 

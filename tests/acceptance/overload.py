@@ -91,7 +91,7 @@ async def call(port: int, path: str, numbers: Numbers, told: Told, over: asyncio
     due = time.monotonic()
     while not over.is_set():
         body = numbers.draw()
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         began = time.monotonic()
         writer.write(head.encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")

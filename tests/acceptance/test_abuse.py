@@ -459,7 +459,9 @@ def test_a_body_that_is_cut_short_leaves_no_trace(target: Daemon) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_no_path_leads_out(target: Daemon, method: str, path: str) -> None:
     """D66: nothing is served from files; what is asked for is not there."""
-    answer = talk(target, f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode() + LAST + b"\r\n")
+    answer = talk(
+        target, f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n".encode() + LAST + b"\r\n"
+    )
 
     assert answer.statuses[0] in {400, 404, 405}
     assert b"root:" not in answer.text
@@ -513,7 +515,7 @@ def test_a_command_that_cannot_be_is_answered_in_the_400s(
 ) -> None:
     """D41 to D47 for the API."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+    head = HEAD.replace(b"/v1/events", f"/api/v1/{path}".encode())
 
     answer = talk(target, request(data, head=head))
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from paho.mqtt.enums import CallbackAPIVersion
 
 from eventd.cli import main
-from tests.acceptance.abuse import lines, memory
+from tests.acceptance.abuse import lines, memory, request, talk
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, free_port, get, post, until
 from tests.acceptance.siege import lay_siege, of_99
 
@@ -96,6 +96,45 @@ def _crowd(stack: ExitStack, port: int, count: int) -> None:
 def _processor_time(daemon: Daemon) -> float:
     fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+FOREIGN = [
+    b"Host: localhost\r\nSec-Fetch-Site: cross-site\r\n",
+    b"Host: localhost\r\nOrigin: null\r\n",
+    b"Host: evil.example\r\nSec-Fetch-Site: same-origin\r\n",
+]
+
+
+def test_a_page_of_another_site_neither_commands_nor_reads(plain: Daemon) -> None:
+    """D65: also as text/plain or without a type, which a browser sends without asking first."""
+    assert post(f"{plain.url}/v1/events", {"name": "kept", "service": "shop"})[0] == 202
+    (incident,) = plain.every("incidents")
+    silence = b'{"matchers":"severity>=ok","for":"2h","comment":""}'
+    asked = [
+        (b"POST /v1/events", b'{"name":"forged"}'),
+        (b"POST /v1/webhooks/shop", b'{"name":"forged"}'),
+        (b"POST /api/v1/silences", silence),
+        (b"POST /api/v1/silences", b"Content-Type: text/plain\r\n", silence),
+        (b"POST /api/v1/incidents/%b/close" % incident["id"].encode(), b""),
+        (b"DELETE /api/v1/silences/SIL-000001", b""),
+        (b"PUT /api/v1/silences/SIL-000001", b""),
+        (b"OPTIONS /api/v1/silences", b""),
+        *((b"GET " + path, b"") for path in (b"/api/v1/alerts", b"/metrics", b"/-/ready", b"/x")),
+    ]
+
+    said = [
+        talk(plain, request(body, *more, head=line + b" HTTP/1.1\r\n" + headers))
+        for headers in FOREIGN
+        for line, *more, body in asked
+    ]
+
+    assert [one.statuses for one in said] == [[403]] * len(FOREIGN) * len(asked)
+    assert all(b"application/problem+json" in one.text for one in said)
+    assert all(b"Access-Control" not in one.text for one in said)
+    assert plain.every("incidents") == [incident]
+    assert plain.every("silences") == []
+    refused = 'eventd_deliveries_refused_total{reason="cross_site",source="%s"}'
+    assert [plain.metrics()[refused % name] for name in ("events", "api")] == [3, 21]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +267,8 @@ async def _flood(daemon: Daemon) -> list[tuple[str, int]]:
 
     async def send(name: str, body: bytes) -> None:
         head = (
-            f"POST /v1/webhooks/{name} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"POST /v1/webhooks/{name} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
         while not over.is_set():

@@ -17,6 +17,7 @@ from eventd import app, backtest
 from eventd.core.model import Delivery
 from eventd.decoding import inputs_of_line
 from eventd.recording import Line
+from tests.acceptance.abuse import HEAD, LAST
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
 
 pytestmark = pytest.mark.xdist_group("redelivery")  # one daemon for all
@@ -77,7 +78,7 @@ def test_of_a_thousand_with_one_key_at_once_one_is_applied(daemon: Daemon) -> No
 async def _at_once(port: int, count: int) -> list[tuple[int, dict[str, Any]]]:
     """The same request over so many connections, all open before the first is answered."""
     body = b'{"name":"once"}'
-    head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nIdempotency-Key: one\r\nConnection: close\r\n"
+    head = HEAD + LAST + b"Idempotency-Key: one\r\n"
     said: list[tuple[int, dict[str, Any]]] = []
     lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
 
