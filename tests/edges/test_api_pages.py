@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from tests.edges.api_desk import api_desk
 from eventd.core.model import Close, Comment, Detach, Fact, Merge, Service
 from eventd.store.reader import State
 from eventd.web import pages
+from eventd.web.views import stream_id
 
 INCIDENT = "INC-000001"
 MEMBERS = [event(f"a{n:02}") for n in range(20)]
@@ -139,6 +141,51 @@ async def test_a_page_ends_where_it_is_full_and_the_pages_hold_every_row_once(
     assert [one[LISTS[path]] for one in found] == names
     assert min(sizes) >= 1
     assert any(size < 7 for size in sizes[:-1])
+
+
+LONG = "\u65e5" * 1_000  # 9,000 bytes in a URL, and a line may have 8,190
+NAMES = sorted(["a", "z", LONG, *(f"{LONG}{n}" for n in range(6)), f"{LONG[:99]}b", "\0" * 999])
+LONG_NAMES: Feed = [
+    (at(0), load({**ODD, "by": ["ci", "path"]})),
+    (at(0), inventory(Service("bank"))),
+    *(
+        (at(1 + n), event("load", ci=ci, service="", value=1.0, labels={"path": f"{n}{LONG * 4}"}))
+        for n, ci in enumerate(NAMES)
+    ),
+]
+
+
+@pytest.mark.parametrize("path", ["streams", "inventory/gaps"])
+async def test_after_a_name_however_long_a_list_goes_on(tmp_path: Path, path: str) -> None:
+    async with api_desk(tmp_path, LONG_NAMES) as desk:
+        _, whole = await desk.get(path)
+        found, after = [], ""
+        while after is not None:
+            _, part = await desk.get(f"{path}?limit=1&after={quote(after)}")
+            found += part["items"]
+            after = part["next"]
+
+    assert found == whole["items"]
+    assert (
+        sorted(one["group"]["ci"] if path == "streams" else one["name"] for one in found) == NAMES
+    )
+
+
+async def test_a_stream_of_a_long_name_is_drawn_and_where_it_is_gone_the_list_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with api_desk(tmp_path, LONG_NAMES) as desk:
+        _, page = await desk.get("streams")
+        drawn = [await desk.text(f"streams/{one['id']}/plot.svg") for one in page["items"]]
+        gone = stream_id("odd", ("y" * 999, LONG))
+        missing, _, _ = await desk.text(f"streams/{gone}/plot.svg")
+        _, rest = await desk.get(f"streams?after={gone}")
+
+    for one, (status, _, picture) in zip(page["items"], drawn, strict=True):
+        assert (status, f", path {one['group']['path']}" in picture) == (200, True)
+    assert missing == 404
+    named = [one["group"]["ci"] for one in rest["items"]]
+    assert named == [name for name in NAMES if name > "y"]
 
 
 async def test_a_row_larger_than_a_page_is_shown_alone(

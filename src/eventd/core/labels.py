@@ -164,6 +164,11 @@ def payload_key(source: str, topic: str, payload: bytes) -> bytes:
     return xxh3_128_digest(b"\x1f".join((source.encode(), topic.encode(), payload)))
 
 
+def brief(text: str, most: int) -> str:
+    """The text, or of one with more than `most` characters these and a digest: no two have one."""
+    return text if len(text) <= most else text[:most] + xxh3_128_hexdigest(text.encode())
+
+
 def event_key(delivery: bytes, index: int) -> bytes:
     """The key of one event of a delivery with a key of its own."""
     return delivery if index == 0 else xxh3_128_digest(delivery + index.to_bytes(4, "big"))

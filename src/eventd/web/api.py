@@ -26,7 +26,7 @@ from eventd.admission import (
 )
 from eventd.answers import Problem, not_let_in, problem, unavailable, unreadable
 from eventd.clock import monotonic, wall
-from eventd.core.labels import severity_of
+from eventd.core.labels import brief, severity_of
 from eventd.core.model import (
     Alert,
     AlertSuppressed,
@@ -64,6 +64,7 @@ _WINDOW = re.compile(r"MNT-[0-9]{1,18}")
 _ROW = re.compile(r"[0-9]{1,18}")
 _GAP = re.compile(r"([0-9]{1,18}):(ci|service):(.*)", re.DOTALL)
 _NEWEST = 1 << 62  # beyond any id
+MAX_GAP = 256  # characters of a name in `after`: in a URL up to 3 KiB, of the 8 a line may have
 # What waits is still committed once that can be, though nobody waits for the answer any more.
 _LATER = "it may still be: look, or send it again with the same Idempotency-Key"
 # The parameters that take one of few words.
@@ -223,9 +224,11 @@ class Api:
         for name in sorted(scoring):
             if filters.get("rule") not in {None, name} or (last is not None and name < last[0]):
                 continue
-            from_key = last[1] if last is not None and name == last[0] else None
-            for key in scoring[name].after(from_key, limit + 1 - len(found)):
-                one = scoring[name].scored(key, now)
+            state, from_key = scoring[name], None
+            if last is not None and name == last[0]:
+                from_key = state.named(last[1]) or last[1]  # the latter where it is gone
+            for key in state.after(from_key, limit + 1 - len(found)):
+                one = state.scored(key, now)
                 if one is not None:
                     found.append(views.score_view(one))
         return _answer(200, page(iter(found), limit, lambda one: one.id))
@@ -234,8 +237,9 @@ class Api:
         """GET /streams/{id}/plot.svg: one at a time, as each reads much of the journal."""
         name, engine = views.stream_of(request.match_info["id"]), self._runtime.engine
         state = engine.rules.budgeted.get(name[0]) if name is not None else None
+        key = state.named(name[1]) if state is not None and name is not None else None
         now = self._runtime.time.timestamp()
-        scored = state.scored(name[1], now) if state is not None and name is not None else None
+        scored = state.scored(key, now) if state is not None and key is not None else None
         if state is None or scored is None:
             return _missing("no such stream is scored")
         if scored.of != VALUES:
@@ -301,12 +305,18 @@ class Api:
             return _missing("no inventory is loaded")
         unknown = engine.enrichment.unknown
         kind = filters.get("kind")
-        rows = sorted((-count, *name) for name, count in unknown.items() if kind in {None, name[0]})
+        rows = sorted(
+            (-count, of, brief(name, MAX_GAP), name)
+            for (of, name), count in unknown.items()
+            if kind in {None, of}
+        )
         last = _gap(after) if after else None
         found = (
-            views.GapView(one[1], one[2], -one[0]) for one in rows if last is None or one > last
+            views.GapView(of, name, -count)
+            for count, of, short, name in rows
+            if last is None or (count, of, short) > last
         )
-        body = page(found, limit, lambda one: f"{one.count}:{one.kind}:{one.name}")
+        body = page(found, limit, lambda gap: f"{gap.count}:{gap.kind}:{brief(gap.name, MAX_GAP)}")
         return _answer(200, body)
 
     # -- commands -----------------------------------------------------------------------------

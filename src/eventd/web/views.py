@@ -44,6 +44,7 @@ from eventd.core.model import (
     SilenceEnded,
     VerdictGiven,
 )
+from eventd.core.rules.keys import name_of
 from eventd.core.rules.streams import Scored
 from eventd.core.scoring.scorer import score_of
 from eventd.core.sentences import alert_said, evidence, happened, miss, runner_up, sentence
@@ -477,12 +478,12 @@ def alert_detail(
 
 
 def stream_id(rule: str, key: tuple[str, ...]) -> str:
-    """By which a stream is asked for."""
-    return urlsafe_b64encode(msgspec.json.encode((rule, key))).decode().rstrip("=")
+    """By which a stream is asked for, in a URL that a line of a header has room for."""
+    return urlsafe_b64encode(msgspec.json.encode((rule, name_of(key)))).decode().rstrip("=")
 
 
 def stream_of(text: str) -> tuple[str, tuple[str, ...]] | None:
-    """Rule and key of a stream; None where that is no id of one."""
+    """Rule of a stream, and the name of its key; None where that is no id of one."""
     try:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return msgspec.json.decode(data, type=tuple[str, tuple[str, ...]])

@@ -190,6 +190,10 @@ class State:
         """Of the stream that the alert's value belongs to."""
         return self._grouping.of(alert)
 
+    def named(self, name: Key) -> Key | None:
+        """The key of that name, None where there is none."""
+        return self._streams.named(name)
+
     def after(self, key: Key | None, limit: int) -> list[Key]:
         """The next keys in order."""
         return self._streams.after(key, limit)

@@ -8,8 +8,20 @@ from heapq import nsmallest
 from typing import Generic, TypeVar
 from weakref import ref
 
+from eventd.core.labels import brief
+
 Key = tuple[str, ...]
 T = TypeVar("T")
+MAX_SHOWN = 256  # characters of a key in its name: in a URL up to 2 KiB, of the 8 a line may have
+
+
+def name_of(key: Key) -> Key:
+    """By which a key is asked for: itself, its long parts cut to their beginning and a digest."""
+    most = MAX_SHOWN // (len(key) or 1)
+    for part in key:
+        if len(part) > most:
+            return tuple([brief(one, most) for one in key])
+    return key
 
 
 class Keys(Generic[T]):
@@ -54,6 +66,14 @@ class Keys(Generic[T]):
     def peek(self, key: Key) -> T | None:
         """To look at it."""
         return self._known.get(key)
+
+    def named(self, name: Key) -> Key | None:
+        """The key of that name, None where there is none."""
+        if name_of(name) == name:  # nothing was cut
+            return name if name in self._known else None
+        first = name[0][: MAX_SHOWN // len(name)]  # spares most their digest
+        alike = (key for key in self._known if key and key[0].startswith(first))
+        return next((key for key in alike if name_of(key) == name), None)
 
     def after(self, key: Key | None, limit: int) -> list[Key]:
         """The next keys in order."""

@@ -117,6 +117,10 @@ class Watching(ABC, Generic[W]):
         """Of what the alert belongs to."""
         return self._grouping.of(alert)
 
+    def named(self, name: Key) -> Key | None:
+        """The key of that name, None where there is none."""
+        return self._watched.named(name)
+
     def after(self, key: Key | None, limit: int) -> list[Key]:
         """The next keys in order."""
         return self._watched.after(key, limit)
