@@ -207,11 +207,13 @@ async def test_incidents_of_rules_are_listed_without_a_root(tmp_path: Path) -> N
         ("inventory/gaps?kind=foo", "kind", "one of ci, service, got 'foo'"),
         *(
             (f"{path}?after=zzz", "after", "the `next` of another page, got 'zzz'")
-            for path in ("incidents", "alerts", "silences", "maintenance", "audit", "streams")
+            for path in (
+                "incidents", "alerts", "silences", "maintenance", "audit", "streams", "rules",
+            )
         ),
         ("inventory/gaps?after=1:foo:a", "after", "the `next` of another page"),
     ],
-)
+)  # fmt: skip
 async def test_a_mistyped_filter_is_told_what_is_expected(
     tmp_path: Path, query: str, field: str, expected: str
 ) -> None:

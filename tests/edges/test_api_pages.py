@@ -109,10 +109,12 @@ LISTS = {
     "audit": "id",
     "streams": "id",
     "inventory/gaps": "name",
+    "rules": "name",
 }
 ODD: dict[str, object] = {"name": "odd", "anomaly": {"match": 'name="load"'}, "by": ["ci"]}
+NONE = [group_rule(f"r{8 - n}", 'name="none"') for n in range(9)]
 EVERYTHING: Feed = [
-    (at(0), load(group_rule(), ODD)),
+    (at(0), load(group_rule(), ODD, *NONE)),
     (at(0), inventory(Service("bank"))),
     *FEED[1:],
     *((at(30 + n), event("load", ci=f"h{n}", service=f"s{n}", value=1.0)) for n in range(9)),
@@ -128,6 +130,7 @@ async def test_a_page_ends_where_it_is_full_and_the_pages_hold_every_row_once(
     joint = "&" if "?" in path else "?"
     async with api_desk(tmp_path, EVERYTHING) as desk:
         _, whole = await desk.get(path)
+        _, description = await desk.get("openapi.json")
         monkeypatch.setattr(pages, "PAGE_BYTES", 200)
         found, sizes, after = [], [], ""
         while after is not None:
@@ -141,6 +144,8 @@ async def test_a_page_ends_where_it_is_full_and_the_pages_hold_every_row_once(
     assert [one[LISTS[path]] for one in found] == names
     assert min(sizes) >= 1
     assert any(size < 7 for size in sizes[:-1])
+    operation = description["paths"][f"/api/v1/{path.partition('?')[0]}"]["get"]
+    assert {"limit", "after"} <= {one["name"] for one in operation["parameters"]}
 
 
 LONG = "\u65e5" * 1_000  # 9,000 bytes in a URL, and a line may have 8,190

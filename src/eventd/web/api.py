@@ -150,7 +150,7 @@ class Api:
             Route("GET", f"{base}/audit", "Who did what, and who was not let in, newest first",
                   self.audit, views.ActView, paging, many=True),
             Route("GET", f"{base}/rules", "Rules in force, in order", self.rules,
-                  views.RuleView, many=True),
+                  views.RuleView, paging, many=True),
             Route("GET", f"{base}/inventory/gaps", "Names the inventory lacks, most frequent first",
                   self.gaps, views.GapView, ("kind", *paging), many=True),
         )  # fmt: skip
@@ -282,20 +282,14 @@ class Api:
 
     async def rules(self, request: web.Request) -> web.Response:
         """GET /rules."""
-        _query(request, ())
+        _, after, limit = _query(request, ())
         rules = self._runtime.engine.rules
-        rows = [
-            views.RuleView(
-                state.rule.name,
-                state.rule.kind,
-                state.rule.description,
-                state.rule.by,
-                state.rule.within,
-                rules.off.get(state.rule.name),
-            )
-            for state in rules.states.values()
-        ]
-        return _json(200, {"items": rows, "next": None})
+        names = list(rules.states)
+        if after and after not in rules.states:
+            raise _no_page(after)
+        rest = names[names.index(after) + 1 :] if after else names
+        found = (views.rule_view(rules.states[name].rule, rules.off.get(name)) for name in rest)
+        return _answer(200, page(found, limit, lambda one: one.name))
 
     async def gaps(self, request: web.Request) -> web.Response:
         """GET /inventory/gaps."""

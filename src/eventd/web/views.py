@@ -45,6 +45,7 @@ from eventd.core.model import (
     VerdictGiven,
 )
 from eventd.core.rules.keys import name_of
+from eventd.core.rules.rule import Rule
 from eventd.core.rules.streams import Scored
 from eventd.core.scoring.scorer import score_of
 from eventd.core.sentences import alert_said, evidence, happened, miss, runner_up, sentence
@@ -624,3 +625,8 @@ def maintenance_view(one: Maintenance, active: bool) -> MaintenanceView:
         window.cis,
         window.services,
     )
+
+
+def rule_view(rule: Rule, off_because: str | None) -> RuleView:
+    """For people and tools."""
+    return RuleView(rule.name, rule.kind, rule.description, rule.by, rule.within, off_because)
