@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import xml.etree.ElementTree as ET
 from contextlib import closing
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec import structs
 from tests.bank import BANK
 from tests.builders import TICK, Feed, at, clear, event, inventory, load
@@ -17,6 +19,7 @@ from tests.core.test_anomaly import ANOMALY, LOW, MINUTES, STARTS, USUAL, feed_o
 from tests.edges.api_desk import ApiDesk, api_desk
 from tests.edges.store_desk import wrong
 
+from eventd.admission import ACTIONS
 from eventd.core.model import Ci
 from eventd.store.database import DATABASE
 from eventd.store.snapshots import snapshot_paths
@@ -73,6 +76,29 @@ async def test_of_an_incident_that_retention_took_the_verdict_is_told(tmp_path: 
     assert described["content"]["application/json"]["schema"] == {
         "anyOf": [{"$ref": f"#/components/schemas/{one}"} for one in ("IncidentView", "JudgedView")]
     }
+
+
+async def test_a_command_that_comes_again_where_its_incident_is_gone_is_told_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comment = {"actor": "ann", "text": "looking"}
+    async with api_desk(tmp_path, FALLEN) as desk:
+        await desk.post(f"incidents/{INC}/comment", comment, key="k")
+        await desk.post(f"incidents/{INC}/verdict", {"verdict": False})
+        with closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+            db.executescript("DELETE FROM incident; DELETE FROM ledger")
+        again = await desk.post(f"incidents/{INC}/comment", comment, key="k")
+        monkeypatch.setattr(secrets, "token_hex", lambda _: "k")
+        shell = await desk.shell("incidents", "comment", INC, "--text", "looking", "--actor", "ann")
+        _, description = await desk.get("openapi.json")
+
+    assert again == (200, {"id": INC, "verdict": False})
+    assert (shell.exit_code, shell.output) == (0, f"{INC}  verdict false; it is kept no more\n")
+    both = [{"$ref": f"#/components/schemas/{one}"} for one in ("IncidentView", "JudgedView")]
+    for name in (*ACTIONS, "merge", "split", "detach"):
+        operation = description["paths"][f"/api/v1/incidents/{{id}}/{name}"]["post"]
+        (kept,) = operation["responses"]["200"]["content"].values()
+        assert (name, kept["schema"]) == (name, {"anyOf": both})
 
 
 async def test_a_verdict_that_says_nothing_is_answered_with_the_field(tmp_path: Path) -> None:

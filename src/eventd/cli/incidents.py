@@ -76,9 +76,7 @@ def incidents(
     elif what in REGROUPS or what == "verdict":
         said = {**_said(what, names), **said}
         answer = client.call("POST", place("incidents", names[0], what), said)
-        kept = "state" in answer  # of one that retention has taken only the verdict is known
-        told = line(answer) if kept else f"{answer['id']}  verdict {names[1]}; it is kept no more"
-        show(answer) if as_json else say(told)
+        show(answer) if as_json else say(line(answer))
     elif what:
         if names and what != "show":
             short = {long: action for action, long in ACTIONS.items()}.get(what, what)
@@ -110,6 +108,8 @@ def _said(what: str, names: tuple[str, ...]) -> dict[str, object]:
 
 def line(one: dict[str, Any]) -> str:
     """An incident in one line: what, since when, how bad, why, who has it."""
+    if "state" not in one:  # of one that retention has taken only the verdict is known
+        return f"{one['id']}  verdict {'true' if one['verdict'] else 'false'}; it is kept no more"
     owner = f", {one['acknowledged_by']} has it" if one["acknowledged_by"] else ""
     merged = f"; merged into {one['merged_into']}" if one["merged_into"] else ""
     count = one["alert_count"]

@@ -110,6 +110,8 @@ class Api:
             "status", "severity", "service", "ci", "name", "source", "incident", *paging,
         )  # fmt: skip
         base = "/api/v1"
+        # of an incident that is gone: a verdict, and any command that comes again with its key
+        gone = (200, views.JudgedView)
         return (
             Route("GET", f"{base}/incidents", "Incidents, newest first", self.incidents,
                   views.IncidentView, incident_filters, many=True),
@@ -117,19 +119,18 @@ class Api:
                   self.incident, views.IncidentDetail),
             *(
                 Route("POST", f"{base}/incidents/{{id}}/{action}", f"{action} an incident".title(),
-                      self.act, views.IncidentView, body=body)
+                      self.act, views.IncidentView, body=body, also=(gone,))
                 for action, body in ACTIONS.items()
             ),
             Route("POST", f"{base}/incidents/{{id}}/merge", "Merge an incident into another",
-                  self.act, views.IncidentView, body=Merging),
+                  self.act, views.IncidentView, body=Merging, also=(gone,)),
             Route("POST", f"{base}/incidents/{{id}}/split", "Make some of its alerts their own one",
                   self.split, views.IncidentView, body=Splitting, status=201,
-                  also=((200, views.IncidentView),)),
+                  also=((200, views.IncidentView), gone)),
             Route("POST", f"{base}/incidents/{{id}}/detach", "Take an alert out of an incident",
-                  self.act, views.IncidentView, body=Detaching),
+                  self.act, views.IncidentView, body=Detaching, also=(gone,)),
             Route("POST", f"{base}/incidents/{{id}}/verdict", "Say whether it was a false alarm",
-                  self.act, views.IncidentView, body=Judging,
-                  also=((200, views.JudgedView),)),
+                  self.act, views.IncidentView, body=Judging, also=(gone,)),
             Route("GET", f"{base}/alerts", "Alerts by fingerprint", self.alerts,
                   views.AlertView, alert_filters, many=True),
             Route("GET", f"{base}/alerts/{{fingerprint}}", "One alert, and why it is where it is",
