@@ -78,12 +78,15 @@ def _is_of(origin: str, host: str) -> bool:
 
 @lru_cache(MAX_HOSTS)
 def _stands_fast(host: str) -> bool:
-    """Whether no other site can have the name lead to us (DNS rebinding): it is in no DNS."""
+    """Whether no other site can have the name lead to us (DNS rebinding).
+
+    An address is in no DNS, nor is a name without a dot: of the machine itself, or a container's.
+    """
     found = _HOST.fullmatch(host.lower())
     if found is None:
         return False
     name = found[1] or found[2]
-    if name == "localhost" or name.endswith(".localhost"):
+    if ("." not in name and ":" not in name) or name.endswith(".localhost"):
         return True
     try:
         ipaddress.ip_address(name)
