@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sized
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -47,6 +48,7 @@ from eventd.keyring import Secrets
 from eventd.log import LOGGED, log_facts
 from eventd.replay import Recovered, recover, replayed
 from eventd.runtime import Batch, Runtime
+from eventd.signals import Signals
 from eventd.sources.decode import Memo
 from eventd.sources.mqtt import Broker, MqttSource
 from eventd.sources.webhook import Limits, Webhooks
@@ -82,20 +84,20 @@ def run(config: Config, environment: Environment) -> None:
     """Serve until SIGTERM or SIGINT. After a poisonous input everything starts anew from disk."""
     settle_allocator()
     meter = metrics.Meter()  # outlives a restart in place: what was quarantined is to be seen
-    while True:
+    signals = Signals()
+    signals.listen()
+    while not signals.stop:
         # until `serve` listens to it: what it asks to be read is read after that
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_serve(config, environment, meter))
+                runner.run(_serve(config, environment, meter, signals))
         except* Poisoned as group:
             for error in group.exceptions:
                 _log.error("input.quarantined", traceback=str(error))
             gc.unfreeze()  # else the collector never looks at the old engine
             with suppress(ConfigError):  # those in force then are as good
                 config = replace(config, secrets=config.secrets_now())
-        else:
-            return
 
 
 def load_rules(path: Path | None) -> LoadRules:
@@ -135,7 +137,9 @@ async def sweep(every: float) -> None:
         give_back()
 
 
-async def _serve(config: Config, environment: Environment, meter: metrics.Meter) -> None:
+async def _serve(
+    config: Config, environment: Environment, meter: metrics.Meter, signals: Signals
+) -> None:
     notifier = Notifier(environment.notify_socket)
     notifier.extend(START_WITHIN)
     keep = config.file.retention
@@ -151,8 +155,11 @@ async def _serve(config: Config, environment: Environment, meter: metrics.Meter)
         with store.journal() as reader:
             recovered = await asyncio.to_thread(recover, reader)
         _tell(recovered, meter)
+        if signals.stop:
+            return
         async with Reader(config.state) as reading:
-            await _Daemon(config, recovered, store, reading, meter).serve(notifier, environment)
+            daemon = _Daemon(config, recovered, store, reading, meter)
+            await daemon.serve(notifier, environment, signals)
 
 
 def _tell(recovered: Recovered, meter: metrics.Meter) -> None:
@@ -212,11 +219,10 @@ class _Daemon:
         ]
         self._watch()
 
-    async def serve(self, notifier: Notifier, environment: Environment) -> None:
+    async def serve(self, notifier: Notifier, environment: Environment, signals: Signals) -> None:
         """Start, serve until told to stop, drain, stop."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        signals.tell(partial(loop.call_soon_threadsafe, self._stop.set))
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         engine, config = self._runtime.engine, self._config
         # a restart in place may come while files are being written: what is in force is as good

@@ -32,6 +32,7 @@ from eventd.errors import Poisoned, StoreError
 from eventd.files import Secret
 from eventd.keyring import Secrets
 from eventd.metrics import Meter
+from eventd.signals import Signals
 from eventd.store.sqlite import SqliteStore
 from tests.builders import (
     calendar_rule,
@@ -150,7 +151,7 @@ class Machine:
             ),
         )
         self.main = self.loop.create_task(
-            app._serve(config, self.environment, self.meter), name="main"
+            app._serve(config, self.environment, self.meter, Signals()), name="main"
         )
 
     def kill(self, *, power_cut: bool = False) -> None:
