@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import signal
 import ssl
 import sys
 from collections.abc import Iterator, Sized
@@ -87,8 +86,6 @@ def run(config: Config, environment: Environment) -> None:
     signals = Signals()
     signals.listen()
     while not signals.stop:
-        # until `serve` listens to it: what it asks to be read is read after that
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_serve(config, environment, meter, signals))
@@ -222,8 +219,7 @@ class _Daemon:
     async def serve(self, notifier: Notifier, environment: Environment, signals: Signals) -> None:
         """Start, serve until told to stop, drain, stop."""
         loop = asyncio.get_running_loop()
-        signals.tell(partial(loop.call_soon_threadsafe, self._stop.set))
-        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        signals.tell(partial(loop.call_soon_threadsafe, self._heed, signals))
         engine, config = self._runtime.engine, self._config
         # a restart in place may come while files are being written: what is in force is as good
         rules: LoadRules | None = None
@@ -276,6 +272,14 @@ class _Daemon:
             sweeping.cancel()
             self._guesses.settle(math.inf)
             self._inbox.close()
+
+    def _heed(self, signals: Signals) -> None:
+        """A reload waits for the start to end, which may have read before what it is about."""
+        if signals.stop:
+            self._stop.set()
+        if signals.reload:
+            signals.reload = False
+            self._reload.set()
 
     async def _start(self, rules: LoadRules | None, inventory: LoadInventory | None) -> None:
         """Where there are none, those in force stay."""

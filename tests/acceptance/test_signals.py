@@ -12,12 +12,19 @@ from tests.acceptance.faults import check
 from tests.acceptance.test_accounting import poisonable, taken
 
 # The daemon gets the signal at a place of its own that takes but a moment.
-RAISE = """
+STOP = """
 import os, signal
 from eventd import app
 from eventd.store.reader import Reader
 def ask():
     os.kill(os.getpid(), signal.SIGTERM)
+"""
+RENEW = """
+import os, pathlib, signal
+from eventd import app
+def ask():
+    pathlib.Path(FILE).write_text(TEXT)
+    os.kill(os.getpid(), signal.SIGHUP)
 """
 TORN_DOWN = """
 leave = Reader.__aexit__
@@ -47,13 +54,22 @@ SqliteStore.commit = held
 """
 
 
+def asking(folder: Path, ask: str, **config: str) -> Daemon:
+    """A daemon that asks something of itself in its first recovery."""
+    script = folder / "asking.py"
+    script.write_text(
+        ask + RECOVERING.replace("NTH", "1") + "from eventd.cli import main\nmain()\n"
+    )
+    return Daemon(folder, program=(str(script),), config=dict(config))
+
+
 @pytest.mark.parametrize(
     "place", [TORN_DOWN, RECOVERING.replace("NTH", "2")], ids=["torn down", "recovering"]
 )
 def test_a_stop_that_is_asked_for_around_a_restart_in_place_is_heeded(
     tmp_path: Path, place: str
 ) -> None:
-    daemon = poisonable(tmp_path, before=RAISE + place)
+    daemon = poisonable(tmp_path, before=STOP + place)
     assert post(f"{daemon.url}/v1/events", {"id": "a", "name": "a"})[0] == 202
 
     taken(daemon, {"id": "b", "name": "poison"})()
@@ -66,11 +82,7 @@ def test_a_stop_that_is_asked_for_around_a_restart_in_place_is_heeded(
 def test_a_stop_that_is_asked_for_in_the_first_recovery_is_one_like_any_other(
     tmp_path: Path,
 ) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        RAISE + RECOVERING.replace("NTH", "1") + "from eventd.cli import main\nmain()"
-    )
-    daemon = Daemon(tmp_path, program=(str(script),))
+    daemon = asking(tmp_path, STOP)
 
     daemon.launch()
 
@@ -96,3 +108,22 @@ def test_a_poisonous_event_among_the_last_ones_does_not_undo_a_stop(tmp_path: Pa
         assert daemon.process.wait(PATIENCE) == 0
     assert "input.quarantined" in daemon.log.read_text()
     check(daemon, ["a"])
+
+
+def test_secrets_that_change_while_it_starts_are_taken_up_by_a_hangup(tmp_path: Path) -> None:
+    old, new = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+    token = tmp_path / "token"
+    token.write_text(old)
+    token.chmod(0o600)
+    renew = RENEW.replace("FILE", repr(str(token))).replace("TEXT", repr(new))
+    daemon = asking(tmp_path, renew, token_file="token")
+
+    def answered(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return post(f"{daemon.url}/v1/events", {"name": "a"}, headers)[0]
+
+    daemon.start()
+
+    until(lambda: answered(new) == 202, what="the new token")
+    assert answered(old) == 401
+    assert daemon.stop() == 0

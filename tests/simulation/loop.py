@@ -229,9 +229,6 @@ class Loop(asyncio.BaseEventLoop):
         self.call_later(self.world.random.random() * 0.01, work)
         return future
 
-    def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
-        pass
-
     # -- sockets ----------------------------------------------------------------------------------
 
     def add_wire(self, fd: int, wire: Any) -> None:
