@@ -346,24 +346,6 @@ def test_a_restart_in_place_goes_on_with_what_is_in_force_where_a_file_is_broken
         daemon.start()
 
 
-@pytest.mark.parametrize("reader", ["gone", "asleep"])
-def test_a_log_that_nobody_reads_costs_nothing_but_the_log(tmp_path: Path, reader: str) -> None:
-    reads, writes = os.pipe()
-    daemon = Daemon(tmp_path)
-    daemon.start(log=writes)
-    os.close(writes)
-    if reader == "gone":
-        os.close(reads)
-
-    for n in range(400):  # each opens an incident, a line of some 300 bytes: more than a pipe holds
-        body = {"id": f"e{n}", "name": f"n{n}", "service": f"s{n}", "severity": "critical"}
-        assert post(f"{daemon.url}/v1/events", body)[0] == 202
-
-    assert get(f"{daemon.url}/-/ready")[0] == 200
-    assert daemon.stop() == 0
-    check(daemon, [f"e{n}" for n in range(400)])
-
-
 def test_a_hangup_before_it_listens_for_one_does_not_end_it(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     faults = Faults(tmp_path, daemon.state)

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from eventd import app, log
-from eventd.cli.lines import say
 from eventd.config import Environment, load
 from eventd.errors import ConfigError, StoreError
 
@@ -39,19 +38,18 @@ def run(
         app.load_inventory(loaded.inventory)
     except ConfigError as error:
         for problem in error.problems:
-            say(f"eventd: {problem}", err=True)
+            click.echo(f"eventd: {problem}", err=True)
         sys.exit(2)
     os.umask(0o077)  # whatever it makes is for nobody else
-    errors: list[BaseException] = []
-    with closing(log.configure(loaded.file.log.level, loaded.file.log.format)):
+    code = 0
+    with closing(log.configure(loaded.file.log.level, loaded.file.log.format)) as outlet:
         try:
             app.run(loaded, environment)
         except* (StoreError, OSError) as group:
-            errors += flat(group)
-    if errors:  # not in the clause above: it would wrap the exit in a group with a traceback
-        for one in errors:
-            say(f"eventd: {one}", err=True)
-        sys.exit(1)
+            code = 1
+            for one in flat(group):
+                outlet.write(f"eventd: {one}\n")  # who reads the log may sleep
+    sys.exit(code)  # not in the clause above: it would wrap the exit in a group with a traceback
 
 
 def flat(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
