@@ -346,6 +346,32 @@ def test_a_restart_in_place_goes_on_with_what_is_in_force_where_a_file_is_broken
         daemon.start()
 
 
+@pytest.mark.parametrize(
+    ("option", "good", "bad"),
+    [
+        ("rules", GROUPING.read_text(), "rules: 1\n"),
+        ("inventory", "cis: [{name: db1}]\n", "cis: 1\n"),
+    ],
+)
+def test_a_file_that_breaks_during_the_first_start_is_told_as_one_that_was_broken_before(
+    tmp_path: Path, option: str, good: str, bad: str
+) -> None:
+    file = tmp_path / f"{option}.yaml"
+    file.write_text(good)
+    breaking = f"import eventd.app as app, pathlib\nfile = pathlib.Path({str(file)!r})\n"
+    breaking += f"app.settle_allocator = lambda: file.write_text({bad!r})\n"
+
+    for _ in range(2):  # it breaks, it is broken
+        with pytest.raises(AssertionError, match="eventd left with 2"):
+            poisonable(tmp_path, config={option: str(file)}, before=breaking)
+
+    log = (tmp_path / "eventd.log").read_text()
+    assert "Traceback" not in log
+    during, before = (line for line in log.splitlines() if line.startswith("eventd: "))
+    assert f"{file}:1: " in before
+    assert during == before
+
+
 def test_a_hangup_before_it_listens_for_one_does_not_end_it(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     faults = Faults(tmp_path, daemon.state)

@@ -42,13 +42,18 @@ def run(
         sys.exit(2)
     os.umask(0o077)  # whatever it makes is for nobody else
     code = 0
+    # who reads the log may sleep: what it has to say at the end goes the same way
     with closing(log.configure(loaded.file.log.level, loaded.file.log.format)) as outlet:
         try:
             app.run(loaded, environment)
+        except* ConfigError as group:  # of files that have changed since
+            code = 2
+            for problem in (line for one in flat(group) for line in str(one).splitlines()):
+                outlet.write(f"eventd: {problem}\n")
         except* (StoreError, OSError) as group:
             code = 1
             for one in flat(group):
-                outlet.write(f"eventd: {one}\n")  # who reads the log may sleep
+                outlet.write(f"eventd: {one}\n")
     sys.exit(code)  # not in the clause above: it would wrap the exit in a group with a traceback
 
 
