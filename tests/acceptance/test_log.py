@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,3 +47,15 @@ def test_what_ends_it_needs_no_reader_of_the_log(tmp_path: Path) -> None:
     assert daemon.process.wait(PATIENCE) == 1
     os.close(reads)
     os.close(writes)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_it_runs_without_a_log(tmp_path: Path, closed: str) -> None:
+    program = ("-c", f'exec "$0" "$@" {closed}', sys.executable, "-m", "eventd")
+    daemon = Daemon(tmp_path, python="/bin/sh", program=program)
+
+    daemon.start()
+
+    assert str(Path(f"/proc/{daemon.pid}/fd/2").readlink()) == os.devnull
+    assert daemon.stop() == 0
+    assert daemon.log.read_text() == ""

@@ -14,6 +14,8 @@ from eventd import app, log
 from eventd.config import Environment, load
 from eventd.errors import ConfigError, StoreError
 
+STDERR = 2
+
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
@@ -29,6 +31,7 @@ def run(
     inventory: Path | None,
 ) -> None:
     """Take events in, correlate them, raise incidents; until SIGTERM or Ctrl-C."""
+    _stand_in()
     environment = Environment.read()
     try:
         loaded = load(
@@ -55,6 +58,18 @@ def run(
             for one in flat(group):
                 outlet.write(f"eventd: {one}\n")
     sys.exit(code)  # not in the clause above: it would wrap the exit in a group with a traceback
+
+
+def _stand_in() -> None:
+    """Have what was closed of stdin, stdout and stderr lead nowhere.
+
+    The loop would get such a descriptor, and libuv aborts where it has to close one.
+    """
+    while (free := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(free)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(STDERR, "w")
 
 
 def flat(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
