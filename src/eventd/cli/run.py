@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 
 from eventd import app, log
+from eventd.cli.lines import say
 from eventd.config import Environment, load
+from eventd.core.sentences import inert
 from eventd.errors import ConfigError, StoreError
 
 STDERR = 2
@@ -41,7 +43,7 @@ def run(
         app.load_inventory(loaded.inventory)
     except ConfigError as error:
         for problem in error.problems:
-            click.echo(f"eventd: {problem}", err=True)
+            say(f"eventd: {problem}", err=True)
         sys.exit(2)
     os.umask(0o077)  # whatever it makes is for nobody else
     code = 0
@@ -52,11 +54,11 @@ def run(
         except* ConfigError as group:  # of files that have changed since
             code = 2
             for problem in (line for one in flat(group) for line in str(one).splitlines()):
-                outlet.write(f"eventd: {problem}\n")
+                outlet.write(f"eventd: {inert(problem)}\n")
         except* (StoreError, OSError) as group:
             code = 1
             for one in flat(group):
-                outlet.write(f"eventd: {one}\n")
+                outlet.write(f"eventd: {inert(str(one))}\n")
     sys.exit(code)  # not in the clause above: it would wrap the exit in a group with a traceback
 
 
