@@ -116,6 +116,10 @@ class Journal(Protocol):
         """The snapshot counts no more."""
         ...
 
+    def pass_over(self, name: str) -> None:
+        """The snapshot stays until there is a newer one; what is older is needed until then."""
+        ...
+
     def span(self) -> Span:
         """`[0, 0)` where the journal is empty."""
         ...
@@ -221,6 +225,8 @@ def replayed(
 def recover(journal: Journal) -> Recovered:
     """The engine at the journal's end. Blocks; raises StoreError where there is no way.
 
+    A snapshot that cannot be read may be good: the tables, which lose more, are not read then.
+
     An input that raises is quarantined, and recovery starts again without it.
     """
     poisoned = 0
@@ -246,20 +252,25 @@ class _Start(Struct, frozen=True):
 
 def _start(journal: Journal, rejected: dict[str, None]) -> _Start:
     span = journal.span()
+    unread: StoreBroken | None = None
     for name in journal.snapshots():
         try:
             saved = journal.load(name)
             _fits(saved, span, journal)
             engine = Engine.restore(Restored(saved.frames))
+        except StoreBroken as e:
+            unread = unread or e
+            rejected[str(e)] = None
+            journal.pass_over(name)
         except (StoreError, msgspec.MsgspecError, EventdError, LookupError, ValueError) as e:
-            if isinstance(e, StoreBroken):
-                raise
             rejected[f"{name}: {e}"] = None
             journal.set_aside(name)
-            continue
-        return _Start(engine, saved.next_seq, saved.next_seq, saved.now, name)
+        else:
+            return _Start(engine, saved.next_seq, saved.next_seq, saved.now, name)
     if span.first == 0:
         return _Start(Engine(), 0, 0, None, "journal" if span.next_seq else "empty")
+    if unread is not None:
+        raise unread
     rejected["no snapshot is good and the journal does not reach back to its beginning"] = None
     engine = Engine.rebuild(
         journal.alerts(),

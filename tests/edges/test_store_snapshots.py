@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import at, event
 from tests.edges.store_desk import alive, query, wrong
 
-from eventd.cli import main
 from eventd.core.snapshot import Restored, Snapshot
 from eventd.errors import StoreBroken, StoreError
+from eventd.store.database import DATABASE
 from eventd.store.snapshots import (
     MAGIC,
     SnapshotFile,
@@ -167,14 +170,79 @@ async def test_both_torn_means_the_whole_journal(tmp_path: Path) -> None:
     assert wrong(tmp_path) == []
 
 
-async def test_one_that_cannot_be_read_ends_the_start_and_stays_as_it_is(tmp_path: Path) -> None:
+def unreadable(path: Path) -> str:
+    """Have every read of it fail as on a bad sector, also for root; how that is told."""
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # nothing is at its beginning
+    return f"{path}: cannot be read: Input/output error"
+
+
+@pytest.mark.parametrize("directory", [False, True])
+async def test_one_that_cannot_be_read_gives_way_to_the_older_which_stays(
+    tmp_path: Path, *, directory: bool
+) -> None:
+    await lived_twice(tmp_path)
+    newest, older = snapshot_paths(tmp_path)
+    why = unreadable(newest)
+    if directory:
+        newest.unlink()
+        newest.mkdir()
+        why = f"{newest}: cannot be read: Is a directory"
+    assert [one.detail for one in wrong(tmp_path)] == [why]
+
+    async with alive(tmp_path, journal_for=timedelta(days=1)) as life:
+        assert (life.recovered.start, life.recovered.rejected) == (older.name, (why,))
+        await life.submit(at(9 * 86_400), event("late"))
+        await life.runtime.submit(())
+        await life.runtime.submit(())
+        assert query(tmp_path, "SELECT MIN(seq) FROM journal") == [(0,)]
+        assert snapshot_paths(tmp_path) == [newest, older]
+
+    # only now that there are two good ones it counts no more
+    assert [position_of(path) for path in snapshot_paths(tmp_path)] == [5, 2]
+    assert (tmp_path / "snapshot.bad").is_dir() is directory
+    assert wrong(tmp_path) == []
+    snapshot_paths(tmp_path)[0].write_bytes(b"")
+    async with alive(tmp_path) as life:
+        assert life.recovered.start == older.name
+
+
+async def test_one_that_cannot_be_read_gives_its_name_to_the_next(tmp_path: Path) -> None:
+    await lived_twice(tmp_path)
+    newest, older = snapshot_paths(tmp_path)
+    unreadable(newest)
+
+    async with alive(tmp_path):
+        pass
+
+    assert snapshot_paths(tmp_path) == [newest, older]
+    async with alive(tmp_path) as life:
+        assert life.recovered.start == newest.name
+
+
+async def test_where_none_can_be_read_the_journal_is_read_from_its_beginning(
+    tmp_path: Path,
+) -> None:
+    await lived_twice(tmp_path)
+    told = [unreadable(path) for path in snapshot_paths(tmp_path)]
+
+    async with alive(tmp_path) as life:
+        assert (life.recovered.start, life.recovered.replayed) == ("journal", 2)
+        assert life.recovered.rejected == tuple(told)
+
+
+async def test_where_the_tables_would_be_left_what_cannot_be_read_ends_the_start(
+    tmp_path: Path,
+) -> None:
     """It may be good: another time it is read, and so is the one behind it."""
     state = tmp_path / "state"
     await lived_twice(state)
-    newest = snapshot_paths(state)[0]
-    newest.rename(tmp_path / newest.name)
-    newest.mkdir()
-    why = f"{newest}: cannot be read: Is a directory"
+    newest, older = snapshot_paths(state)
+    with closing(sqlite3.connect(state / DATABASE)) as db, db:
+        db.execute("DELETE FROM journal WHERE seq < 2")
+    copy = shutil.copy(newest, tmp_path)
+    why = unreadable(newest)
+    unreadable(older)
     names = sorted(path.name for path in state.iterdir())
 
     with pytest.raises(StoreBroken, match=f"^{why}$"):
@@ -182,13 +250,10 @@ async def test_one_that_cannot_be_read_ends_the_start_and_stays_as_it_is(tmp_pat
             pass
 
     assert sorted(path.name for path in state.iterdir()) == names
-    told = CliRunner().invoke(main, ["check", "--store", str(state)])
-    assert (told.exit_code, told.stderr) == (2, f"eventd check: {why}\n")
-    newest.rmdir()
-    (tmp_path / newest.name).rename(newest)
+    newest.unlink()
+    shutil.move(copy, newest)
     async with alive(state) as life:
         assert life.recovered.start == newest.name
-    assert wrong(state) == []
 
 
 async def test_a_snapshot_ahead_of_the_journal_is_not_believed(tmp_path: Path) -> None:

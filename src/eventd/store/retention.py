@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -36,9 +37,12 @@ class Limits(Struct, frozen=True):
 class Retention:
     """Bites of at most a few milliseconds."""
 
-    def __init__(self, tables: Tables, directory: Path, limits: Limits) -> None:
-        """`tables` are the writer's."""
+    def __init__(
+        self, tables: Tables, directory: Path, limits: Limits, unread: Collection[str] = ()
+    ) -> None:
+        """`tables` are the writer's; `unread` are snapshots nobody could start from."""
         self._tables, self._directory, self._limits = tables, directory, limits
+        self._unread = unread
 
     def bite(self) -> bool:
         """Delete a little of what is too old, or too much; whether there may be more."""
@@ -97,7 +101,7 @@ class Retention:
 
     def _floor(self) -> int:
         """Position of the older snapshot; the beginning where there are not two."""
-        paths = snapshot_paths(self._directory)
+        paths = [one for one in snapshot_paths(self._directory) if one.name not in self._unread]
         return position_of(paths[KEPT - 1]) if len(paths) >= KEPT else 0
 
     def _used(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -45,11 +45,16 @@ class SnapshotFile:
     """One snapshot on its way to disk, written in bites. Only `finish` makes it count."""
 
     def __init__(
-        self, directory: Path, snapshot: Snapshot, next_seq: int, now: datetime | None
+        self,
+        directory: Path,
+        snapshot: Snapshot,
+        next_seq: int,
+        now: datetime | None,
+        unread: Collection[str] = (),
     ) -> None:
-        """`snapshot` is encoded as it is written."""
+        """`snapshot` is encoded as it is written; it takes the place of those named `unread`."""
         self.next_seq = next_seq
-        self._directory = directory
+        self._directory, self._unread = directory, unread
         self._header = Header(FORMAT, __version__, next_seq, now)
         self._frames = snapshot.frames()
         self._count = self._unsynced = 0
@@ -87,6 +92,9 @@ class SnapshotFile:
         os.fsync(self._fd)
         os.close(self._fd)
         self._fd = -1
+        for path in snapshot_paths(self._directory):
+            if path.name in self._unread:  # and maybe has the name of this one
+                set_aside(path)
         name = f"snapshot-{self._header.next_seq:020d}"
         (self._directory / _TEMPORARY).replace(self._directory / name)
         sync_directory(self._directory)

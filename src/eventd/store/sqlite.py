@@ -64,6 +64,7 @@ class SqliteStore:
         self._tables: Tables | None = None
         self._retention: Retention | None = None
         self._snapshot: SnapshotFile | None = None
+        self._unread: dict[str, None] = {}  # snapshots recovery could not read
         self._settled = False  # what was in the log at the start is in the database
         self._unchecked = 0  # bytes since the last checkpoint
         self._trimmed = 0  # engine time of the last look for what is too old
@@ -119,7 +120,7 @@ class SqliteStore:
         """For recovery, before the first commit, from any thread but the writer's."""
         with closing(open_reader(self.directory)) as db:
             try:
-                yield SqliteJournal(self.directory, db, self._in_writer)
+                yield SqliteJournal(self.directory, db, self._in_writer, self._unread)
             except sqlite3.Error as e:
                 raise explain(e, self.directory) from e
 
@@ -136,7 +137,7 @@ class SqliteStore:
         self._lock = lock_state(self.directory)
         db = open_writer(self.directory)
         self._tables = tables = Tables(db)
-        self._retention = Retention(tables, self.directory, self._limits)
+        self._retention = Retention(tables, self.directory, self._limits, self._unread)
         self._guarded(tables.load)
         self._trimmed = tables.now
         with suppress(StoreFull):  # what is there can be read
@@ -218,7 +219,7 @@ class SqliteStore:
         if self._snapshot is not None:
             self._guarded(self._snapshot.abandon)
         now = moment(self._open_tables().now)
-        self._snapshot = SnapshotFile(self.directory, snapshot, next_seq, now)
+        self._snapshot = SnapshotFile(self.directory, snapshot, next_seq, now, self._unread)
 
     def _untidy(self) -> bool:
         return (
@@ -261,6 +262,7 @@ class SqliteStore:
         try:
             if not self._guarded(snapshot.advance):
                 self._snapshot = None
+                self._unread.clear()
                 self.snapshots += 1
                 self.snapshot_seq = snapshot.next_seq
         except StoreFull:
@@ -277,14 +279,22 @@ class SqliteJournal(JournalReader):
         directory: Path,
         db: sqlite3.Connection,
         in_writer: Callable[[Callable[[Tables], object]], object],
+        unread: dict[str, None],
     ) -> None:
-        """`db` reads; `in_writer` has work done on the tables and waits for it."""
+        """`db` reads; `in_writer` has work done on the tables and waits for it.
+
+        What is passed over is added to `unread`.
+        """
         super().__init__(directory, db)
-        self._in_writer = in_writer
+        self._in_writer, self._unread = in_writer, unread
 
     def set_aside(self, name: str) -> None:
         """A snapshot that cannot be used counts no more."""
         set_aside(self.directory / name)
+
+    def pass_over(self, name: str) -> None:
+        """A snapshot that cannot be read: the next one takes its place, not that of an older."""
+        self._unread[name] = None
 
     def quarantine(self, seq: int, poison: Quarantined) -> None:
         """Never step the journaled input at `seq` again."""

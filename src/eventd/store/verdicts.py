@@ -92,8 +92,8 @@ def _base(reader: JournalReader) -> _Base:
     for name in reader.snapshots():
         try:
             good.append(reader.load(name))
-        except StoreBroken:
-            raise
+        except StoreBroken as e:
+            problems.append(str(e))
         except StoreError as e:
             problems.append(f"{name} {e}")
     if len(good) < 2 and reader.span().first == 0:  # noqa: PLR2004 - the older of two
