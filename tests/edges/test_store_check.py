@@ -91,6 +91,7 @@ async def test_a_good_store_has_every_promise_kept_and_figures_beside(tmp_path: 
     assert all(one.ok for one in found)
     assert [one.invariant for one in found] == [
         "I1", "I2", "I13", "I3", "I2", "I3", "I3", "I3", "I3", "I3", "I17", "I3", "I6", "I7", "I7",
+        "I15",
     ]  # fmt: skip
     assert found[0].detail == "6 rows, 7 inputs, 3 ids asked for"
     assert found[3].detail == "6 rows from the beginning"
@@ -433,15 +434,37 @@ async def test_a_body_that_is_none_is_told_in_a_sentence(tmp_path: Path, sql: st
         verdicts(state, replayed)
 
 
-async def test_a_page_that_is_noise_is_told_in_a_sentence(tmp_path: Path) -> None:
-    state = await lived(tmp_path)
+def damage(state: Path, table: str) -> None:
+    """Fill its first page with noise."""
     with closing(sqlite3.connect(state / DATABASE)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'journal'"
-        ((root,),) = db.execute(sql).fetchall()
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        ((root,),) = db.execute(sql, (table,)).fetchall()
     with (state / DATABASE).open("r+b") as file:
         file.seek((root - 1) * PAGE_SIZE)
         file.write(b"\xa5" * PAGE_SIZE)
+
+
+async def test_a_page_that_no_replay_reads_is_found_damaged(tmp_path: Path) -> None:
+    state = await lived(tmp_path)
+    damage(state, "delivery")
+
+    (broken,) = wrong(state)
+
+    assert (broken.invariant, broken.says) == ("I15", "the database is whole")
+    assert "btreeInitPage() returns error code 11" in broken.detail
+
+
+async def test_a_ledger_that_lost_how_far_it_is_filed_is_named(tmp_path: Path) -> None:
+    state = await lived(tmp_path)
+    tamper(state, "DELETE FROM ledger_filed")
+
+    assert [one.detail for one in wrong(state)] == ["ledger_filed has 0 rows where 1 is due"]
+
+
+async def test_a_page_that_is_noise_is_told_in_a_sentence(tmp_path: Path) -> None:
+    state = await lived(tmp_path)
+    damage(state, "journal")
 
     for read in (
         lambda: verdicts(state, replayed),

@@ -424,6 +424,15 @@ SELECT seq, at, body FROM audit WHERE seq >= ? ORDER BY id
 -- For `check`: the journal position from which on it is written down.
 SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'audited_from'
 
+-- name: damage
+-- For `check`: "ok", or the first that is wrong with pages and rows; it raises where it goes on.
+-- A single pass, a second for 1 GiB: whether each row is in each index would be asked all over it.
+PRAGMA quick_check(1)
+
+-- name: filed_rows
+-- For `check`: one row says how far the ledger is filed; no start, and no commit, without it.
+SELECT COUNT(*) FROM ledger_filed
+
 -- name: misfiled_ledger
 -- For `check`: incidents whose reasons would not be found, or that name what is not there.
 SELECT incident FROM (

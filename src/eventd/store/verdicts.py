@@ -20,6 +20,7 @@ from eventd.errors import EventdError, Poisoned, StoreBroken, StoreError
 from eventd.store.audit import Audit, Scan, Told, acts, compare, lifecycles
 from eventd.store.database import reading
 from eventd.store.journal import JournalReader, Row, Saved
+from eventd.store.queries import QUERIES
 
 # `replay.replayed`: steps rows again, the facts of each input.
 Replayed = Callable[
@@ -66,7 +67,19 @@ def verdicts(directory: Path, replayed: Replayed, acked: Iterable[str] = ()) -> 
                 _verdict("I17", *acts(audit)),
             ]
         found += [_verdict(*one) for one in lifecycles(reader)]
+        found.append(_verdict("I15", "the database is whole", *_damage(reader)))
         return found
+
+
+def _damage(reader: JournalReader) -> tuple[list[str], str]:
+    """What would end a daemon again and again, also where no replay looks."""
+    ((text,),) = reader.db.execute(QUERIES["damage"])
+    wrong = [text.splitlines()[-1]] if text != "ok" else []
+    ((filed,),) = reader.db.execute(QUERIES["filed_rows"])
+    if filed != 1:
+        wrong.append(f"ledger_filed has {filed} rows where 1 is due")
+    ((pages,),) = reader.db.execute("PRAGMA page_count")
+    return wrong, f"{pages} pages"
 
 
 def _capped(keys: Mapping[bytes, datetime], base: _Base) -> bool:
