@@ -28,9 +28,9 @@ from eventd.core.habits import MAX_SOURCES as MAX_STREAMS
 from eventd.core.heartbeats import MAX_BEATING, MAX_SOURCES
 from eventd.core.model import (
     CommandRejected,
-    Denied,
     Event,
     Fact,
+    Input,
     LoadInventory,
     LoadRules,
     Refused,
@@ -204,12 +204,14 @@ class _Daemon:
             recovered.quarantine,
             recovered.fired,
         )
+        # a quiet daemon would not hear of it for hours: a probe does
+        store.breaks = partial(asyncio.get_running_loop().call_soon_threadsafe, self._queue)
         self._committed = recovered.next_seq
         self._snapshots = self._snapshot_failures = 0  # that were told of
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._decode = Memo()
-        self._guesses = Guesses(meter, self._denied)
+        self._guesses = Guesses(meter, self._queue)
         self._brokers = [
             MqttSource(_broker(config, one), self._inbox, self._decode, meter)
             for one in config.file.sources.mqtt
@@ -322,10 +324,10 @@ class _Daemon:
         """Told of events that were taken before a restart in place, and have to come again."""
         self._meter.refused(source, "restart", events)
 
-    def _denied(self, denied: Denied) -> None:
-        """Have it written down; nobody waits for that."""
+    def _queue(self, *inputs: Input) -> None:
+        """Have it written down, nobody waits for that; without inputs it is a probe."""
         with suppress(Stopping):  # in a restart in place
-            self._inbox.put(Submission((denied,), lambda _: None))
+            self._inbox.put(Submission(inputs, lambda _: None))
 
     async def _settle(self) -> None:
         while True:

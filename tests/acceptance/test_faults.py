@@ -6,6 +6,7 @@ import os
 import socket
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from tests.acceptance.daemon import PATIENCE, Daemon, get, post, until
 from tests.acceptance.faults import Faults, Sender, check, fail_each
 
 NTH = (1, 3, 8, 40)  # the first dozens are of the start
+SOON = """
+import eventd.runtime as runtime
+from eventd.cli import main
+runtime.SNAPSHOT_EVERY, runtime.SNAPSHOT_RETRY = 5, 0.0
+main()
+"""
 
 
 def test_nothing_is_acknowledged_before_its_fsync_returns(tmp_path: Path) -> None:
@@ -60,6 +67,24 @@ def test_a_disk_that_fails_the_last_snapshot_is_told(tmp_path: Path) -> None:
     assert daemon.stop() == 1
     assert daemon.log.read_text().splitlines()[-1].startswith(f"eventd: {daemon.state}: ")
     check(daemon, ["a"])
+
+
+def test_a_disk_that_fails_while_nobody_sends_ends_the_daemon(tmp_path: Path) -> None:
+    script = tmp_path / "soon.py"
+    script.write_text(SOON)
+    daemon = Daemon(tmp_path, program=(str(script),))
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    daemon.start(env=faults.env)
+    faults.plan("write snapshot.tmp 0 EIO")
+    with suppress(OSError):  # it may leave before it answers
+        post(f"{daemon.url}/v1/events", [{"id": name, "name": name} for name in "abcde"])
+
+    assert daemon.process is not None
+    assert daemon.process.wait(PATIENCE) == 1
+    last = daemon.tail().splitlines()[-1]
+    assert last == f"eventd: {daemon.state}: [Errno 5] Input/output error"
+    check(daemon, list("abcde"))
 
 
 def test_a_full_disk_is_waited_out(small_disk: Path) -> None:
@@ -127,14 +152,6 @@ def test_a_daemon_on_a_full_disk_lives_can_be_stopped_and_starts_again(small_dis
     assert (again, end) == (202, 0)
     check(daemon, ["a", "b"])
     assert "Traceback" not in daemon.log.read_text()
-
-
-SOON = """
-import eventd.runtime as runtime
-from eventd.cli import main
-runtime.SNAPSHOT_EVERY, runtime.SNAPSHOT_RETRY = 5, 0.0
-main()
-"""
 
 
 def test_a_snapshot_counts_once_it_is_durable_and_a_failed_one_is_told(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class SqliteStore:
         self._closing = False
         self.broken: StoreBroken | None = None  # why nothing is committed any more
         self._untold: StoreBroken | None = None  # the same, while nobody who waits was told
+        self.breaks: Callable[[], object] = lambda: None  # called in the writer thread then
         self.snapshots = 0  # that became durable
         self.snapshot_seq = 0  # position of the last of them
         self.snapshot_failures = 0  # given up for want of room
@@ -240,6 +241,7 @@ class SqliteStore:
             return  # it is tried again after a later commit
         except StoreBroken as e:
             self._untold = e  # the next commit raises it, or closing where there is none
+            self.breaks()
             return
         if self._untidy():
             self._tidying = True
@@ -267,8 +269,8 @@ class SqliteStore:
                 self.snapshot_seq = snapshot.next_seq
         except StoreFull:
             self._snapshot = None
-            snapshot.abandon()
             self.snapshot_failures += 1
+            self._guarded(snapshot.abandon)
 
 
 class SqliteJournal(JournalReader):
