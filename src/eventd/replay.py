@@ -124,6 +124,10 @@ class Journal(Protocol):
         """`[0, 0)` where the journal is empty."""
         ...
 
+    def follows(self, seq: int) -> int | None:
+        """Position of the first row from a position on, damaged or not; None: there is none."""
+        ...
+
     def tail(self, seq: int) -> Iterator[Row]:
         """Rows from a position on, in order."""
         ...
@@ -288,11 +292,11 @@ def _fits(saved: Saved, span: Span, journal: Journal) -> None:
     """Raise StoreError where the journal does not continue the snapshot."""
     if saved.next_seq == span.next_seq:
         return
-    first = next(journal.tail(saved.next_seq), None)
+    first = journal.follows(saved.next_seq)
     if first is None:
         raise StoreError(f"ends at {saved.next_seq}, after the journal's end {span.next_seq}")
-    if first.seq != saved.next_seq:
-        raise StoreError(f"ends at {saved.next_seq}, the journal goes on at {first.seq}")
+    if first != saved.next_seq:
+        raise StoreError(f"ends at {saved.next_seq}, the journal goes on at {first}")
 
 
 class _Recovery:

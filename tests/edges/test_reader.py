@@ -163,3 +163,13 @@ async def test_once_it_is_closed_it_says_that_eventd_stops(tmp_path: Path) -> No
 
     with pytest.raises(Stopping):
         await reader.open_by_priority()
+
+
+async def test_a_body_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
+    await lived(tmp_path, 1)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+        db.execute("UPDATE alert SET body = x'00'")
+
+    async with Reader(tmp_path) as reader:
+        with pytest.raises(StoreError, match=r"eventd\.db: cannot be read: "):
+            await reader.look(lambda state: list(state.alerts({}, "", 9)))

@@ -424,7 +424,10 @@ async def test_a_key_that_the_cap_pushed_out_before_the_snapshots_may_count_agai
 
 @pytest.mark.parametrize(
     "sql",
-    [f"UPDATE {table} SET body = x'00'" for table in ("alert", "incident", "ledger")],
+    [
+        *(f"UPDATE {table} SET body = x'00'" for table in ("alert", "incident", "ledger")),
+        "UPDATE journal SET now = 9000000000000000000 WHERE seq = 6",
+    ],
 )
 async def test_a_body_that_is_none_is_told_in_a_sentence(tmp_path: Path, sql: str) -> None:
     state = await lived(tmp_path)

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.acceptance.daemon import unmeasured
 from tests.builders import at, clear, event, group_rule, load, silence, started
 from tests.edges.store_desk import Life, alive, killed, query, saved, wrong
@@ -491,6 +492,36 @@ async def test_a_start_comes_before_what_fell_due_while_nobody_was_there(tmp_pat
         assert life.runtime.engine.alert(promised.fingerprint).status is Status.FIRING
 
     assert wrong(grave) == []
+
+
+LAST = "WHERE seq = (SELECT MAX(seq) FROM journal)"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [f"UPDATE journal SET body = x'92ff' {LAST}", f"UPDATE journal SET now = {9 * 10**18} {LAST}"],
+)
+@pytest.mark.parametrize("rows", [1, 2])
+async def test_a_damaged_row_ends_the_start_with_a_sentence(
+    tmp_path: Path, rows: int, sql: str
+) -> None:
+    """Also while the tables follow what is before it; the snapshots are good."""
+    await busy(tmp_path / "state")
+    async with alive(tmp_path / "state") as life:
+        for n in range(rows):
+            await life.submit(at(6 + n), event(f"e{n}"))
+        grave = killed(tmp_path / "state", tmp_path / "killed")
+    tamper(grave, "UPDATE journal SET digest = 0 WHERE seq >= 8")
+    tamper(grave, sql)
+    snapshots = snapshot_paths(grave)
+    assert snapshots
+
+    with capture_logs() as logs, pytest.raises(StoreBroken, match=r"eventd\.db: cannot be read: "):
+        async with alive(grave):
+            pass
+
+    assert logs == []
+    assert snapshot_paths(grave) == snapshots
 
 
 async def test_a_store_that_fails_a_read_of_recovery_says_so(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def explain(error: Exception, directory: Path) -> StoreFull | StoreBroken:
         if error.errno in _FOR_NOW:
             return StoreFull(f"{directory}: {os.strerror(error.errno).lower()}")
         return StoreBroken(f"{directory}: {error}")
+    if isinstance(error, msgspec.DecodeError):
+        return StoreBroken(f"{directory / DATABASE}: cannot be read: {error}")
     code = getattr(error, "sqlite_errorcode", None)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     if code == sqlite3.SQLITE_FULL or (code in _FULL_CODES and _no_space(directory)):

@@ -126,6 +126,11 @@ class JournalReader:
                 yield Row(at, moment(now), digest, decode_inputs(body))
             seq = rows[-1][0] + 1
 
+    def follows(self, seq: int) -> int | None:
+        """Position of the first row from a position on; None where there is none."""
+        row = self.db.execute(QUERIES["journal_at"], (seq,)).fetchone()
+        return None if row is None else int(row[0])
+
     def position_at(self, start: datetime) -> int:
         """The first position that was stepped then or later; `now` never goes back."""
         span = self.span()

@@ -11,6 +11,8 @@ from itertools import chain, starmap
 from pathlib import Path
 from typing import Self, TypeVar
 
+import msgspec
+
 from eventd.core.model import (
     Alert,
     AlertDetached,
@@ -94,7 +96,7 @@ class Reader:
             raise Stopping
         try:
             return await loop.run_in_executor(self._threads, lambda: work(self._connection()))
-        except sqlite3.Error as e:
+        except (sqlite3.Error, msgspec.DecodeError) as e:
             raise StoreError(f"{self._directory / DATABASE}: cannot be read: {e}") from e
 
     def _connection(self) -> sqlite3.Connection:

@@ -36,8 +36,11 @@ def micros(at: datetime) -> int:
 
 
 def moment(at: int) -> datetime:
-    """The time so many microseconds after 1970."""
-    return EPOCH + timedelta(microseconds=at)
+    """The time so many microseconds after 1970. Raises MsgspecError, as every decoder here."""
+    try:
+        return EPOCH + timedelta(microseconds=at)
+    except OverflowError as e:
+        raise msgspec.ValidationError(f"{at} is no time") from e
 
 
 def digest_of(facts: Sequence[Fact]) -> int:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self, TypeVar
 
+import msgspec
 import structlog
 
 from eventd.core.snapshot import Snapshot
@@ -122,7 +123,7 @@ class SqliteStore:
         with closing(open_reader(self.directory)) as db:
             try:
                 yield SqliteJournal(self.directory, db, self._in_writer, self._unread)
-            except sqlite3.Error as e:
+            except (sqlite3.Error, msgspec.DecodeError) as e:
                 raise explain(e, self.directory) from e
 
     def _in_writer(self, work: Callable[[Tables], T]) -> T:
@@ -195,7 +196,8 @@ class SqliteStore:
         The files are looked at before. What takes them away while it runs takes what was committed
         before as well: no look afterwards could undo that.
 
-        What is neither SQLite's word nor the disk's is a fault of ours: it is logged as it came.
+        What is neither SQLite's word nor the disk's, nor damaged there, is a fault of ours: it is
+        logged as it came.
         """
         if self.broken is not None:
             self._untold = None
@@ -209,7 +211,7 @@ class SqliteStore:
                 self.broken = e
             raise
         except Exception as e:
-            if not isinstance(e, sqlite3.Error | OSError):
+            if not isinstance(e, sqlite3.Error | OSError | msgspec.DecodeError):
                 _log.error("store.failed", exc_info=e)
             error = explain(e, self.directory)
             if isinstance(error, StoreBroken):
