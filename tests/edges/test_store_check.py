@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -40,7 +41,7 @@ from eventd.core.snapshot import Frame, Snapshot
 from eventd.errors import Poisoned, StoreError
 from eventd.replay import replayed
 from eventd.store.database import DATABASE, PAGE_SIZE
-from eventd.store.journal import Row, iter_journal
+from eventd.store.journal import JournalReader, Row, Saved, iter_journal
 from eventd.store.rows import decode_alert, decode_incident, encode
 from eventd.store.snapshots import SnapshotFile, read_snapshot, snapshot_paths
 from eventd.store.verdicts import verdicts
@@ -266,6 +267,36 @@ async def test_damaged_snapshots_are_named(tmp_path: Path) -> None:
     ]
     tamper(state, "DELETE FROM journal WHERE seq < 2")
     assert "does not reach back to its beginning" in wrong(state)[0].detail
+
+
+async def test_what_a_daemon_replaces_while_it_is_looked_at_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, oldest, newest = tmp_path / "state", tmp_path / "oldest", tmp_path / "newest"
+    for n in range(3):
+        if n == 2:
+            shutil.copy(snapshot_paths(state)[-1], oldest)
+        async with alive(state) as life:
+            await life.submit(at(n), event(f"e{n}"))
+    path = snapshot_paths(state)[0]
+    gone = path.with_name(f"snapshot-{1:020d}")
+    path.rename(newest)
+    oldest.rename(gone)
+    loaded: list[str] = []
+    load = JournalReader.load
+
+    def beside(reader: JournalReader, name: str) -> Saved:
+        loaded.append(name[-1])
+        found = load(reader, name)
+        if newest.exists():
+            newest.rename(path)
+            gone.unlink()
+        return found
+
+    monkeypatch.setattr(JournalReader, "load", beside)
+
+    assert wrong(state) == []
+    assert loaded == ["2", "1", "3", "2"]
 
 
 async def test_a_store_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -98,17 +98,27 @@ class _Base(Struct):
     newer: Saved | None = None  # a younger snapshot to meet on the way
 
 
+def _saved(reader: JournalReader) -> tuple[list[Saved], list[str]]:
+    """The good snapshots, newest first, and what is wrong with others."""
+    names: list[str] = []
+    good: list[Saved] = []
+    problems: list[str] = []
+    while names != (names := reader.snapshots()):  # a daemon that lives replaces them meanwhile
+        good.clear()
+        problems.clear()
+        for name in names:
+            try:
+                good.append(reader.load(name))
+            except StoreBroken as e:
+                problems.append(str(e))
+            except StoreError as e:
+                problems.append(f"{name} {e}")
+    return good, problems
+
+
 def _base(reader: JournalReader) -> _Base:
     """The oldest snapshot, or the beginning where the journal reaches back to it."""
-    problems: list[str] = []
-    good: list[Saved] = []
-    for name in reader.snapshots():
-        try:
-            good.append(reader.load(name))
-        except StoreBroken as e:
-            problems.append(str(e))
-        except StoreError as e:
-            problems.append(f"{name} {e}")
+    good, problems = _saved(reader)
     if len(good) < 2 and reader.span().first == 0:  # noqa: PLR2004 - the older of two
         newer = good[0] if good else None
         return _Base("the beginning", Engine(), 0, problems, newer)
