@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Protocol, TypeVar
 
@@ -24,6 +24,7 @@ from eventd.core.model import (
     AlertRepeated,
     AlertSuppressed,
     AlertUnsuppressed,
+    Event,
     EventDuplicate,
     Fact,
     Incident,
@@ -126,6 +127,10 @@ class Journal(Protocol):
 
     def follows(self, seq: int) -> int | None:
         """Position of the first row from a position on, damaged or not; None: there is none."""
+        ...
+
+    def position_at(self, start: datetime) -> int:
+        """The first position that was stepped then or later."""
         ...
 
     def tail(self, seq: int) -> Iterator[Row]:
@@ -283,9 +288,26 @@ def _start(journal: Journal, rejected: dict[str, None]) -> _Start:
         journal.silences(),
         journal.maintenance(),
     )
+    if span.now is not None:
+        oldest = span.now - timedelta(seconds=engine.settings.strong_key_for)
+        _recognise(engine, journal, oldest, rejected)
     # as far behind as makes the runtime take a snapshot at once
     behind = span.next_seq - SNAPSHOT_EVERY
     return _Start(engine, span.next_seq, behind, span.now, "tables")
+
+
+def _recognise(
+    engine: Engine, journal: Journal, oldest: datetime, rejected: dict[str, None]
+) -> None:
+    """Have it know what the journal still has, as far as that can be read, when it comes again."""
+    skipped = journal.skipped()
+    try:
+        for row in journal.tail(journal.position_at(oldest)):
+            for at, item in enumerate(row.inputs, row.seq):
+                if isinstance(item, Event) and at not in skipped:
+                    engine.recognise(item, row.now)
+    except msgspec.MsgspecError as e:
+        rejected[f"what came last may count again: the journal cannot be read: {e}"] = None
 
 
 def _fits(saved: Saved, span: Span, journal: Journal) -> None:

@@ -23,11 +23,13 @@ from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertCleared,
     AlertForgotten,
+    AlertRepeated,
     AlertSuppressed,
     AlertUnsuppressed,
     Ci,
     ClearReason,
     EndReason,
+    EventDuplicate,
     IncidentClosed,
     IncidentOpened,
     IncidentResolved,
@@ -39,6 +41,7 @@ from eventd.core.model import (
     Severity,
     SilenceAdded,
     SilenceEnded,
+    Status,
     Window,
 )
 
@@ -207,3 +210,14 @@ def test_of_a_window_that_is_over_only_the_id_counts() -> None:
 
     assert not [fact for fact in facts if isinstance(fact, AlertSuppressed)]
     assert only(MaintenanceAnnounced, facts).maintenance.id == "MNT-000008"
+
+
+def test_what_was_stepped_before_is_known_by_its_strong_key() -> None:
+    engine = rebuilt(after((0, event("disk"))))
+    for one in (event(id="1"), event(id="1"), event(id="2", status=Status.HEARTBEAT), event()):
+        engine.recognise(one, at(1))
+
+    again = [engine.step(event(id=name), at(101))[-1] for name in ("1", "2")]
+
+    assert [type(fact) for fact in again] == [EventDuplicate, AlertRepeated]
+    assert len(engine.table.keys) == 2

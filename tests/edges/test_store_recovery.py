@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -361,6 +362,31 @@ async def test_without_snapshots_and_the_oldest_rows_the_tables_must_do(tmp_path
     # a snapshot was taken at once: the next start needs no tables
     async with alive(tmp_path) as life:
         assert life.recovered.start.startswith("snapshot-")
+
+
+async def test_without_snapshots_what_the_journal_has_is_known_when_it_comes_again(
+    tmp_path: Path,
+) -> None:
+    async with alive(tmp_path / "state") as life:
+        for n in range(4):
+            await life.submit(at(n), event("a", id=str(n)))
+    without_snapshots(tmp_path / "state")
+    tamper(tmp_path / "state", "DELETE FROM journal WHERE seq < 1")
+    damaged = shutil.copytree(tmp_path / "state", tmp_path / "damaged")
+    tamper(damaged, "UPDATE journal SET body = x'92ff' WHERE seq = 3")
+
+    known: dict[str, list[int]] = {}
+    told: list[str] = []
+    for state in (tmp_path / "state", damaged):
+        async with alive(state) as life:
+            assert life.recovered.start == "tables"
+            again = [await life.submit(at(5), event("a", id=str(n))) for n in range(4)]
+            known[state.name] = [one.duplicates for one in again]
+            told.append(life.recovered.rejected[-1])
+
+    assert known == {"state": [0, 1, 1, 1], "damaged": [0, 1, 1, 0]}
+    assert told[1].startswith("what came last may count again: the journal cannot be read: ")
+    assert wrong(tmp_path / "state") == []
 
 
 async def test_a_start_after_many_new_alerts_takes_a_snapshot_at_once(

@@ -132,6 +132,12 @@ class Engine:
         engine._take_up(State.rebuild(alerts, incidents, members, silences, maintenance))
         return engine
 
+    def recognise(self, event: Event, now: datetime) -> None:
+        """Know its delivery by a strong key: it was stepped at `now`, before a rebuild."""
+        table = self.table
+        if event.strong and event.status is not Status.HEARTBEAT and event.key not in table.keys:
+            table.keys.add(event.key, now, self.settings)
+
     def snapshot(self) -> Snapshot:
         """Its state as plain data that later steps do not reach."""
         return self._state.snapshot()

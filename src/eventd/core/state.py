@@ -240,10 +240,10 @@ class State:
     ) -> State:
         """The last resort: from the tables, when no snapshot is good.
 
-        Lost are delivery keys, promises to repeat, the times sources gave, what rules were
-        counting, and the clusters of the correlation: what it raised resolves as a rule's incident
-        does. `incidents` are those not closed; `members` pairs (incident, fingerprint). Of a
-        maintenance whose window is empty only the id counts.
+        Lost are delivery keys (see `Engine.recognise`), promises to repeat, the times sources gave,
+        what rules were counting, and the clusters of the correlation: what it raised resolves as a
+        rule's incident does. `incidents` are those not closed; `members` pairs (incident,
+        fingerprint). Of a maintenance whose window is empty only the id counts.
         """
         state = cls()
         for alert in alerts:
