@@ -20,6 +20,7 @@ from tests.builders import (
     load,
     only,
     revived,
+    rule,
     run,
     settle_rule,
     silence,
@@ -51,6 +52,7 @@ from eventd.core.model import (
 )
 from eventd.core.rules import parse
 from eventd.core.rules.inhibit import Role, State
+from eventd.core.rules.own import own_fingerprint
 from eventd.core.rules.rule import Limits, Seen, Transition
 from eventd.core.sentences import near_miss, sentence
 from eventd.errors import RuleError
@@ -436,6 +438,36 @@ def test_what_ends_with_its_rule_frees_what_a_rule_that_is_gone_let_it_explain()
     facts = run(engine, [(at(200), load(OTHER, version="v2"))])
 
     assert freed(facts) == [(200, event("odd").fingerprint)]
+
+
+APPS: dict[str, object] = {
+    **kind_rule("group", {"match": 'name="app"'}, "apps", by=["name"]),
+    "alert": {},
+}
+BY_APPS = inhibit_rule('name="apps"', 'name="app"')
+
+
+APP = {"name": "app"}
+
+
+def app(n: int = 0, **fields: object) -> Event:
+    return event("app", ci=f"web{n}", **fields)  # type: ignore[arg-type] # checked there
+
+
+def test_what_has_just_cleared_is_not_explained_by_what_that_brings_about() -> None:
+    """A rule's alert ends with what made it, and fires anew for what it explained."""
+    engine = engine_after([(at(0), app()), (at(10), app(1))], APPS, BY_APPS)
+    assert [alert.suppressed_by for alert in engine.alerts()] == [BY, "", BY]
+
+    facts = run(engine, [(at(20), clear("app", ci="web0"))])
+
+    assert suppressed(facts) == [(20, app(1).fingerprint, own_fingerprint(rule(APPS), APP))]
+    run(engine, [(at(90_000), TICK)])
+    over = run(engine, [(at(90_001), clear("app", ci="web1"))])
+    assert [fact.fingerprint for fact in over if isinstance(fact, AlertCleared)] == [
+        app(1).fingerprint,
+        own_fingerprint(rule(APPS), APP),
+    ]
 
 
 def test_a_role_that_outlived_its_alert_in_a_snapshot_is_dropped() -> None:

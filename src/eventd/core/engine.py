@@ -505,6 +505,7 @@ class Engine:
         self.timers.set(("forget", fingerprint), at + seconds(self.settings.forget_after))
         if record.suppressed_by and not self._asking.settled(record):
             self._explaining.let_go(record)
+        self._explaining.over(fingerprint)
         incident = ""
         if record.incident and self.incident_table.cleared(
             record.incident, fingerprint, record.episode, at, self.settings

@@ -62,9 +62,12 @@ class Explaining:
         if not self.in_vain(record):
             self._look_again([fingerprint], now, facts)
 
-    def cleared(self, fingerprint: str, now: datetime, facts: list[Fact]) -> None:
-        """An episode is over, and explains nothing any more."""
+    def over(self, fingerprint: str) -> None:
+        """An episode is over: what that causes finds it in no role."""
         self._table.take(fingerprint, ())
+
+    def cleared(self, fingerprint: str, now: datetime, facts: list[Fact]) -> None:
+        """What it explained is judged again, but for what is explained by others."""
         self._look_again(self._table.explained_by(fingerprint), now, facts)
 
     def suppress(self, record: Record, now: datetime, facts: list[Fact]) -> bool:
