@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.builders import (
     T0,
     TICK,
@@ -11,10 +12,12 @@ from tests.builders import (
     engine_after,
     event,
     group_rule,
+    kind_rule,
     last,
     maintenance,
     matchers,
     only,
+    rule,
     silence,
     started,
     threshold_rule,
@@ -22,6 +25,7 @@ from tests.builders import (
 
 from eventd.core.model import (
     AddSilence,
+    AlertCleared,
     AlertFired,
     AlertJoined,
     AlertSuppressed,
@@ -36,6 +40,7 @@ from eventd.core.model import (
     Grouped,
     IncidentClosed,
     IncidentOpened,
+    Input,
     Maintenance,
     MaintenanceAnnounced,
     MaintenanceEnded,
@@ -47,6 +52,7 @@ from eventd.core.model import (
     Status,
     Window,
 )
+from eventd.core.rules.own import own_fingerprint
 
 DISK = event().fingerprint
 SHARP = started(maintenance_lead=0.0, maintenance_grace=0.0)
@@ -136,6 +142,43 @@ def test_what_cleared_under_its_silence_is_not_judged_again() -> None:
     ]
 
     assert last(feed, group_rule()) == [SilenceEnded(at(60), "SIL-000001")]
+
+
+APPS: dict[str, object] = {
+    **kind_rule("group", {"match": 'name="app"'}, "apps", by=["name"]),
+    "alert": {"severity": "major"},
+}
+OWN = own_fingerprint(rule(APPS), {"name": "app"})
+
+
+@pytest.mark.parametrize("ends", [EndSilence("SIL-000001", "ann"), TICK])
+def test_what_ends_as_another_is_judged_again_is_over(ends: Input) -> None:
+    """A rule ends what made an alert of a rule's, by what the same silence covered."""
+    paired = kind_rule("pair", {"opens": 'name="app"', "closes": 'name="up"'}, "up-again")
+    covered = silence('name=~"apps|up|x"', at(50))
+    begin: Feed = [(at(0), covered), (at(1), event("app")), (at(2), event("up"))]
+    engine = engine_after([*begin, (at(3), event("x"))], APPS, paired)
+    assert event("up").fingerprint < OWN  # in the order in which they are judged
+    assert [alert.suppressed_by for alert in engine.alerts()] == ["", *["SIL-000001"] * 3]
+
+    facts = engine.step(ends, at(50))
+
+    freed = {fact.fingerprint for fact in facts if isinstance(fact, AlertUnsuppressed)}
+    assert freed == {event("up").fingerprint, event("x").fingerprint}
+    over = [fact.fingerprint for fact in facts if isinstance(fact, AlertCleared)]
+    assert over == [event("app").fingerprint, OWN, event("up").fingerprint]
+    assert all(not alert.suppressed_by for alert in engine.alerts())
+
+
+def test_at_the_cap_what_made_room_as_another_was_judged_again_is_gone() -> None:
+    one, two = sorted((event("app"), event("app", ci="db2")), key=lambda said: said.fingerprint)
+    full: Feed = [(at(0), started(max_alerts=2)), (at(0), silence("", at(50)))]
+    engine = engine_after([*full, (at(1), two), (at(2), one)], APPS)
+
+    facts = engine.step(TICK, at(50))
+
+    assert only(AlertUnsuppressed, facts).fingerprint == one.fingerprint
+    assert [alert.fingerprint for alert in engine.alerts()] == [one.fingerprint, OWN]
 
 
 def test_an_operator_ends_a_silence_early() -> None:

@@ -176,7 +176,6 @@ class Asking:
                 if known is not None and known[0] == name:
                     self._timers.set((CALENDAR_TIMER, name), known[1])
                 else:
-                    self._suppressions.release(by, fingerprint)
                     free.append(fingerprint)
             gone.append((by, free))
         return gone

@@ -669,7 +669,10 @@ class Engine:
         self, by: str, fingerprints: list[str], now: datetime, facts: list[Fact]
     ) -> None:
         for fingerprint in fingerprints:
-            record = self.table.records[fingerprint]
+            record = self.table.records.get(fingerprint)
+            if record is None or record.suppressed_by != by:
+                continue  # the judgement of another has ended it
+            self.suppressions.release(by, fingerprint)
             record.suppressed_by = ""
             facts.append(AlertUnsuppressed(now, fingerprint, record.episode, by))
             self._judge(record, Seen(record.value(), Transition.JUDGED, now), now, facts)

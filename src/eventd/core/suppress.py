@@ -89,12 +89,12 @@ class Suppressions:
             self.add_window(replace(one, window=seen(one.window)), self._announcement[one.id])
 
     def end(self, by: str) -> list[str]:
-        """End a silence or window. The fingerprints it held, sorted: they are judged again."""
+        """End a silence or window. The fingerprints it holds, sorted: to be judged again, each."""
         if self.silences.pop(by, None) is not None:
             self._index = None
         elif by in self.windows:
             self._unfile(by)
-        return sorted(self._holds.pop(by, ()))
+        return sorted(self._holds.get(by, ()))
 
     def _unfile(self, by: str) -> None:
         window = self.windows.pop(by).window
