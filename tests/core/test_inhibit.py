@@ -470,6 +470,17 @@ def test_what_has_just_cleared_is_not_explained_by_what_that_brings_about() -> N
     ]
 
 
+def test_what_worsens_and_is_explained_by_what_a_rule_makes_of_that_raises_nothing() -> None:
+    grave = kind_rule("group", {"match": "severity>=critical"}, "apps", by=["name"])
+    rules = {**grave, "alert": {}}, BY_APPS
+    engine = engine_after([(at(0), app()), (at(10), TICK)], *rules)
+
+    facts = run(engine, [(at(20), app(severity=Severity.CRITICAL)), (at(1_000), TICK)])
+
+    assert suppressed(facts) == [(20, app().fingerprint, own_fingerprint(rule(rules[0]), APP))]
+    assert opened(facts) == []
+
+
 def test_a_role_that_outlived_its_alert_in_a_snapshot_is_dropped() -> None:
     engine = engine_after([(at(0), site()), (at(1), host()), (at(2), clear("site", ci="edge"))])
     roles = (Role("explained", ("shop",), explains=True, explained=False),)

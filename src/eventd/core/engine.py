@@ -395,7 +395,8 @@ class Engine:
             states = self.rules.index.matching(alert)
             seen = Seen(alert, Transition.CHANGED, self._happened(event, now))
             self._asking.ask(states, record, seen, now, facts)
-            if record.severity > was and record.status is Status.FIRING:
+            fires = record.status is Status.FIRING and not record.suppressed_by
+            if record.severity > was and fires:  # no rule has ended it meanwhile, or explains it
                 self.correlating.worsened(record, alert, now, facts)
 
     def _fired(
