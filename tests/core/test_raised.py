@@ -250,6 +250,26 @@ def test_at_the_cap_it_may_need_the_room_that_is_just_made_and_then_more_is() ->
     assert len(list(engine.alerts())) == 3
 
 
+def test_at_the_cap_it_may_be_fired_by_the_room_that_is_made_for_it() -> None:
+    """What made room explained an alert, and the rule holds of that one, too."""
+    own = fires(kind_rule("group", {"match": 'name="odd"'}, "own", by=["name"]), severity="major")
+    rules = (
+        own,
+        inhibit_rule('name="src"', 'name="odd"', ("service",)),
+        group_rule("o", 'name="own"', by=["name"]),
+    )
+    seen: Feed = [(at(0), info("src")), (at(1), info("odd")), (at(2), info("odd", service="bank"))]
+    engine = engine_after([(at(0), started(max_alerts=3)), *seen], *rules)
+
+    facts = run(engine, [(at(9), TICK)])  # the other is waited with no more
+
+    (alert,) = fired(facts)
+    assert engine.alert(alert.fingerprint).count == 2
+    assert [one.firing for one in engine.incidents()] == [1]
+    run(engine, [(at(20), over("odd", service="bank"))])
+    assert [one.firing for one in engine.incidents()] == [0]
+
+
 def test_a_rule_that_is_gone_leaves_its_alert_until_those_that_made_it_clear() -> None:
     engine = engine_with(MANY)
     (alert,) = fired(run(engine, [(at(0), info("a")), (at(1), info("b"))]))

@@ -294,13 +294,14 @@ class Engine:
         if status is not Status.FIRING and status is not Status.CLEARED:
             self._noted(event, now, facts)
             return
+        if record is None and len(table.records) >= settings.max_alerts:
+            self._make_room(now, facts)
+            record = table.records.get(event.fingerprint)  # of a rule's that this has fired
         if record is not None:
             was = record.severity
             outcome = table.apply(event, record, now, settings)
             self._moved(event, record, outcome, was, now, facts)
         else:
-            if len(table.records) >= settings.max_alerts:
-                self._make_room(now, facts)
             record = table.add(event, now, settings)
             if status is Status.FIRING:
                 self._fired(event, record, now, facts, new=True)
