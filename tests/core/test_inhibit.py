@@ -10,6 +10,7 @@ from tests.builders import (
     at,
     clear,
     engine_after,
+    engine_with,
     event,
     facts_of,
     frames,
@@ -32,6 +33,7 @@ from eventd.core import explained, explaining
 from eventd.core.engine import Engine
 from eventd.core.model import (
     AlertCleared,
+    AlertForgotten,
     AlertJoined,
     AlertSuppressed,
     AlertUnsuppressed,
@@ -479,6 +481,24 @@ def test_what_worsens_and_is_explained_by_what_a_rule_makes_of_that_raises_nothi
 
     assert suppressed(facts) == [(20, app().fingerprint, own_fingerprint(rule(rules[0]), APP))]
     assert opened(facts) == []
+
+
+def test_at_the_cap_other_rules_may_free_what_another_has_made_room_of() -> None:
+    """What is freed first ends another, which frees the third: the alert made of that evicts it."""
+    closes = kind_rule("pair", {"opens": 'name="app"', "closes": 'name="up"'}, within="1h")
+    waits = inhibit_rule('name="app"', 'name="x"', within="1h", name="waits")
+    made = {**kind_rule("group", {"match": 'name="x"'}, "made", by=["name"]), "alert": {}}
+    rules = closes, waits, made
+    engine = engine_with(inhibit_rule('name="core"', 'name="up"'), *rules)
+    full = (event("core"), event("up"), event("x"), event("app"))
+    run(engine, [(at(0), started(max_alerts=4)), *((at(1), one) for one in full)])
+
+    facts = run(engine, [(at(10), load(*rules, version="v2"))])
+
+    assert [fact.fingerprint for fact in facts if isinstance(fact, AlertForgotten)] == [
+        full[3].fingerprint
+    ]
+    assert freed(facts) == [(10, full[1].fingerprint), (10, full[2].fingerprint)]
 
 
 def test_a_role_that_outlived_its_alert_in_a_snapshot_is_dropped() -> None:

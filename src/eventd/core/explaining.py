@@ -178,7 +178,9 @@ class Explaining:
     def _look_again(self, fingerprints: list[str], now: datetime, facts: list[Fact]) -> None:
         """Let go what nothing explains any more, and nobody waits with."""
         for fingerprint in fingerprints:
-            record = self._alerts.records[fingerprint]
+            record = self._alerts.records.get(fingerprint)
+            if record is None:
+                continue  # the judgement of another has made room of it
             by = record.suppressed_by
             if not by.startswith(EXPLAINED):
                 self._table.unexplain(fingerprint)
