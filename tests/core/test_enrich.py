@@ -11,11 +11,14 @@ from tests.builders import (
     event,
     group_rule,
     inventory,
+    kind_rule,
     last,
     load,
     maintenance,
+    only,
     revived,
     run,
+    started,
 )
 
 from eventd.core import enrich
@@ -24,6 +27,7 @@ from eventd.core.labels import fingerprint_of
 from eventd.core.model import (
     AlertCleared,
     AlertFired,
+    AlertForgotten,
     AlertRepeated,
     AlertSuppressed,
     CapHit,
@@ -159,6 +163,18 @@ def test_at_the_cap_identities_by_alias_are_forgotten(monkeypatch: pytest.Monkey
     assert facts[-1] == CapHit(at(2), "known_as")
     assert list(engine.enrichment.known_as) == [event("cpu", ci="10.0.0.1").fingerprint]
     assert CapHit(at(3), "known_as") not in engine.step(event("cpu", ci="10.0.0.1"), at(3))
+
+
+def test_an_alert_that_a_rule_has_made_room_of_at_the_cap_binds_no_alias() -> None:
+    seen = {**kind_rule("group", {"match": 'name="disk"'}, "seen", by=["ci"]), "alert": {}}
+    engine = engine_after([(at(0), SHOP), (at(0), started(max_alerts=1))], seen)
+
+    facts = run(engine, [(at(1), event("disk", ci="10.0.0.1"))])
+
+    gone = event("disk", ci="web1").fingerprint
+    assert only(AlertForgotten, facts).fingerprint == gone
+    assert engine.known_alerts([gone]) == ()
+    assert engine.enrichment.known_as == {}
 
 
 def test_a_new_episode_is_where_the_inventory_has_it_by_then() -> None:

@@ -266,11 +266,10 @@ class Engine:
             return
         if place.unknown and enrichment.count(place.unknown):
             facts.append(CapHit(now, "unknown_names"))
-        if event.fingerprint != said.fingerprint and event.status is Status.FIRING:
-            record = self.table.records[event.fingerprint]
-            if record.status is Status.FIRING and enrichment.know(
-                said.fingerprint, record.fingerprint, record.episode
-            ):
+        renamed = own != said.fingerprint and event.status is Status.FIRING
+        if renamed and self._fires(own):  # no rule has ended it, or made room of it
+            episode = self.table.records[own].episode
+            if enrichment.know(said.fingerprint, own, episode):
                 facts.append(CapHit(now, "known_as"))
 
     def _event(self, event: Event, now: datetime, facts: list[Fact]) -> None:
