@@ -506,6 +506,7 @@ def test_a_role_that_outlived_its_alert_in_a_snapshot_is_dropped() -> None:
     roles = (Role("explained", ("shop",), explains=True, explained=False),)
     engine._state.explained.take(site().fingerprint, roles)
     engine._state.explained.explain("forgotten", host().fingerprint)
+    engine._state.explained.explain(host().fingerprint, site().fingerprint)
 
     again = revived(engine)
 

@@ -192,7 +192,9 @@ class State:
         fires = {f for f, one in state.table.records.items() if one.status is Status.FIRING}
         roles = data.read("explained", tuple[str, tuple[Role, ...], str])
         # a snapshot of before may hold what has ended
-        state.explained.load(row for row in roles if row[0] in fires)
+        state.explained.load(
+            row for row in roles if row[0] in fires and (not row[2] or row[2] in fires)
+        )
         state.raised.load(data.read("raised", tuple[str, list[str]]))
         for name, verdict, alerts in data.read("judged", tuple[str, bool | None, list[str]]):
             state.judged[name] = verdict, alerts
