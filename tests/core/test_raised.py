@@ -8,6 +8,7 @@ from tests.builders import (
     TICK,
     Feed,
     at,
+    clear,
     engine_after,
     engine_with,
     event,
@@ -19,10 +20,12 @@ from tests.builders import (
     only,
     revived,
     run,
+    settle_rule,
     silence,
     started,
     threshold_rule,
 )
+from tests.properties.recount import agrees_with_alerts
 
 from eventd.core import raised
 from eventd.core.model import (
@@ -268,6 +271,24 @@ def test_at_the_cap_it_may_be_fired_by_the_room_that_is_made_for_it() -> None:
     assert [one.firing for one in engine.incidents()] == [1]
     run(engine, [(at(20), over("odd", service="bank"))])
     assert [one.firing for one in engine.incidents()] == [0]
+
+
+def test_at_the_cap_it_may_fire_anew_as_it_makes_room_and_another_is_forgotten() -> None:
+    """What it explained fires it, and a rule waits with it; what was made of it is over."""
+    own = fires(kind_rule("group", {"match": 'name="a"'}, "own", by=["name"]), severity="major")
+    more = fires(kind_rule("group", {"match": 'name="own"'}, "more", by=["name"]))
+    explains, waits = inhibit_rule('name="own"', 'name="a"'), settle_rule('name="own"', "5s")
+    engine = engine_with(own, more, explains, waits)
+    begin: Feed = [(at(0), started(max_alerts=4)), (at(0), event("a")), (at(11), info("a", ci="x"))]
+    run(engine, [*begin, (at(20), clear("a")), (at(30), info("z"))])
+
+    facts = run(engine, [(at(40), info("y"))])
+
+    (alert,) = fired(facts)
+    assert ended(facts, alert.fingerprint) == [(40, ClearReason.EVICTED)]
+    assert only(AlertForgotten, facts).fingerprint != alert.fingerprint
+    assert engine.alert(alert.fingerprint).suppressed_by == "settle:blips"
+    agrees_with_alerts(engine)  # its last episode is no evidence any more
 
 
 def test_a_rule_that_is_gone_leaves_its_alert_until_those_that_made_it_clear() -> None:

@@ -125,8 +125,9 @@ class Correlating:
     def cleared(self, record: Record, at: datetime, reason: ClearReason, facts: list[Fact]) -> None:
         """An episode is over."""
         fingerprint = record.fingerprint
-        if reason is ClearReason.EVICTED:
-            return  # nobody said so: it is forgotten next, and says nothing of its check
+        if reason is ClearReason.EVICTED:  # nobody said so: it says nothing of its check
+            self._correlation.withdrawn(fingerprint, at.timestamp())
+            return
         if reason is ClearReason.SENT:
             self._habits.cleared(stream_of(record))
         short = at - record.started_at < FLAP_WITHIN
