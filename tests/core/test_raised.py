@@ -291,6 +291,37 @@ def test_at_the_cap_it_may_fire_anew_as_it_makes_room_and_another_is_forgotten()
     agrees_with_alerts(engine)  # its last episode is no evidence any more
 
 
+BY_NAME = fires(kind_rule("group", {"match": 'name="a"'}, "own", by=["name"]))
+EXPLAINS = inhibit_rule('name="own"', 'name="a"')
+
+
+def test_it_may_end_and_fire_anew_twice_at_one_time() -> None:
+    """Each time by the next of those that it explained."""
+    begin: Feed = [(at(n * 10), info("a", ci=f"n{n}")) for n in range(3)]
+    engine = engine_after(begin, BY_NAME, EXPLAINS)
+
+    facts = run(engine, [(at(40), over("a", ci="n0")), (at(40), over("a", ci="n1"))])
+
+    (first, again) = fired(facts)
+    assert first.fingerprint == again.fingerprint
+    assert ended(facts, first.fingerprint) == [(40, ClearReason.PAIRED)] * 2
+    assert engine.alert(first.fingerprint).status is Status.FIRING
+    assert engine.alert(info("a", ci="n2").fingerprint).suppressed_by == "inhibit:explained"
+
+
+def test_at_the_cap_it_fires_anew_but_once_as_it_makes_room() -> None:
+    begin: Feed = [(at(0), started(max_alerts=4)), (at(0), info("a")), (at(11), info("a", ci="x"))]
+    engine = engine_after(begin, BY_NAME, EXPLAINS)
+    run(engine, [(at(20), over("a")), (at(30), info("z")), (at(31), info("y"))])
+
+    facts = run(engine, [(at(40), info("b"))])
+
+    (alert,) = fired(facts)
+    assert ended(facts, alert.fingerprint) == [(40, ClearReason.EVICTED)] * 2
+    assert only(AlertForgotten, facts).fingerprint == alert.fingerprint
+    assert engine._state.raised.dump() == []  # nobody is behind what fires no more
+
+
 def test_a_rule_that_is_gone_leaves_its_alert_until_those_that_made_it_clear() -> None:
     engine = engine_with(MANY)
     (alert,) = fired(run(engine, [(at(0), info("a")), (at(1), info("b"))]))

@@ -532,7 +532,8 @@ class Engine:
     def _make_room(self, now: datetime, facts: list[Fact]) -> None:
         """At the cap the longest cleared alert is forgotten; where all fire, the oldest clears."""
         facts.append(CapHit(now, "alerts"))
-        # the end of one may fire an alert of a rule's, which has made room for itself by then
+        # the end of one may fire an alert of a rule's, which has made room for itself by then; it
+        # comes to an end, as an alert that is evicted twice at one time says what it said at first
         while (oldest := self.table.oldest()).status is Status.FIRING:
             self._cleared(oldest, now, ClearReason.EVICTED, facts)
         self._forget(oldest, now, facts)

@@ -56,8 +56,7 @@ class Raising:
         new = self._table.link(own, alerts)
         if not alerts or not self._table.behind(own):
             return
-        fired = self._records.get(own)
-        begins = fired is None or fired.status is not Status.FIRING
+        begins = not self._fires(own)
         self._depth += 1
         try:
             self._take_in(event, now, facts)
@@ -66,6 +65,8 @@ class Raising:
         behind = self._table.behind(own)  # what it caused may have ended them
         if not behind:
             self._over(own, now, ClearReason.PAIRED, facts)
+        elif not self._fires(own):  # evicted twice at one time, it fired anew but once
+            self._table.drop(own)
         elif begins or new:
             new = [one for one in new if one in behind]
             self._tell(finding, own, new, begins=begins, now=now, facts=facts)
@@ -129,9 +130,14 @@ class Raising:
             for one in new
         ]
 
-    def _over(self, own: str, now: datetime, reason: ClearReason, facts: list[Fact]) -> None:
+    def _fires(self, own: str) -> bool:
         record = self._records.get(own)
-        if record is not None and record.status is Status.FIRING:
+        return record is not None and record.status is Status.FIRING
+
+    def _over(self, own: str, now: datetime, reason: ClearReason, facts: list[Fact]) -> None:
+        if self._fires(own):
+            record = self._records[own]
+            record.weak_key = b""  # fired anew at this very time, it is no redelivery
             self._end(record, now, reason, facts)
 
 
