@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, islice, product
+from string import ascii_lowercase
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,30 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.bank import MAJOR, bank, down, later, members, opened
-from tests.builders import TICK, Feed, at, clear, engine_after, event, group_rule, inventory, run
+from tests.builders import (
+    TICK,
+    Feed,
+    at,
+    clear,
+    engine_after,
+    event,
+    group_rule,
+    inventory,
+    revived,
+    run,
+)
 
 from eventd.core.correlation import parameters
 from eventd.core.correlation.correlation import Correlation
 from eventd.core.correlation.firing import Firing, Session
 from eventd.core.correlation.table import Table
+from eventd.core.engine import Engine
 from eventd.core.model import (
     Alert,
     AlertAlone,
     CapHit,
     Ci,
+    Event,
     IncidentResolved,
     IncidentState,
     Input,
@@ -288,6 +302,39 @@ def test_to_split_costs_as_much_for_each_alert_of_a_large_incident_as_of_a_small
     cis: int,
 ) -> None:
     assert splitting(400, cis) < 2.2 * splitting(200, cis)
+
+
+def unrelated(fired: int) -> tuple[Engine, list[Event]]:
+    """A rule's incident of so many alerts that have nothing to do with each other, as it stands."""
+    names = ["".join(letters) for letters in islice(product(ascii_lowercase, repeat=3), fired)]
+    seen = [event(f"{name}-down", ci=f"host-{name}", service="shop") for name in names]
+    known = inventory(*(Ci(one.ci) for one in seen))
+    feed: Feed = [(at(0), known), *((at(1), one) for one in seen)]
+    engine = engine_after(feed, group_rule("all", "", by=["service"]))
+    assert len(engine.correlation.table.clusters) > fired - parameters.STORM_CIS
+    return engine, seen
+
+
+def subsiding(fired: int) -> int:
+    """What it costs, in lines, to find that an incident of which half fires has not subsided."""
+    engine, seen = unrelated(fired)
+    over = [clear(one.name, ci=one.ci, service="shop") for one in seen[::2]]
+    run(engine, [(at(1_000), one) for one in over])
+    return lines_run(lambda: engine.step(TICK, at(1_000 + parameters.OVER_AFTER)))
+
+
+def test_that_an_incident_has_not_subsided_is_found_without_a_look_at_each_of_its_alerts() -> None:
+    assert subsiding(600) < 3 * subsiding(300)  # the first hundred are one cluster
+
+
+def test_a_restored_incident_counts_its_alerts_as_before() -> None:
+    engine, seen = unrelated(200)
+    run(engine, [(at(2), clear(one.name, ci=one.ci, service="shop")) for one in seen[::2]])
+
+    counted = engine.correlation.table.raised
+
+    assert counted["INC-000001"].firing == 100
+    assert revived(engine).correlation.table.raised == counted
 
 
 @pytest.mark.parametrize("until", [2, 60])

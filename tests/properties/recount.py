@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from eventd.core.correlation.cluster import Cluster
+from eventd.core.correlation.cluster import Cluster, Whole
 from eventd.core.correlation.table import Index, Table
 from eventd.core.engine import Engine
 from eventd.core.model import Severity, Status
@@ -20,9 +20,7 @@ def agrees(table: Table) -> None:
     assert plain(table.on) == inverse((one.id, one.cis) for one in clusters)
     assert plain(table.under) == inverse((one.id, one.below) for one in clusters)
     assert plain(table.named) == inverse((one.id, one.names) for one in clusters)
-    assert plain(table.raised) == inverse(
-        (one.id, [one.incident] if one.incident else []) for one in clusters
-    )
+    assert table.raised == _raised(clusters)
     for cluster in clusters:
         _counts(table, cluster)
 
@@ -51,6 +49,21 @@ def agrees_with_graph(table: Table) -> None:
             row = cluster.below[c]
             assert (row.count, row.most) == (len(strengths), max(strengths))
             assert abs(row.total - sum(strengths)) < 1e-9
+
+
+def _raised(clusters: Iterable[Cluster]) -> dict[str, Whole]:
+    found: dict[str, Whole] = {}
+    for cluster in clusters:
+        if cluster.incident:
+            whole = found.setdefault(cluster.incident, Whole())
+            whole.clusters[cluster.id] = None
+            for member in cluster.members.values():
+                whole.members += 1
+                whole.firing += member.firing
+                whole.claimed += member.claimed
+                whole.claimed_firing += member.claimed and member.firing
+                whole.steady += member.steady
+    return found
 
 
 def _counts(table: Table, cluster: Cluster) -> None:

@@ -131,6 +131,30 @@ class Cluster(Struct, gc=False, array_like=True):
         return due
 
 
+class Whole(Struct, gc=False):
+    """The clusters of one incident, and their members counted together."""
+
+    clusters: dict[int, None] = {}
+    members: int = 0
+    firing: int = 0
+    claimed: int = 0
+    claimed_firing: int = 0
+    steady: int = 0
+
+    def count(self, member: Member, by: int) -> None:
+        """There is one more like that, or one fewer."""
+        self.members += by
+        self.claimed += by * member.claimed
+        self.steady += by * member.steady
+        if member.firing:
+            self.count_firing(member, by)
+
+    def count_firing(self, member: Member, by: int) -> None:
+        """One that is counted fires, or fires no more."""
+        self.firing += by
+        self.claimed_firing += by * member.claimed
+
+
 def new(number: int, born: float) -> Cluster:
     """An empty cluster."""
     return Cluster(

@@ -219,7 +219,7 @@ class Correlation:
         for fingerprint in fingerprints:
             known = self._member(fingerprint)
             if known is not None:
-                known[1].claimed = True
+                self.table.claim(*known)
                 clusters[known[0].id] = known[0]
         said: list[Verdict] = []
         for cluster in clusters.values():
@@ -280,8 +280,7 @@ class Correlation:
         cluster, member = known
         if steady and member.noisy:
             self.table.believe(cluster, member)
-        cluster.steady += steady - member.steady
-        member.steady = steady
+        self.table.flap(cluster, member, steady=steady)
         self._wane(cluster, now)
         self._schedule(cluster, now)
         self._arm(cluster)
@@ -377,7 +376,8 @@ class Correlation:
 
     def _of(self, incident: str) -> list[Cluster]:
         """The clusters that are the incident's, the oldest first."""
-        return [self.table.clusters[n] for n in sorted(self.table.raised.get(incident, ()))]
+        whole = self.table.raised.get(incident)
+        return [self.table.clusters[n] for n in sorted(whole.clusters)] if whole is not None else []
 
     def _taken_out(self, clusters: list[Cluster], alerts: list[str], now: float) -> list[Cluster]:
         """Those of them that are members there, as a cluster of their own."""
@@ -751,11 +751,11 @@ class Correlation:
 
     def _subsided(self, cluster: Cluster) -> bool:
         """Whether the incident has, a rule's: what it claimed too, by itself, in all clusters."""
-        members = [one for part in self._of(cluster.incident) for one in part.members.values()]
-        claimed = [one for one in members if one.claimed]
-        steady = any(one.steady for one in members)
-        return not steady and all(
-            _has_subsided(sum(one.firing for one in some), len(some)) for some in (members, claimed)
+        whole = self.table.raised[cluster.incident]
+        return (
+            not whole.steady
+            and _has_subsided(whole.firing, whole.members)
+            and _has_subsided(whole.claimed_firing, whole.claimed)
         )
 
     def _forget(self, cluster: Cluster, said: list[Verdict]) -> None:

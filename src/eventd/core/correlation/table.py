@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from eventd.core.correlation import parameters as p
-from eventd.core.correlation.cluster import Below, Cluster, Member, Pair, Span, new
+from eventd.core.correlation.cluster import Below, Cluster, Member, Pair, Span, Whole, new
 from eventd.core.inventory import Inventory
 from eventd.core.labels import shape, stem
 from eventd.core.model import Severity
@@ -44,7 +44,8 @@ class Table:
 
     Invariants: an alert is a member of one cluster at most, and `where` says of which; `on`,
     `under` and `named` hold exactly the clusters' own entries of `cis`, `below` and `names`. Rows
-    are in the order in which they were made, which is what a scan of the newest goes by.
+    are in the order in which they were made, which is what a scan of the newest goes by. `raised`
+    counts exactly the members of an incident's clusters.
     """
 
     def __init__(self, inventory: Inventory) -> None:
@@ -56,7 +57,7 @@ class Table:
         self.on: Index[Span] = {}  # CI → clusters with alerts on it
         self.under: Index[Below] = {}  # CI → clusters with alerts below it
         self.named: Index[Span] = {}  # alert name → clusters
-        self.raised: Index[None] = {}  # incident → clusters
+        self.raised: dict[str, Whole] = {}  # incident → its clusters
         self.waits: dict[int, list[tuple[float, str]]] = {}  # cluster → heap of since, fingerprint
         self.hubs: dict[str, tuple[float, float]] = {}  # CI → decayed strengths below it, and when
         self.storms: dict[int, None] = {}
@@ -69,17 +70,32 @@ class Table:
 
     def give(self, cluster: Cluster, incident: str) -> None:
         """The cluster is that incident's from now on."""
+        if cluster.incident == incident:
+            return
         self._take_away(cluster)
         cluster.incident = incident
-        if incident:
-            self.raised.setdefault(incident, {})[cluster.id] = None
+        self._file_raised(cluster)
+
+    def _file_raised(self, cluster: Cluster) -> None:
+        if cluster.incident:
+            whole = self.raised.setdefault(cluster.incident, Whole())
+            whole.clusters[cluster.id] = None
+            for member in cluster.members.values():
+                whole.count(member, 1)
 
     def _take_away(self, cluster: Cluster) -> None:
-        rows = self.raised.get(cluster.incident)
-        if rows is not None:
-            del rows[cluster.id]
-            if not rows:
+        whole = self.raised.get(cluster.incident)
+        if whole is not None:
+            for member in cluster.members.values():
+                whole.count(member, -1)
+            del whole.clusters[cluster.id]
+            if not whole.clusters:
                 del self.raised[cluster.incident]
+
+    def _tally(self, cluster: Cluster, member: Member, by: int) -> None:
+        """The incident has one more like that, or one fewer; where the cluster is of one."""
+        if (whole := self.raised.get(cluster.incident)) is not None:
+            whole.count(member, by)
 
     def add(self, cluster: Cluster, member: Member) -> None:
         """A firing or cleared alert that is no member of any."""
@@ -88,14 +104,20 @@ class Table:
         cluster.firing += member.firing
         cluster.steady += member.steady
         cluster.prompt += member.prompt
+        self._tally(cluster, member, 1)
         self._count(cluster, member)
 
     def refire(self, cluster: Cluster, member: Member, onset: float) -> None:
         """A member that had cleared fires again, and is counted as `add` would."""
         member.firing = True
         member.onset = onset
-        cluster.firing += 1
+        self._count_firing(cluster, member, 1)
         self._count(cluster, member)
+
+    def _count_firing(self, cluster: Cluster, member: Member, by: int) -> None:
+        cluster.firing += by
+        if (whole := self.raised.get(cluster.incident)) is not None:
+            whole.count_firing(member, by)
 
     def _count(self, cluster: Cluster, member: Member) -> None:
         ci, t = member.ci, member.onset
@@ -164,7 +186,7 @@ class Table:
     def clear(self, cluster: Cluster, member: Member) -> None:
         """A firing member fires no more."""
         member.firing = False
-        cluster.firing -= 1
+        self._count_firing(cluster, member, -1)
         if not member.noisy:
             cluster.cis[member.ci].firing -= 1
             pair = cluster.pairs[f"{member.ci}\x1f{member.name}"]
@@ -179,11 +201,26 @@ class Table:
         member.noisy = False
         self._count(cluster, member)
 
+    def claim(self, cluster: Cluster, member: Member) -> None:
+        """A rule has put the member into its incident."""
+        self._tally(cluster, member, -1)
+        member.claimed = True
+        self._tally(cluster, member, 1)
+
+    def flap(self, cluster: Cluster, member: Member, *, steady: bool) -> None:
+        """The member begins or ends to flap."""
+        cluster.steady += steady - member.steady
+        self._tally(cluster, member, -1)
+        member.steady = steady
+        self._tally(cluster, member, 1)
+
     def drop(self, cluster: Cluster, member: Member) -> None:
         """The member leaves as it is; what it said of its CI stays behind."""
-        if member.firing:
+        fired = member.firing
+        if fired:
             self.clear(cluster, member)
-            member.firing = True
+        self._tally(cluster, member, -1)
+        member.firing = fired
         cluster.steady -= member.steady
         cluster.prompt -= member.prompt
         del cluster.members[member.fingerprint], self.where[member.fingerprint]
@@ -297,6 +334,8 @@ class Table:
 
     def part(self, cluster: Cluster, leaving: list[Member], born: float) -> Cluster:
         """Some members become a cluster of their own; nothing of them stays behind."""
+        for member in cluster.members.values():
+            self._tally(cluster, member, -1)
         for member in leaving:
             del cluster.members[member.fingerprint]
         rest = list(cluster.members.values())
@@ -357,8 +396,7 @@ class Table:
             _count_members(cluster)
         if len(cluster.cis) >= p.STORM_CIS:
             self.storms[number] = None
-        if cluster.incident:
-            self.raised.setdefault(cluster.incident, {})[number] = None
+        self._file_raised(cluster)
         for fingerprint in cluster.members:
             self.where[fingerprint] = number
         for ci, span in cluster.cis.items():
