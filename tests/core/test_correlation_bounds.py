@@ -327,6 +327,15 @@ def test_that_an_incident_has_not_subsided_is_found_without_a_look_at_each_of_it
     assert subsiding(600) < 3 * subsiding(300)  # the first hundred are one cluster
 
 
+def test_to_split_half_off_looks_for_each_alert_in_its_own_cluster_alone() -> None:
+    def splits(fired: int) -> int:
+        engine, seen = unrelated(fired)
+        half = Split("INC-000001", tuple(one.fingerprint for one in seen[::2]), "ann")
+        return lines_run(lambda: engine.step(half, at(2)))
+
+    assert splits(600) < 2.5 * splits(300)
+
+
 def test_a_restored_incident_counts_its_alerts_as_before() -> None:
     engine, seen = unrelated(200)
     run(engine, [(at(2), clear(one.name, ci=one.ci, service="shop")) for one in seen[::2]])

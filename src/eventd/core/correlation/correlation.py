@@ -362,8 +362,7 @@ class Correlation:
 
         What a person has decided is left alone: what comes later follows, and that is all.
         """
-        of_it = self._of(incident)
-        moved = of_it if alerts is None else self._taken_out(of_it, alerts, now)
+        moved = self._of(incident) if alerts is None else self._taken_out(incident, alerts, now)
         for cluster in moved:
             self.table.give(cluster, into)
             cluster.ruled = cluster.held = True
@@ -379,19 +378,23 @@ class Correlation:
         whole = self.table.raised.get(incident)
         return [self.table.clusters[n] for n in sorted(whole.clusters)] if whole is not None else []
 
-    def _taken_out(self, clusters: list[Cluster], alerts: list[str], now: float) -> list[Cluster]:
+    def _taken_out(self, incident: str, alerts: list[str], now: float) -> list[Cluster]:
         """Those of them that are members there, as a cluster of their own."""
+        there: dict[int, list[Member]] = {}
+        for alert in alerts:
+            known = self._member(alert)
+            if known is not None and known[0].incident == incident:
+                there.setdefault(known[0].id, []).append(known[1])
         moved: list[Member] = []
-        for cluster in clusters:
-            leaving = [cluster.members[alert] for alert in alerts if alert in cluster.members]
-            if leaving:
-                self.table.take_out(cluster, leaving)
-                for member in leaving:
-                    if member.ci not in cluster.all_cis:
-                        self._end_burst(cluster, member.ci)
-                self._wane(cluster, now)
-                self._arm(cluster)
-                moved += leaving
+        for number, leaving in sorted(there.items()):
+            cluster = self.table.clusters[number]
+            self.table.take_out(cluster, leaving)
+            for member in leaving:
+                if member.ci not in cluster.all_cis:
+                    self._end_burst(cluster, member.ci)
+            self._wane(cluster, now)
+            self._arm(cluster)
+            moved += leaving
         if not moved:
             return []
         apart = self.table.open(now)
