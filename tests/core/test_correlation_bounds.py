@@ -24,6 +24,7 @@ from tests.builders import (
     inventory,
     revived,
     run,
+    threshold_rule,
 )
 
 from eventd.core.correlation import parameters
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 DAY = 86_400
+MINOR = Severity.MINOR
 
 
 def alone() -> Correlation:
@@ -271,6 +273,35 @@ def one_more(firing: int) -> int:
 
 def test_an_alert_costs_the_same_in_a_small_cluster_and_a_large_one() -> None:
     assert one_more(1_000) < 1.2 * one_more(50)
+
+
+def test_what_a_rule_claims_waits_to_be_raised_no_more() -> None:
+    engine = engine_after(
+        [(at(0), inventory(Ci("a"), Ci("b"))), (at(1), event("slow", ci="a"))],
+        threshold_rule("many", 'name="slow"', count=2, of="alerts", by=["name"], within="5m"),
+    )
+    waits = engine.correlation.table.waits
+    assert list(waits) == [1]
+
+    engine.step(event("slow", ci="b"), at(2))
+
+    assert not waits
+
+
+def test_what_takes_up_an_incident_waits_to_be_raised_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parameters, "COVER", 0.0)  # what says nothing makes them one too soon
+    slight = [(30, down("db-b", severity=MINOR)), (31, down("pay", severity=MINOR))]
+    raised = [(0, down("shop")), (1, down("web"))]
+    engine = bank(*raised, *slight, (32, down("pay", "slow", MINOR)), until=50)
+    table = engine.correlation.table
+    assert list(table.waits) == [2]
+
+    later(engine, (55, down("san-a")))
+
+    assert [(number, one.incident) for number, one in table.clusters.items()] == [(2, "INC-000001")]
+    assert not table.waits
 
 
 def clearing(fired: int) -> int:

@@ -21,6 +21,7 @@ def agrees(table: Table) -> None:
     assert plain(table.under) == inverse((one.id, one.below) for one in clusters)
     assert plain(table.named) == inverse((one.id, one.names) for one in clusters)
     assert table.raised == _raised(clusters)
+    assert not [one.id for one in clusters if one.incident and one.id in table.waits]
     for cluster in clusters:
         _counts(table, cluster)
 

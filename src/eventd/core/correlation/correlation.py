@@ -635,7 +635,6 @@ class Correlation:
     def _raise(self, cluster: Cluster, now: float) -> Raise:
         cluster.raised_at = now
         cluster.raise_at = cluster.forget_at = None
-        self.table.waits.pop(cluster.id, None)
         cluster.review_at = now + p.REVIEWS[0]
         self._wane(cluster, now)  # what flaps is raised while it is clear, too
         if len(cluster.cis) > p.WIDE:

@@ -69,10 +69,11 @@ class Table:
         return cluster
 
     def give(self, cluster: Cluster, incident: str) -> None:
-        """The cluster is that incident's from now on."""
+        """The cluster is that incident's from now on, and waits to be raised no more."""
         if cluster.incident == incident:
             return
         self._take_away(cluster)
+        self.waits.pop(cluster.id, None)
         cluster.incident = incident
         self._file_raised(cluster)
 
