@@ -342,13 +342,11 @@ class _Daemon:
         webhooks = Webhooks(self._inbox, self._decode, policies, self._meter, limits)
         webhooks.credentials, webhooks.own = secrets.api, secrets.sources
         webhooks.guesses = guesses = self._guesses
-        app = web.Application(
-            middlewares=[only_own(secrets.api, policies, self._meter)],
-            client_max_size=file.limits.max_body,
-        )
-        app.add_routes(webhooks.routes())
-        app.add_routes(Api(self._runtime, self._reader, secrets.api, guesses).routes())
-        app.add_routes(Health(self._runtime, self._page, secrets.metrics, guesses).routes())
+        api = Api(self._runtime, self._reader, secrets.api, guesses)
+        health = Health(self._runtime, self._page, secrets.metrics, guesses)
+        routes = [*webhooks.routes(), *api.routes(), *health.routes()]
+        app = web.Application(client_max_size=file.limits.max_body)
+        app.add_routes(only_own(routes, secrets.api, policies, self._meter))
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=HTTP_STOP_WITHIN)
         await runner.setup()
         room = max(MIN_CONNECTIONS, descriptors() - OWN_DESCRIPTORS)

@@ -23,8 +23,10 @@ async def answer(
     async def come_in(_: web.Request) -> web.Response:
         return web.Response(text="come in")
 
-    app = web.Application(middlewares=[only_own(api, {"events", "shop"}, meter or Meter())])
-    app.router.add_get("/{tail:.*}", come_in)
+    app = web.Application()
+    app.add_routes(
+        only_own([web.get("/{tail:.*}", come_in)], api, {"events", "shop"}, meter or Meter())
+    )
     async with TestClient(TestServer(app)) as client, client.get(path, headers=headers) as said:
         return said.status, await said.text()
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from functools import lru_cache
 from typing import Protocol
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 from multidict import CIMultiDictProxy, istr
 
 from eventd.answers import problem
@@ -35,21 +35,26 @@ class Meter(Protocol):
         ...
 
 
-def only_own(api: Credentials, sources: Container[str], meter: Meter) -> Middleware:
-    """Answers 403 to what another site's page asks, of every route there is.
+def only_own(
+    routes: Iterable[web.RouteDef], api: Credentials, sources: Container[str], meter: Meter
+) -> list[web.RouteDef]:
+    """The routes, each with 403 for what another site's page asks.
 
     `api` says whether a token guards us; `sources` are those that are counted by name.
     """
 
-    @web.middleware
-    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        why = _foreign(request.headers, open_to_all=api.opens)
-        if not why:
-            return await handler(request)
-        meter.turned_away(_door_of(request, sources), REASON)
-        return problem(403, REASON, why)
+    # no middleware: aiohttp keeps those for good, with the engine of before a restart in place
+    def guarded(handler: Handler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            why = _foreign(request.headers, open_to_all=api.opens)
+            if not why:
+                return await handler(request)
+            meter.turned_away(_door_of(request, sources), REASON)
+            return problem(403, REASON, why)
 
-    return guarded
+        return answer
+
+    return [web.RouteDef(one.method, one.path, guarded(one.handler), one.kwargs) for one in routes]
 
 
 def _foreign(headers: CIMultiDictProxy[str], *, open_to_all: bool) -> str:
