@@ -9,6 +9,8 @@ from eventd.core.correlation.cluster import Cluster, Whole
 from eventd.core.correlation.table import Index, Table
 from eventd.core.engine import Engine
 from eventd.core.model import Severity, Status
+from eventd.core.rules.inhibit import Role
+from eventd.core.snapshot import Restored
 
 
 def agrees(table: Table) -> None:
@@ -37,6 +39,30 @@ def agrees_with_alerts(engine: Engine) -> None:
         fires = alert.status is Status.FIRING and not alert.suppressed_by
         informs = fires and alert.severity <= Severity.INFO
         assert informs or (fingerprint, member.firing) == (fingerprint, fires)
+
+
+def agrees_with_rules(engine: Engine) -> None:
+    """Assert that who is suppressed, or stands in a table of what rules said of it, fires.
+
+    And who fires for the correlation does so, unsuppressed; what a rule has claimed may fire for it
+    no more.
+    """
+    alerts = {alert.fingerprint: alert for alert in engine.alerts()}
+    fires = {f for f, alert in alerts.items() if alert.status is Status.FIRING}
+    suppressed = {f: alert.suppressed_by for f, alert in alerts.items() if alert.suppressed_by}
+    assert suppressed == {f: by for by, held in engine.suppressions.held("") for f in held}
+    assert suppressed.keys() <= fires
+    state = Restored(engine.snapshot().frames())
+    for fingerprint, _, source in state.read("explained", tuple[str, tuple[Role, ...], str]):
+        assert {fingerprint, source or fingerprint} <= fires
+    for raised, behind in state.read("raised", tuple[str, list[str]]):
+        assert {raised, *behind} <= fires
+    members = [
+        one
+        for cluster in engine.correlation.table.clusters.values()
+        for one in cluster.members.values()
+    ]
+    assert {one.fingerprint for one in members if one.firing} <= fires - suppressed.keys()
 
 
 def agrees_with_graph(table: Table) -> None:
