@@ -51,7 +51,7 @@ from eventd.core.model import (
 )
 from eventd.core.rules import KINDS, group
 from eventd.core.rules.rule import Answer, Seen
-from eventd.core.snapshot import FRAME_BYTES, Restored, Snapshot
+from eventd.core.snapshot import FRAME_BYTES, FRAME_MOST, Restored, Snapshot
 
 
 class Raising(group.State):
@@ -250,6 +250,25 @@ def test_a_large_section_is_cut_into_frames() -> None:
 
     assert len(cut) == 4
     assert list(Restored(cut).read("numbers", int)) == list(range(2_500))
+
+
+@pytest.mark.parametrize("stride", [1, 13])  # all are large; some are, and none of those weighed
+def test_large_values_after_small_ones_are_no_large_frame(stride: int) -> None:
+    rows = [bytes(50 if n < 500 or n % stride else 80_000) for n in range(1_500)]
+
+    cut = list(Snapshot({"rows": rows}).frames())
+
+    assert max(map(len, cut)) <= FRAME_MOST
+    assert list(Restored(cut).read("rows", bytes)) == rows
+
+
+def test_a_value_larger_than_a_frame_is_one() -> None:
+    rows = [b"small", bytes(2 * FRAME_MOST), b"small"]
+
+    cut = list(Snapshot({"rows": rows}).frames())
+
+    assert [len(one) > FRAME_MOST for one in cut] == [False, True, False]
+    assert list(Restored(cut).read("rows", bytes)) == rows
 
 
 def test_large_values_are_cut_into_frames_that_hold_nobody_up() -> None:

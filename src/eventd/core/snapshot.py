@@ -1,8 +1,8 @@
 """The engine's state as plain data: named sections of values, cut into frames of bytes.
 
 A frame holds at most FRAME_ITEMS values and some FRAME_BYTES, so that whoever encodes and writes it
-never holds the interpreter or the disk for long. Sections a newer eventd does not know are an
-error; sections it misses are empty.
+never holds the interpreter or the disk for long; what is larger than FRAME_MOST is one value.
+Sections a newer eventd does not know are an error; sections it misses are empty.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from msgspec import Struct
 
 FRAME_ITEMS = 1_000
 FRAME_BYTES = 256 << 10
+FRAME_MOST = 4 * FRAME_BYTES  # where values are far larger than those before them
 FIRST_ITEMS = 10  # of a section, whose size is not known yet
+PROBED = 64  # of so many values one is weighed first: to weigh each takes a third longer
 T = TypeVar("T")
 
-_encoder = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Frame(Struct, frozen=True, array_like=True):
@@ -38,11 +40,26 @@ class Snapshot(Struct, frozen=True):
         """Encode piece by piece, in order."""
         for name, items in self.sections.items():
             rest, size = iter(items), FIRST_ITEMS
-            while frame := list(islice(rest, size)):
-                data = _encoder.encode((name, frame))
-                yield data
+            while values := list(islice(rest, size)):
+                length = 0
+                for frame in _cut(name, values):
+                    length += len(frame)
+                    yield frame
                 # as many as would fill one, were they like those before
-                size = min(FRAME_ITEMS, max(1, len(frame) * FRAME_BYTES // len(data)))
+                size = min(FRAME_ITEMS, max(1, len(values) * FRAME_BYTES // length))
+
+
+def _cut(section: str, values: list[object]) -> Iterator[bytes]:
+    """In one frame, or in as many as they take where they are unlike those before."""
+    probed = sum(len(_encode(one)) for one in values[PROBED // 2 :: PROBED])
+    if probed * PROBED <= FRAME_MOST:
+        frame = _encode((section, values))
+        if len(frame) <= FRAME_MOST or len(values) == 1:
+            yield frame
+            return
+    half = len(values) // 2
+    yield from _cut(section, values[:half])
+    yield from _cut(section, values[half:])
 
 
 class Restored:
