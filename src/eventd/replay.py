@@ -299,7 +299,7 @@ def _start(journal: Journal, rejected: dict[str, None]) -> _Start:
 def _recognise(
     engine: Engine, journal: Journal, oldest: datetime, rejected: dict[str, None]
 ) -> None:
-    """Have it know what the journal still has, as far as that can be read, when it comes again."""
+    """Have it know again what the journal still has, as far as its rows can be decoded."""
     skipped = journal.skipped()
     try:
         for row in journal.tail(journal.position_at(oldest)):
