@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from tests.bank import MAJOR, WARNING, bank, down, facts, later, members, opened
 from tests.builders import (
@@ -714,6 +716,17 @@ def test_what_is_doubted_and_clears_says_that_it_was_held_back() -> None:
     told = later(engine, (500, clear("down", ci="shop")), until=3_000)
 
     assert only(AlertAlone, told).why is Why.DOUBTED
+
+
+def test_what_was_doubted_and_cleared_is_not_when_it_fires_anew() -> None:
+    def raised(*repeats: float) -> list[datetime]:
+        engine = bank()
+        run(engine, [(at(0), silence('name="down"', at(60))), (at(5), down("shop"))])
+        later(engine, (500, clear("down", ci="shop")))
+        fires = ((when, down("shop", payload=f"at {when}")) for when in (3_000, *repeats))
+        return [one.opened_at for one in opened(later(engine, *fires, until=4_000))]
+
+    assert raised(3_100) == raised() != []
 
 
 def test_information_that_worsens_is_an_alert_from_then_on() -> None:

@@ -125,6 +125,7 @@ class Correlating:
     def cleared(self, record: Record, at: datetime, reason: ClearReason, facts: list[Fact]) -> None:
         """An episode is over."""
         fingerprint = record.fingerprint
+        self._doubted.pop(fingerprint, None)
         if reason is ClearReason.EVICTED:  # nobody said so: it says nothing of its check
             self._correlation.withdrawn(fingerprint, at.timestamp())
             return
