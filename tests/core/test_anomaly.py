@@ -332,6 +332,7 @@ def test_values_of_an_alert_that_fires_on_are_scored_each() -> None:
     assert found is not None
     assert found.count == 150
     assert found.surprise is not None
+    assert state.scored(("mq", "topic"), at(9_000).timestamp()) is None
 
 
 def test_what_is_judged_again_was_measured_before() -> None:
