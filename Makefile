@@ -22,7 +22,7 @@ run: setup  ## the demo: a bank's bad afternoon at a real daemon, until Ctrl-C
 
 test: setup-dev peers  ## every test, JOBS at once, with coverage: the core whole, the rest 95 %
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -n $(JOBS) --dist loadgroup
+	$(PY) -m coverage run -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart=0
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered --include='src/eventd/core/*' --fail-under=100
 	$(PY) -m coverage report --skip-covered
