@@ -14,9 +14,9 @@ from eventd.web import views
 from eventd.web.questions import State
 
 V = TypeVar("V", bound=msgspec.Struct)
-# Bytes of JSON, after which no part is added. An answer is held up to three times while it is made
+# Bytes of JSON, after which no part is added. An answer is held up to four times while it is made
 # and sent, and a request may cost 16 MiB of memory.
-PAGE_BYTES = 4 << 20
+PAGE_BYTES = 3 << 20
 TIMELINE_BYTES = 1 << 20  # of an incident's answer: some 7,000 entries; alerts have the rest
 encode = msgspec.json.Encoder(order="deterministic").encode
 
