@@ -72,7 +72,7 @@ async def test_of_many_alerts_the_newest_are_shown_and_how_many_not(
     async with api_desk(tmp_path, FEED) as desk:
         _, whole = await desk.get(f"incidents/{INCIDENT}")
         await desk.life.submit(at(40), Detach(INCIDENT, MEMBERS[-2].fingerprint, "ann"))
-        monkeypatch.setattr(pages, "PAGE_BYTES", pages.TIMELINE_BYTES + 4_000)
+        monkeypatch.setattr(pages, "DETAIL_BYTES", pages.TIMELINE_BYTES + 4_000)
         _, part = await desk.get(f"incidents/{INCIDENT}")
         shown = await desk.shell("incidents", "show", INCIDENT)
 
@@ -89,7 +89,7 @@ async def test_of_many_alerts_the_newest_are_shown_and_how_many_not(
 async def test_alerts_that_came_with_a_merge_are_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "PAGE_BYTES", pages.TIMELINE_BYTES + 1)
+    monkeypatch.setattr(pages, "DETAIL_BYTES", pages.TIMELINE_BYTES + 1)
     others: Feed = [(at(30 + n), event(f"b{n}", service="bank")) for n in range(3)]
 
     async with api_desk(tmp_path, [*FEED, *others]) as desk:

@@ -17,7 +17,8 @@ V = TypeVar("V", bound=msgspec.Struct)
 # Bytes of JSON, after which no part is added. An answer is held up to four times while it is made
 # and sent, and a request may cost 16 MiB of memory.
 PAGE_BYTES = 3 << 20
-TIMELINE_BYTES = 1 << 20  # of an incident's answer: some 7,000 entries; alerts have the rest
+DETAIL_BYTES = 4 << 20  # of an incident's answer
+TIMELINE_BYTES = 1 << 20  # of those: some 7,000 entries; alerts have the rest
 encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -67,7 +68,7 @@ def detail(state: State, name: str) -> bytes | None:
     if left_out:
         timeline.append(Raw(encode(entry((1, state.opening(name))))))
         left_out -= 1
-    alerts = [text for _, text in fitting(PAGE_BYTES - TIMELINE_BYTES, map(member, joined))]
+    alerts = [text for _, text in fitting(DETAIL_BYTES - TIMELINE_BYTES, map(member, joined))]
     return encode(
         views.Detailed[Raw, Raw](
             **structs.asdict(views.incident_view(*found)),
