@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -44,6 +45,7 @@ from eventd.core.snapshot import Snapshot
 from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreTooNew
 from eventd.runtime import Batch, Step
 from eventd.store import database, retention, sqlite
+from eventd.store import writer as writing
 from eventd.store.database import DATABASE, LOG, SCHEMA
 from eventd.store.journal import JournalRow, iter_journal
 from eventd.store.payloads import MAX_RECENT, MIN_SIZE, RecentPayloads
@@ -578,6 +580,40 @@ class Work:
 
     def __call__(self) -> None:
         raise ZeroDivisionError
+
+
+async def test_the_writer_begins_before_a_busy_loop_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "HAND_OVER", 60.0)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(60)  # nobody has to let go of the interpreter lock
+    writer, begun = WriterThread(), threading.Event()
+    writer.start()
+
+    work = asyncio.create_task(writer.run(begun.set))
+    await asyncio.sleep(0)
+
+    try:
+        assert begun.is_set()
+        await work
+    finally:
+        sys.setswitchinterval(usual)
+        writer.stop()
+
+
+async def test_the_loop_goes_on_while_the_writer_is_at_something_else() -> None:
+    writer, over, in_time = WriterThread(), threading.Event(), list[bool]()
+    writer.start()
+    writer.post(lambda: in_time.append(over.wait(10)))
+
+    work = asyncio.create_task(writer.run(lambda: None))
+    await asyncio.sleep(0)
+    over.set()
+    await work
+
+    assert in_time == [True]
+    writer.stop()
 
 
 async def test_work_that_failed_is_gone_with_its_error() -> None:

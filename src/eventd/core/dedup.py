@@ -99,10 +99,11 @@ class DeliveryKeys:
         self._rows: deque[tuple[int, bytes]] = deque()
         self._row: list[bytes] = []  # the last one, as long as it has room
         self._left = 0  # keys for which it has
+        self._count = 0
         self._turn(0)
 
     def __len__(self) -> int:
-        return sum(len(keys) for _, keys in self._rows) // KEY_BYTES + len(self._row)
+        return self._count
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._known[key[0] % SETS]
@@ -113,6 +114,7 @@ class DeliveryKeys:
         self._known[key[0] % SETS].add(key)
         self._row.append(key)
         self._left -= 1
+        self._count += 1
         return capped
 
     def limit(self) -> None:
@@ -156,7 +158,9 @@ class DeliveryKeys:
         _, keys = self._rows.popleft()
         for key in _cut(keys):
             self._known[key[0] % SETS].discard(key)
-        return len(keys) // KEY_BYTES
+        forgotten = len(keys) // KEY_BYTES
+        self._count -= forgotten
+        return forgotten
 
     def dump(self) -> list[object]:
         """Keys of one hour side by side, in order."""
@@ -166,6 +170,7 @@ class DeliveryKeys:
         """Take up what `dump` gave."""
         for hour, keys in rows:
             self._rows.append((hour, keys))
+            self._count += len(keys) // KEY_BYTES
             for key in _cut(keys):
                 self._known[key[0] % SETS].add(key)
 

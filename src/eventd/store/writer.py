@@ -7,10 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+# s the loop stands still for at most, so that the writer can begin: it has to be woken, which takes
+# 0.05, and would then wait for the interpreter lock until a busy loop has to let go of it, 2 ms. A
+# writer that is at something else begins later.
+HAND_OVER = 0.0003
 
 
 class Done(NamedTuple, Generic[T]):
@@ -58,7 +63,10 @@ class WriterThread:
             raise RuntimeError("the writer has stopped")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(partial(self._do, work, partial(_end_on, loop, future)))
+        begun = Lock()
+        begun.acquire()
+        self._jobs.put(partial(self._do, work, partial(_end_on, loop, future), begun.release))
+        begun.acquire(timeout=HAND_OVER)
         try:
             return await future
         finally:
@@ -73,7 +81,13 @@ class WriterThread:
         finally:
             del future
 
-    def _do(self, work: Callable[[], T], end: Callable[[Done[T] | BaseException], object]) -> None:
+    def _do(
+        self,
+        work: Callable[[], T],
+        end: Callable[[Done[T] | BaseException], object],
+        begun: Callable[[], object] = lambda: None,
+    ) -> None:
+        begun()
         try:
             came: Done[T] | BaseException = self._failure or Done(work())
         except BaseException as e:  # noqa: BLE001 - raised where it is waited for
