@@ -42,7 +42,7 @@ class Header(Struct, frozen=True, array_like=True):
 
 
 class SnapshotFile:
-    """One snapshot on its way to disk, written in bites. Only `finish` makes it count."""
+    """One snapshot on its way to disk, written in bites. Only the last makes it count."""
 
     def __init__(
         self,
@@ -60,9 +60,13 @@ class SnapshotFile:
         self._count = self._unsynced = 0
         self._sum = xxh3_64()
         self._fd = -1
+        self._sealed = False
 
     def advance(self) -> bool:
-        """Write one frame; False once it is complete and durable. Raises OSError."""
+        """Write one frame, or sync once; False once it is complete and durable. Raises OSError."""
+        if self._sealed:
+            self._publish()
+            return False
         if self._fd < 0:
             path = self._directory / _TEMPORARY
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -71,8 +75,8 @@ class SnapshotFile:
             self._record(msgspec.msgpack.encode(self._header))
         frame = next(self._frames, None)
         if frame is None:
-            self._finish()
-            return False
+            self._seal()
+            return True
         self._record(frame)
         self._count += 1
         if self._unsynced >= SYNC_EVERY:
@@ -87,11 +91,14 @@ class SnapshotFile:
             self._fd = -1
         (self._directory / _TEMPORARY).unlink(missing_ok=True)
 
-    def _finish(self) -> None:
+    def _seal(self) -> None:
         self._record(_TRAILER.pack(self._count, self._sum.intdigest()))
         os.fsync(self._fd)
         os.close(self._fd)
         self._fd = -1
+        self._sealed = True
+
+    def _publish(self) -> None:
         for path in snapshot_paths(self._directory):
             if path.name in self._unread:  # and maybe has the name of this one
                 set_aside(path)

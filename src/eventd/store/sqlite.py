@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 import msgspec
 import structlog
 
+from eventd.clock import monotonic
 from eventd.core.snapshot import Snapshot
 from eventd.errors import EventdError, StoreBroken, StoreFull
 from eventd.runtime import Batch, Quarantined
@@ -41,6 +42,12 @@ DEFAULTS = Limits()
 # Bytes written to the log between checkpoints. Commits wait behind one: 5 to 10 ms, 40 with 16 MB;
 # writing the same pages more often costs no more than can be measured.
 CHECKPOINT_EVERY = 2 << 20
+# Who comes before a checkpoint may wait for five syncs: the commit under way, the log, the database,
+# the new beginning of the log, and his own commit. Where one takes longer than SLOW_SYNC seconds,
+# checkpoints lie so many times its length apart, so that fewer than 1 answer in 100 is that late.
+# The log grows meanwhile, until WAL_LIMIT bytes were written to it.
+SLOW_SYNC = 0.05
+SYNCS_BETWEEN = 400
 # Bytes a commit writes besides bodies: four pages and their frames.
 COMMIT_OVERHEAD = 4 * 8192
 # Engine time, microseconds, between looks for what is too old.
@@ -68,6 +75,7 @@ class SqliteStore:
         self._unread: dict[str, None] = {}  # snapshots recovery could not read
         self._settled = False  # what was in the log at the start is in the database
         self._unchecked = 0  # bytes since the last checkpoint
+        self._checked = monotonic()  # when that was
         self._trimmed = 0  # engine time of the last look for what is too old
         self._trimming = False
         self._tidying = False
@@ -158,6 +166,7 @@ class SqliteStore:
 
     def _checkpoint(self, tables: Tables) -> None:
         self._guarded(lambda: tables.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
+        self._unchecked, self._checked = 0, monotonic()
 
     def _close(self) -> None:
         self._closing = True
@@ -227,9 +236,19 @@ class SqliteStore:
     def _untidy(self) -> bool:
         return (
             self._snapshot is not None
-            or self._unchecked >= CHECKPOINT_EVERY
+            or self._checkpoint_due()
             or self._trimming
             or self._open_tables().now - self._trimmed >= TRIM_EVERY
+        )
+
+    def _checkpoint_due(self) -> bool:
+        if self._unchecked < CHECKPOINT_EVERY:
+            return False
+        sync = self._open_tables().sync_took
+        return (
+            sync < SLOW_SYNC
+            or self._unchecked >= WAL_LIMIT
+            or monotonic() - self._checked >= SYNCS_BETWEEN * sync
         )
 
     def _tidy(self) -> None:
@@ -251,9 +270,8 @@ class SqliteStore:
 
     def _bite(self) -> None:
         tables, retention = self._open_tables(), self._retention
-        if self._unchecked >= CHECKPOINT_EVERY:
+        if self._checkpoint_due():
             self._checkpoint(tables)
-            self._unchecked = 0
             self._trimming = True
         elif self._snapshot is not None:
             self._advance(self._snapshot)

@@ -10,6 +10,7 @@ from operator import itemgetter
 import msgspec
 from msgspec import structs
 
+from eventd.clock import monotonic
 from eventd.core.model import Alert, Delivery, Incident, LoadRules
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import transaction
@@ -44,6 +45,7 @@ class Tables:
         self.db = db
         self.next_seq = 0
         self.now = 0  # microseconds; of the last row
+        self.sync_took = 0.0  # s; the end of the last batch's transaction
         self.payloads = RecentPayloads(int.from_bytes(os.urandom(8), "little"))
         self._rules = ""
         self._ledger_end = 0  # the last id given
@@ -86,10 +88,12 @@ class Tables:
                 self._put_alerts(batch.alerts, batch.forgotten)
                 if batch.quarantined is not None:
                     self._add_quarantine(batch.quarantined, None)
+                written_at = monotonic()
         except BaseException:
             self.payloads.rolled_back()
             self._ledger_end, self._ledger_filed = ledger
             raise
+        self.sync_took = monotonic() - written_at
         self.payloads.committed()
         if steps:
             last = steps[-1]
