@@ -410,6 +410,7 @@ async def test_nothing_is_committed_to_files_that_no_start_finds(
     state = tmp_path / "state"
     async with SqliteStore.open(state) as store:
         await store.commit(batch(step(0, at(0), event("a"))))
+        await store.commit(Batch())  # what is done after the first looks at the files too
         harm(state / name)
         last = Batch() if probe else batch(step(1, at(1), event("b")))
         for _ in range(2):
@@ -440,6 +441,7 @@ async def test_what_is_put_in_the_place_of_the_files_stays_whole(tmp_path: Path)
 async def test_sqlite_itself_may_cut_its_log_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sqlite, "SLOW_SYNC", 1e9)  # however busy this disk is
     for module in (database, sqlite):
         monkeypatch.setattr(module, "WAL_LIMIT", 1 << 20)
     log, sizes = tmp_path / LOG, []
@@ -472,7 +474,10 @@ async def test_a_row_that_cannot_be_made_breaks_the_store_and_is_logged_as_it_ca
     assert list(iter_journal(tmp_path)) == []
 
 
-async def test_the_log_is_checkpointed_and_used_again(tmp_path: Path) -> None:
+async def test_the_log_is_checkpointed_and_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "SLOW_SYNC", 1e9)  # however busy this disk is
     async with SqliteStore.open(tmp_path) as store:
         for n in range(60):
             await store.commit(batch(step(n, at(n), event("a"), payload=os.urandom(1 << 20))))
@@ -480,6 +485,34 @@ async def test_the_log_is_checkpointed_and_used_again(tmp_path: Path) -> None:
 
         assert log < CHECKPOINT_EVERY * 1.5
         assert (tmp_path / DATABASE).stat().st_size > 40 << 20
+
+
+async def test_on_a_disk_that_is_slow_to_sync_checkpoints_are_rare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown: list[int] = []
+    monkeypatch.setattr(sqlite, "SLOW_SYNC", 0.0)  # each of these is
+    monkeypatch.setattr(sqlite, "SYNCS_BETWEEN", 0.0)
+
+    async def grow(store: SqliteStore, megabytes: int) -> None:
+        for _ in range(megabytes):
+            n = len(grown)
+            await store.commit(batch(step(n, at(n), event("a"), payload=os.urandom(1 << 20))))
+            await store.commit(Batch())  # a checkpoint comes between
+            grown.append((tmp_path / DATABASE).stat().st_size >> 20)
+
+    async with SqliteStore.open(tmp_path) as store:
+        await grow(store, 3)
+        assert grown == [0, 2, 2]  # time enough has passed
+        monkeypatch.setattr(sqlite, "SYNCS_BETWEEN", 1e9)
+        await grow(store, 20)
+        assert grown[3:] == [2] * 20
+        monkeypatch.setattr(sqlite, "WAL_LIMIT", 24 << 20)
+        await grow(store, 10)
+        assert sorted(set(grown[23:])) == [2, 26]  # nor does the log grow for ever
+        monkeypatch.setattr(sqlite, "SLOW_SYNC", 1e9)
+        await grow(store, 2)
+        assert grown[-1] > 30  # it is quick again
 
 
 async def test_timeline_and_ledger_name_the_rows_that_caused_them(tmp_path: Path) -> None:
