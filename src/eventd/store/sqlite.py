@@ -42,10 +42,10 @@ DEFAULTS = Limits()
 # Bytes written to the log between checkpoints. Commits wait behind one: 5 to 10 ms, 40 with 16 MB;
 # writing the same pages more often costs no more than can be measured.
 CHECKPOINT_EVERY = 2 << 20
-# Who comes before a checkpoint may wait for five syncs: the commit under way, the log, the database,
-# the new beginning of the log, and his own commit. Where one takes longer than SLOW_SYNC seconds,
-# checkpoints lie so many times its length apart, so that fewer than 1 answer in 100 is that late.
-# The log grows meanwhile, until WAL_LIMIT bytes were written to it.
+# Who comes before a checkpoint may wait for five syncs: the commit under way, the log, the
+# database, the new beginning of the log, and his own commit. Where one takes longer than SLOW_SYNC
+# seconds, checkpoints lie so many times its length apart, so that fewer than 1 answer in 100 is
+# that late. The log grows meanwhile, until WAL_LIMIT bytes were written to it.
 SLOW_SYNC = 0.05
 SYNCS_BETWEEN = 400
 # Bytes a commit writes besides bodies: four pages and their frames.
