@@ -16,7 +16,7 @@ from eventd.web.questions import State
 V = TypeVar("V", bound=msgspec.Struct)
 # Bytes of JSON, after which no part is added. An answer is held up to four times while it is made
 # and sent, and a request may cost 16 MiB of memory.
-PAGE_BYTES = 3 << 20
+PAGE_BYTES = 2 << 20
 DETAIL_BYTES = 4 << 20  # of an incident's answer
 TIMELINE_BYTES = 1 << 20  # of those: some 7,000 entries; alerts have the rest
 encode = msgspec.json.Encoder(order="deterministic").encode
