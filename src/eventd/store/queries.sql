@@ -251,31 +251,31 @@ UPDATE journal SET digest = ? WHERE seq = ?
 
 -- name: trim_deliveries
 -- Retention: raw deliveries of the oldest rows, a bite of them, as far as they are older.
--- A bite ends with the one that makes it a mebibyte, since a payload may have eight.
+-- A bite ends with the one that makes it so many bytes, since a payload may have eight mebibytes.
 DELETE FROM delivery WHERE seq IN (
     SELECT seq FROM (
         SELECT d.seq AS seq, COALESCE(j.now, 0) AS now,
             SUM(COALESCE(LENGTH(d.payload), 0)) OVER (ORDER BY d.seq)
                 - COALESCE(LENGTH(d.payload), 0) AS bytes
         FROM delivery AS d LEFT JOIN journal AS j ON j.seq = d.seq
-        WHERE d.seq < (SELECT MIN(seq) FROM delivery) + 512
-        ORDER BY d.seq LIMIT 64
-    ) WHERE now < ? AND bytes < 1048576
+        WHERE d.seq < (SELECT MIN(seq) FROM delivery) + ?
+        ORDER BY d.seq LIMIT ?
+    ) WHERE now < ? AND bytes < ?
 )
 
 -- name: trim_journal
 -- Retention: the oldest rows, a bite of them, as far as they are older and before a position.
 -- A bite is as many inputs, which `seq` counts, since a row may hold 10,000.
 -- The last row stays: it says where the journal is.
-DELETE FROM journal WHERE seq < (SELECT MIN(seq) FROM journal) + 512
+DELETE FROM journal WHERE seq < (SELECT MIN(seq) FROM journal) + ?
     AND now < ? AND seq < ? AND seq < (SELECT MAX(seq) FROM journal)
 
 -- name: trim_orphans
 -- Retention: raw deliveries whose journal row is gone, a bite of them.
 DELETE FROM delivery WHERE seq IN (
     SELECT seq FROM delivery
-    WHERE seq < (SELECT MIN(seq) FROM journal) AND seq < (SELECT MIN(seq) FROM delivery) + 512
-    ORDER BY seq LIMIT 64
+    WHERE seq < (SELECT MIN(seq) FROM journal) AND seq < (SELECT MIN(seq) FROM delivery) + ?
+    ORDER BY seq LIMIT ?
 )
 
 -- name: trim_quarantined
@@ -285,8 +285,8 @@ UPDATE quarantine SET delivery = NULL WHERE id IN (
     SELECT id FROM (
         SELECT id, now, SUM(LENGTH(delivery)) OVER (ORDER BY id) - LENGTH(delivery) AS bytes
         FROM quarantine WHERE delivery IS NOT NULL
-        ORDER BY id LIMIT 64
-    ) WHERE now < ? AND bytes < 1048576
+        ORDER BY id LIMIT ?
+    ) WHERE now < ? AND bytes < ?
 ) AND now <= COALESCE((
     SELECT j.now FROM delivery AS d JOIN journal AS j ON j.seq = d.seq ORDER BY d.seq LIMIT 1
 ), now)
@@ -295,7 +295,7 @@ UPDATE quarantine SET delivery = NULL WHERE id IN (
 -- Retention: the inputs themselves, a bite of them; no start needs more than where they stand and
 -- their keys.
 UPDATE quarantine SET input = x'' WHERE id IN (
-    SELECT id FROM quarantine WHERE now < ? AND input <> x'' ORDER BY id LIMIT 16
+    SELECT id FROM quarantine WHERE now < ? AND input <> x'' ORDER BY id LIMIT ?
 )
 
 -- name: trim_quarantine
@@ -307,7 +307,7 @@ DELETE FROM quarantine WHERE id IN (
       AND (key IS NULL OR id < (
           SELECT id FROM quarantine WHERE key IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET 9999
       ))
-    ORDER BY id LIMIT 64
+    ORDER BY id LIMIT ?
 )
 
 -- name: old_incidents
@@ -318,7 +318,7 @@ SELECT json_group_array(id) FROM (
     WHERE state = 'closed' AND closed_at < ?
       AND NOT EXISTS (SELECT 1 FROM timeline WHERE incident = incident.id AND seq >= ?)
       AND id <> (SELECT id FROM incident ORDER BY rowid DESC LIMIT 1)
-    ORDER BY closed_at LIMIT 16
+    ORDER BY closed_at LIMIT ?
 )
 
 -- name: trim_timeline
@@ -344,14 +344,14 @@ DELETE FROM incident WHERE id IN (SELECT value FROM json_each(?))
 DELETE FROM ledger WHERE id IN (
     SELECT id FROM (
         SELECT l.id, l.at, l.last_seq FROM ledger_of AS o JOIN ledger AS l ON l.id = o.id
-        WHERE o.incident = '' ORDER BY o.id LIMIT 64
+        WHERE o.incident = '' ORDER BY o.id LIMIT ?
     ) WHERE at < ? AND last_seq < ?
 )
 
 -- name: trim_loose_ledger_of
 -- Retention: what is filed of those, once they are gone.
 DELETE FROM ledger_of WHERE incident = '' AND id IN (
-    SELECT id FROM ledger_of WHERE incident = '' ORDER BY id LIMIT 64
+    SELECT id FROM ledger_of WHERE incident = '' ORDER BY id LIMIT ?
 ) AND id NOT IN (SELECT id FROM ledger WHERE id = ledger_of.id)
 
 -- name: trim_silences
@@ -368,7 +368,7 @@ DELETE FROM maintenance WHERE ended_at < ? AND ended_seq < ?
 -- Retention: who did what, a bite of it, before a journal position. The last id stays: the next one
 -- is made from it, and pages go by them.
 SELECT id, body FROM audit
-WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT 64) AND at < ? AND seq < ?
+WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT ?) AND at < ? AND seq < ?
     AND id < (SELECT MAX(id) FROM audit) ORDER BY id
 
 -- name: trim_verdicts

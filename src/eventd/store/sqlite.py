@@ -28,7 +28,7 @@ from eventd.store.database import (
     open_writer,
 )
 from eventd.store.journal import JournalReader
-from eventd.store.retention import Limits, Retention
+from eventd.store.retention import Bite, Limits, Retention
 from eventd.store.rows import moment
 from eventd.store.snapshots import SnapshotFile, set_aside
 from eventd.store.tables import Tables
@@ -78,6 +78,7 @@ class SqliteStore:
         self._checked = monotonic()  # when that was
         self._trimmed = 0  # engine time of the last look for what is too old
         self._trimming = False
+        self._inputs = self._bytes = 0  # written since something was forgotten
         self._tidying = False
         self._closing = False
         self.broken: StoreBroken | None = None  # why nothing is committed any more
@@ -190,7 +191,11 @@ class SqliteStore:
     def _commit(self, batch: Batch) -> None:
         tables = self._settle()
         if batch.steps or batch.alerts or batch.forgotten or batch.incidents or batch.quarantined:
-            self._unchecked += self._guarded(lambda: tables.write(batch)) + COMMIT_OVERHEAD
+            before = tables.next_seq
+            size = self._guarded(lambda: tables.write(batch))
+            self._unchecked += size + COMMIT_OVERHEAD
+            self._bytes += size
+            self._inputs += tables.next_seq - before
         else:
             self._guarded(lambda: None)
         if batch.snapshot is not None:
@@ -269,15 +274,24 @@ class SqliteStore:
             self._writer.post(self._tidy)
 
     def _bite(self) -> None:
-        tables, retention = self._open_tables(), self._retention
+        """What is to be forgotten does not wait for a snapshot: under load there always is one."""
         if self._checkpoint_due():
-            self._checkpoint(tables)
+            self._checkpoint(self._open_tables())
             self._trimming = True
-        elif self._snapshot is not None:
+            return
+        forgets = self._snapshot is None or self._trimming
+        if self._snapshot is not None:
             self._advance(self._snapshot)
-        elif retention is not None:
+        if forgets:
+            self._forget()
+
+    def _forget(self) -> None:
+        tables, retention = self._open_tables(), self._retention
+        if retention is not None:
+            size = Bite.after(self._inputs, self._bytes)
+            self._inputs = self._bytes = 0
             self._trimmed = tables.now
-            self._trimming = self._guarded(retention.bite)
+            self._trimming = self._guarded(lambda: retention.bite(size))
 
     def _advance(self, snapshot: SnapshotFile) -> None:
         """Write a little of the snapshot. Want of space gives it up, anything else is doubt."""
