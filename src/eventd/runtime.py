@@ -481,11 +481,11 @@ class Runtime:
         snapshot = None
         failures = self._store.snapshot_failures
         failed = failures > self._snapshot_failures
-        due = behind >= SNAPSHOT_EVERY or self._fired >= SNAPSHOT_FIRED or self._long_start
-        if not failed and self._snapshot_seq > max(self._resumed_seq, self._store.snapshot_seq):
-            due = (
-                False  # the last is still written: a new one would take its place, and so for ever
-            )
+        # under a flood the next would take the place of each before it is whole
+        written = failed or self._snapshot_seq <= max(self._resumed_seq, self._store.snapshot_seq)
+        due = written and (
+            behind >= SNAPSHOT_EVERY or self._fired >= SNAPSHOT_FIRED or self._long_start
+        )
         if failed:
             due = due or monotonic() - self._snapshot_at >= SNAPSHOT_RETRY
         if due or (last and (behind > 0 or failed)):

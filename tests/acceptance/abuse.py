@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import socket
 import time
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
 
+from eventd.store.database import open_reader
 from tests.acceptance.daemon import Daemon
 
 HEAD = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -54,6 +56,16 @@ def memory(daemon: Daemon, kind: str = "VmRSS") -> float:
     """MiB; VmHWM is the most it ever had."""
     status = Path(f"/proc/{daemon.pid}/status").read_text()
     return int(status.partition(f"{kind}:")[2].split()[0]) / 1024
+
+
+def stored(daemon: Daemon) -> float:
+    """MiB of its database that hold something."""
+    with closing(open_reader(daemon.state)) as db:
+        pages, free, size = (
+            db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    return (pages - free) * size / (1 << 20)
 
 
 def forget_most(daemon: Daemon) -> None:

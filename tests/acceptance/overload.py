@@ -29,13 +29,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.abuse import memory
+from tests.acceptance.abuse import memory, stored
 from tests.acceptance.daemon import Daemon, until
 from tests.acceptance.faults import Faults
 from tests.acceptance.siege import lay_siege, of_99
 
 CROWD, BATCH = 2_000, 1_000  # connections that flood, events a delivery
 TIMES = 10  # more than is taken
+MAX_SIZE = 256  # MiB of the store, which fills in half a minute
 BESIDE = (400, 100)  # the same of a flood that has a neighbour: more than its share of the inbox
 ALERTS = 2_000  # that they speak of
 CELLS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))  # control groups, version 1 and 2
@@ -135,7 +136,10 @@ def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
     Who has waited ten seconds for the commit is told 503 and may be in all the same: refused is
     not absent.
     """
-    config: dict[str, Any] = {"log": {"level": "warning"}, "retention": {"max_size": "1GiB"}}
+    config: dict[str, Any] = {
+        "log": {"level": "warning"},
+        "retention": {"max_size": f"{MAX_SIZE}MiB"},
+    }
     config["sources"] = {"webhooks": {"flood": {}}}
     daemon = Daemon(folder, config=config)
     told = Told()
@@ -143,7 +147,7 @@ def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
         daemon.start()
         limited = put(daemon.pid)
         try:
-            asyncio.run(_flood(daemon, told, seconds))
+            kept = asyncio.run(_flood(daemon, told, seconds))
             until(lambda: daemon.accounts()["waiting"] == 0, 60.0, "the inbox to drain")
             total, refused = daemon.accounts(), _refused(daemon)
             unread = BATCH * _turned_away(daemon)
@@ -164,6 +168,7 @@ def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
         and total["applied"] + total["duplicate"] == taken + late == counts
         and total["refused"] == refused > 0 <= late
         and peak <= limit_mb
+        and kept <= 1.1 * MAX_SIZE
     )
     return {
         "part": "flood",
@@ -171,6 +176,7 @@ def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
         "limit_mb": limit_mb,
         "in_control_group": limited,
         "peak_mb": round(peak, 1),
+        "stored_mb": round(kept),
         "sent": sent,
         "times_taken": round(sent / taken, 1),
         "told_202": taken,
@@ -184,14 +190,17 @@ def flood(folder: Path, seconds: float, limit_mb: int) -> dict[str, Any]:
     }
 
 
-async def _flood(daemon: Daemon, told: Told, seconds: float) -> None:
+async def _flood(daemon: Daemon, told: Told, seconds: float) -> float:
+    """What the store held at the end of it, MiB."""
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for n in range(CROWD):
             numbers = Numbers(f"f{n}", BATCH)
             group.create_task(call(daemon.port, "/v1/webhooks/flood", numbers, told, over))
         await asyncio.sleep(seconds)
+        kept = await asyncio.to_thread(stored, daemon)
         over.set()
+    return kept
 
 
 def _turned_away(daemon: Daemon) -> float:

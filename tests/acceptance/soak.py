@@ -39,7 +39,7 @@ from bench.load import cpu
 
 from eventd.core.model import Settings
 from eventd.store.database import DATABASE
-from tests.acceptance.abuse import HEAD, memory
+from tests.acceptance.abuse import HEAD, memory, stored
 from tests.acceptance.daemon import BY_SERVICE, Daemon, Mosquitto, until
 from tests.acceptance.faults import Faults, check
 from tests.acceptance.traffic import HTTP, MQTT, Books, Http, Mqtt, Operator, Sender
@@ -141,7 +141,7 @@ class Soak:
             age=round(now - self._born, 1),
             rss_mb=round(memory(self.daemon), 2),
             descriptors=sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()),
-            store_mb=round(self._used() / (1 << 20), 1),
+            store_mb=round(stored(self.daemon), 1),
             files_mb=round(_size(self.daemon.state) / (1 << 20), 1),
             acked=self.books.acknowledged,
             refused=self.books.refused,
@@ -151,14 +151,6 @@ class Soak:
         self._seen, self._spent = now, spent
         self.samples.append(one)
         return one
-
-    def _used(self) -> int:
-        with closing(self._read()) as db:
-            pages, free, size = (
-                db.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("page_count", "freelist_count", "page_size")
-            )
-        return int((pages - free) * size)
 
     def _read(self) -> sqlite3.Connection:
         return sqlite3.connect(f"file:{self.daemon.state / DATABASE}?mode=ro", uri=True)

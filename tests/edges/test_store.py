@@ -313,6 +313,26 @@ async def test_a_snapshot_that_failed_is_not_counted_and_tried_again_when_there_
         assert life.runtime.beyond_snapshot == 0
 
 
+async def test_a_snapshot_that_is_still_written_is_not_given_up_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a flood the next would be due before any is whole, and a start would step it all."""
+    monkeypatch.setattr(runtime, "SNAPSHOT_EVERY", 2)
+    async with alive(tmp_path) as life:
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteStore, "_advance", lambda *_: None)  # a slow disk
+            for n in range(7):
+                await life.submit(at(n), event("a"))
+        await saved(life)
+        assert life.store.snapshot_seq == 2
+        assert life.runtime.beyond_snapshot == 5
+
+        await life.submit(at(7), event("a"))
+        while life.store.snapshots < 2:
+            await asyncio.sleep(0.001)
+        assert life.runtime.beyond_snapshot == 0
+
+
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
 async def test_where_too_many_files_are_open_retention_and_snapshots_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

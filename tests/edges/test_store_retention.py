@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from tests.builders import at, clear, event, group_rule, load, silence
-from tests.edges.store_desk import Life, alive, query, wrong
+from tests.edges.store_desk import Life, alive, batch, query, step, wrong
 
 from eventd.core.model import Close, Comment, Delivery, EndSilence, GiveVerdict, Refused, Severity
 from eventd.runtime import Batch, Quarantined
-from eventd.store.database import DATABASE
+from eventd.store.database import DATABASE, open_writer
 from eventd.store.journal import iter_journal
+from eventd.store.retention import Bite, Limits, Retention
 from eventd.store.snapshots import position_of, snapshot_paths
+from eventd.store.sqlite import SqliteStore
+from eventd.store.tables import Tables
 
 DAY = 86_400
 
@@ -164,13 +169,64 @@ async def test_rows_of_many_inputs_go_few_at_a_time(tmp_path: Path) -> None:
         await life.submit(at(1_000), event("b"))
         await settled(life)
 
-    ((used,),) = query(
-        tmp_path,
+    assert most * 0.8 <= used(tmp_path) <= most
+
+
+@pytest.mark.parametrize(("deliveries", "events"), [(1, 1), (1, 400), (300, 1), (2, 1_000)])
+def test_one_bite_after_each_commit_is_enough_for_any_load(
+    tmp_path: Path, deliveries: int, events: int
+) -> None:
+    """A load without a pause leaves room for no more."""
+    most = 2 << 20
+    for far_ahead in (1 << 40, 1 << 41):
+        (tmp_path / f"snapshot-{far_ahead:020}").touch()
+    tables = Tables(open_writer(tmp_path))
+    tables.load()
+    keeper = Retention(tables, tmp_path, Limits(max_bytes=most))
+    sizes: list[int] = []
+    with closing(tables.db):
+        while tables.next_seq < 30_000 and len(sizes) < 3_000:
+            before = tables.next_seq
+            written = tables.write(loaded(before, deliveries, events))
+            keeper.bite(Bite.after(tables.next_seq - before, written))
+            sizes.append(used(tmp_path))
+
+    assert max(sizes) > most * 0.9  # or nothing had to go
+    assert max(sizes) <= most * 1.1
+
+
+def loaded(seq: int, deliveries: int, events: int) -> Batch:
+    """Deliveries, each other bytes."""
+    steps = []
+    for n in range(seq, seq + deliveries * events, events):
+        items = tuple(event("disk", id=f"{n}-{k}", summary="x" * 300) for k in range(events))
+        steps.append(step(n, at(n), *items, payload=os.urandom(400 * events)))
+    return batch(*steps)
+
+
+def used(state: Path) -> int:
+    """Bytes of the database that hold something."""
+    ((size,),) = query(
+        state,
         """SELECT (page_count - freelist_count) * page_size
         FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()""",
     )
-    assert isinstance(used, int)
-    assert most * 0.8 <= used <= most
+    assert isinstance(size, int)
+    return size
+
+
+async def test_what_is_too_much_does_not_wait_for_a_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with alive(tmp_path, max_bytes=8 << 20) as life:
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteStore, "_advance", lambda *_: None)  # it never ends
+            await life.store.commit(Batch(snapshot=life.runtime.engine.snapshot()))
+            async with asyncio.timeout(20):
+                for n in range(40):
+                    await life.submit(at(n), event("a"), payload=os.urandom(1 << 20))
+                while used(tmp_path) > 8 << 20:
+                    await asyncio.sleep(0.01)
 
 
 async def test_closed_incidents_go_with_their_reasons_open_ones_stay(tmp_path: Path) -> None:
