@@ -287,8 +287,12 @@ async def _send(
 
 
 def slow(folder: Path, seconds: float, connections: int = 1_000) -> dict[str, Any]:
-    """1,000 events a second, each a delivery of its own, where an fsync takes 300 ms."""
-    daemon = Daemon(folder, config={"log": {"level": "warning"}})
+    """1,000 events a second, each a delivery of its own, where an fsync takes 300 ms.
+
+    The store may hold nothing, so that as much is forgotten as comes in: as after some months.
+    """
+    config = {"log": {"level": "warning"}, "retention": {"max_size": "1MiB"}}
+    daemon = Daemon(folder, config=config)
     faults = Faults(folder, daemon.state)
     faults.build()
     daemon.start(env=faults.env)

@@ -215,6 +215,36 @@ def used(state: Path) -> int:
     return size
 
 
+def test_a_bite_waits_for_no_sync_and_the_next_commit_does(tmp_path: Path) -> None:
+    tables = Tables(open_writer(tmp_path))
+    tables.load()
+    keeper = Retention(tables, tmp_path, Limits(raw_for=timedelta()))
+    said: list[str] = []
+
+    def levels() -> list[int]:
+        """At which each transaction ended (SQLite: 1 is NORMAL, 2 FULL); the last is now's."""
+        levels, now = [], 2
+        for one in said:
+            now = {"PRAGMA synchronous = NORMAL": 1, "PRAGMA synchronous = 2": 2}.get(one, now)
+            if one in ("COMMIT", "ROLLBACK"):
+                levels.append(now)
+        said.clear()
+        return [*levels, *tables.db.execute("PRAGMA synchronous").fetchone()]
+
+    with closing(tables.db):
+        tables.write(batch(step(0, at(0), event("a"))))
+        tables.db.set_trace_callback(said.append)
+        tables.write(batch(step(1, at(DAY), event("a"))))
+        assert levels() == [2, 2]
+        assert keeper.bite(Bite.after(1, 100))
+        assert levels() == [1, 2]
+        tables.db.execute("DROP TABLE delivery")
+        said.clear()
+        with pytest.raises(sqlite3.Error):
+            keeper.bite(Bite.after(1, 100))
+        assert levels() == [1, 2]
+
+
 async def test_what_is_too_much_does_not_wait_for_a_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,20 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def unsynced(db: sqlite3.Connection) -> Iterator[None]:
+    """What ends in here need not be durable: the sync of the next commit takes it along.
+
+    After a power cut it may not have been, never in part, nor anything after it without it.
+    """
+    (level,) = db.execute("PRAGMA synchronous").fetchone()
+    db.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        db.execute(f"PRAGMA synchronous = {level}")
+
+
 def lock_state(directory: Path) -> int:
     """Make the directory private and take it; the lock goes with the process, also by kill -9.
 

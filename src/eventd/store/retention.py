@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from eventd.core.model import VerdictGiven
-from eventd.store.database import transaction
+from eventd.store.database import transaction, unsynced
 from eventd.store.payloads import REUSE_FOR
 from eventd.store.queries import QUERIES
 from eventd.store.rows import MICROSECOND, decode_fact, json_array
@@ -94,7 +94,7 @@ class Retention:
             lambda: self._trim_ended(before, floor) + self._trim_audit(size, before, floor),
         )
         found = False
-        with transaction(self._tables.db):
+        with unsynced(self._tables.db), transaction(self._tables.db):
             for kind in kinds:
                 if not kind():
                     continue
