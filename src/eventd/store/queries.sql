@@ -250,7 +250,8 @@ DELETE FROM alert
 UPDATE journal SET digest = ? WHERE seq = ?
 
 -- name: trim_deliveries
--- Retention: raw deliveries of the oldest rows, a bite of them, as far as they are older.
+-- Retention: raw deliveries of the oldest rows, a bite of them, as far as they are older, and none
+-- that is quarantined is older still.
 -- A bite ends with the one that makes it so many bytes, since a payload may have eight mebibytes.
 DELETE FROM delivery WHERE seq IN (
     SELECT seq FROM (
@@ -260,7 +261,9 @@ DELETE FROM delivery WHERE seq IN (
         FROM delivery AS d LEFT JOIN journal AS j ON j.seq = d.seq
         WHERE d.seq < (SELECT MIN(seq) FROM delivery) + ?
         ORDER BY d.seq LIMIT ?
-    ) WHERE now < ? AND bytes < ?
+    ) WHERE now < ? AND bytes < ? AND now <= COALESCE(
+        (SELECT q.now FROM quarantine AS q WHERE q.delivery IS NOT NULL ORDER BY q.id LIMIT 1), now
+    )
 )
 
 -- name: trim_journal

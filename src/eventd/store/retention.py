@@ -21,9 +21,6 @@ from eventd.store.tables import Tables
 
 # Microseconds: later than any time there is.
 ANY_AGE = 1 << 62
-# Inputs a bite is for at most: those of three full batches. Where none was due for long, more may
-# have been written, which is no reason to hold up a commit.
-MAX_OWED = 6_000
 
 
 class Limits(Struct, frozen=True):
@@ -50,9 +47,8 @@ class Bite(Struct, frozen=True):
 
     @classmethod
     def after(cls, inputs: int, size: int) -> Bite:
-        """For so many inputs and bytes of bodies written: a few milliseconds, or as many."""
-        owed = min(inputs, MAX_OWED)
-        return cls(max(32, owed), max(256, owed), max(8, owed), max(512 << 10, size))
+        """For so many inputs and bytes of bodies written: some milliseconds, or as those took."""
+        return cls(max(32, inputs), max(256, inputs), max(8, inputs), max(512 << 10, size))
 
 
 class Retention:

@@ -78,7 +78,7 @@ class SqliteStore:
         self._checked = monotonic()  # when that was
         self._trimmed = 0  # engine time of the last look for what is too old
         self._trimming = False
-        self._inputs = self._bytes = 0  # written since something was forgotten
+        self._inputs = self._bytes = 0  # written since the last bite, while there was too much
         self._tidying = False
         self._closing = False
         self.broken: StoreBroken | None = None  # why nothing is committed any more
@@ -194,6 +194,8 @@ class SqliteStore:
             before = tables.next_seq
             size = self._guarded(lambda: tables.write(batch))
             self._unchecked += size + COMMIT_OVERHEAD
+            if not self._trimming:
+                self._inputs = self._bytes = 0
             self._bytes += size
             self._inputs += tables.next_seq - before
         else:
