@@ -8,8 +8,12 @@ import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import Life, alive, batch, query, step, wrong
 
@@ -17,7 +21,8 @@ from eventd.core.model import Close, Comment, Delivery, EndSilence, GiveVerdict,
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import DATABASE, open_writer
 from eventd.store.journal import iter_journal
-from eventd.store.retention import Bite, Limits, Retention
+from eventd.store.queries import QUERIES
+from eventd.store.retention import Limits, Retention
 from eventd.store.snapshots import position_of, snapshot_paths
 from eventd.store.sqlite import SqliteStore
 from eventd.store.tables import Tables
@@ -172,36 +177,90 @@ async def test_rows_of_many_inputs_go_few_at_a_time(tmp_path: Path) -> None:
     assert most * 0.8 <= used(tmp_path) <= most
 
 
-@pytest.mark.parametrize(("deliveries", "events"), [(1, 1), (1, 400), (300, 1), (2, 1_000)])
-def test_one_bite_after_each_commit_is_enough_for_any_load(
-    tmp_path: Path, deliveries: int, events: int
-) -> None:
+class Load(NamedTuple):
+    """Commits of one kind."""
+
+    deliveries: int
+    events: int  # each of them has
+    size: int  # bytes of a payload
+    every: float  # s
+
+    def batch(self, seq: int, now: float) -> Batch:
+        """The next of them, of different bytes."""
+        steps = []
+        for n in range(seq, seq + self.deliveries * self.events, self.events):
+            items = tuple(event("disk", id=f"{n}-{k}") for k in range(self.events))
+            steps.append(step(n, at(now), *items, payload=os.urandom(self.size)))
+        return batch(*steps)
+
+
+loads = st.builds(
+    Load,
+    st.sampled_from([1, 20, 300]),
+    st.sampled_from([1, 10, 200]),
+    st.sampled_from([10, 1_000, 50_000]),
+    st.sampled_from([0.0, 0.1, 10.0]),
+).filter(lambda one: one.deliveries * max(one.events * 200, one.size) < 2_000_000)
+
+
+@settings(max_examples=12)
+@given(st.lists(loads, min_size=1, max_size=3))
+@example([Load(300, 1, 10, 0.0), Load(20, 1, 50_000, 0.0)])  # small ones go first
+@example([Load(20, 1, 10, 0.1), Load(20, 1, 50_000, 0.1)])  # some are too old at every commit
+def test_under_any_load_one_bite_a_commit_is_enough(some: list[Load]) -> None:
     """A load without a pause leaves room for no more."""
-    most = 2 << 20
-    for far_ahead in (1 << 40, 1 << 41):
-        (tmp_path / f"snapshot-{far_ahead:020}").touch()
-    tables = Tables(open_writer(tmp_path))
-    tables.load()
-    keeper = Retention(tables, tmp_path, Limits(max_bytes=most))
-    sizes: list[int] = []
-    with closing(tables.db):
-        while tables.next_seq < 30_000 and len(sizes) < 3_000:
-            before = tables.next_seq
-            written = tables.write(loaded(before, deliveries, events))
-            keeper.bite(Bite.after(tables.next_seq - before, written))
-            sizes.append(used(tmp_path))
+    most, now = 2 << 20, 0.0
+    with TemporaryDirectory() as name, closing(open_writer(Path(name))) as db:
+        db.execute("PRAGMA synchronous = OFF")  # for speed
+        for far_ahead in (1 << 40, 1 << 41):
+            (Path(name) / f"snapshot-{far_ahead:020}").touch()
+        tables = Tables(db)
+        tables.load()
+        ages = {"journal_for": timedelta(seconds=30), "raw_for": timedelta(seconds=20)}
+        keeper = Retention(tables, Path(name), Limits(**ages, max_bytes=most))
+        for load_ in some:
+            written = count = 0
+            while written < 2 * most and count < 60:
+                before = tables.next_seq
+                written += tables.write(load_.batch(before, now))
+                keeper.bite(tables.next_seq - before)
+                assert used(Path(name)) <= most
+                now += load_.every
+                count += 1
 
-    assert max(sizes) > most * 0.9  # or nothing had to go
-    assert max(sizes) <= most * 1.1
+
+async def test_commits_that_each_make_a_checkpoint_due_leave_time_to_forget(
+    tmp_path: Path,
+) -> None:
+    most = 8 << 20
+    async with SqliteStore.open(tmp_path, max_bytes=most) as store:
+        for n in range(30):
+            await store.commit(batch(step(n, at(n), event("a"), payload=os.urandom(3 << 20))))
+        assert used(tmp_path) <= most + (9 << 20)
 
 
-def loaded(seq: int, deliveries: int, events: int) -> Batch:
-    """Deliveries, each other bytes."""
-    steps = []
-    for n in range(seq, seq + deliveries * events, events):
-        items = tuple(event("disk", id=f"{n}-{k}", summary="x" * 300) for k in range(events))
-        steps.append(step(n, at(n), *items, payload=os.urandom(400 * events)))
-    return batch(*steps)
+async def test_reasons_that_could_not_be_filed_are_filed_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would stay when their incident goes."""
+    unfiled = "SELECT id FROM ledger WHERE id NOT IN (SELECT id FROM ledger_of)"
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), load(group_rule()))
+        await settled(life)
+        await life.submit(at(1), event("a"), event("b", service="bank"))
+    assert len(query(tmp_path, unfiled)) == 2
+    with closing(open_writer(tmp_path)) as db:
+        tables = Tables(db)
+        tables.load()
+        keeper = Retention(tables, tmp_path, Limits())
+        with monkeypatch.context() as patch:
+            patch.setitem(QUERIES, "ledger_filed", "INSERT INTO nowhere VALUES (?)")
+            with pytest.raises(sqlite3.Error):
+                keeper.bite(1)
+        assert len(query(tmp_path, unfiled)) == 2
+        keeper.bite(1)
+
+    assert query(tmp_path, unfiled) == []
 
 
 def used(state: Path) -> int:
@@ -236,12 +295,12 @@ def test_a_bite_waits_for_no_sync_and_the_next_commit_does(tmp_path: Path) -> No
         tables.db.set_trace_callback(said.append)
         tables.write(batch(step(1, at(DAY), event("a"))))
         assert levels() == [2, 2]
-        assert keeper.bite(Bite.after(1, 100))
+        assert keeper.bite(1)
         assert levels() == [1, 2]
         tables.db.execute("DROP TABLE delivery")
         said.clear()
         with pytest.raises(sqlite3.Error):
-            keeper.bite(Bite.after(1, 100))
+            keeper.bite(1)
         assert levels() == [1, 2]
 
 

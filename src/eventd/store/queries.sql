@@ -250,59 +250,59 @@ DELETE FROM alert
 UPDATE journal SET digest = ? WHERE seq = ?
 
 -- name: trim_deliveries
--- Retention: raw deliveries of the oldest rows, a bite of them, as far as they are older, and none
+-- Retention: raw deliveries of the oldest rows, a piece of them, as far as they are older, and none
 -- that is quarantined is older still.
--- A bite ends with the one that makes it so many bytes, since a payload may have eight mebibytes.
+-- A piece ends with the one that makes it a mebibyte, since a payload may have eight.
 DELETE FROM delivery WHERE seq IN (
     SELECT seq FROM (
         SELECT d.seq AS seq, COALESCE(j.now, 0) AS now,
             SUM(COALESCE(LENGTH(d.payload), 0)) OVER (ORDER BY d.seq)
                 - COALESCE(LENGTH(d.payload), 0) AS bytes
         FROM delivery AS d LEFT JOIN journal AS j ON j.seq = d.seq
-        WHERE d.seq < (SELECT MIN(seq) FROM delivery) + ?
-        ORDER BY d.seq LIMIT ?
-    ) WHERE now < ? AND bytes < ? AND now <= COALESCE(
+        WHERE d.seq < (SELECT MIN(seq) FROM delivery) + 512
+        ORDER BY d.seq LIMIT 64
+    ) WHERE now < ? AND bytes < 1048576 AND now <= COALESCE(
         (SELECT q.now FROM quarantine AS q WHERE q.delivery IS NOT NULL ORDER BY q.id LIMIT 1), now
     )
 )
 
 -- name: trim_journal
--- Retention: the oldest rows, a bite of them, as far as they are older and before a position.
--- A bite is as many inputs, which `seq` counts, since a row may hold 10,000.
+-- Retention: the oldest rows, a piece of them, as far as they are older and before a position.
+-- A piece is as many inputs, which `seq` counts, since a row may hold 10,000.
 -- The last row stays: it says where the journal is.
-DELETE FROM journal WHERE seq < (SELECT MIN(seq) FROM journal) + ?
+DELETE FROM journal WHERE seq < (SELECT MIN(seq) FROM journal) + 512
     AND now < ? AND seq < ? AND seq < (SELECT MAX(seq) FROM journal)
 
 -- name: trim_orphans
--- Retention: raw deliveries whose journal row is gone, a bite of them.
+-- Retention: raw deliveries whose journal row is gone, a piece of them.
 DELETE FROM delivery WHERE seq IN (
     SELECT seq FROM delivery
-    WHERE seq < (SELECT MIN(seq) FROM journal) AND seq < (SELECT MIN(seq) FROM delivery) + ?
-    ORDER BY seq LIMIT ?
+    WHERE seq < (SELECT MIN(seq) FROM journal) AND seq < (SELECT MIN(seq) FROM delivery) + 512
+    ORDER BY seq LIMIT 64
 )
 
 -- name: trim_quarantined
--- Retention: raw deliveries of the oldest inputs that are never stepped again, a bite of them, as
+-- Retention: raw deliveries of the oldest inputs that are never stepped again, a piece of them, as
 -- far as they are older, and none of the journal's are older still.
 UPDATE quarantine SET delivery = NULL WHERE id IN (
     SELECT id FROM (
         SELECT id, now, SUM(LENGTH(delivery)) OVER (ORDER BY id) - LENGTH(delivery) AS bytes
         FROM quarantine WHERE delivery IS NOT NULL
-        ORDER BY id LIMIT ?
-    ) WHERE now < ? AND bytes < ?
+        ORDER BY id LIMIT 64
+    ) WHERE now < ? AND bytes < 1048576
 ) AND now <= COALESCE((
     SELECT j.now FROM delivery AS d JOIN journal AS j ON j.seq = d.seq ORDER BY d.seq LIMIT 1
 ), now)
 
 -- name: trim_quarantined_inputs
--- Retention: the inputs themselves, a bite of them; no start needs more than where they stand and
+-- Retention: the inputs themselves, a piece of them; no start needs more than where they stand and
 -- their keys.
 UPDATE quarantine SET input = x'' WHERE id IN (
-    SELECT id FROM quarantine WHERE now < ? AND input <> x'' ORDER BY id LIMIT ?
+    SELECT id FROM quarantine WHERE now < ? AND input <> x'' ORDER BY id LIMIT 16
 )
 
 -- name: trim_quarantine
--- Retention: rows that no start needs, a bite of them. It skips what stands in the journal, and
+-- Retention: rows that no start needs, a piece of them. It skips what stands in the journal, and
 -- answers the newest keys. Until it comes, a daemon answers those that went meanwhile too.
 DELETE FROM quarantine WHERE id IN (
     SELECT id FROM quarantine
@@ -310,18 +310,18 @@ DELETE FROM quarantine WHERE id IN (
       AND (key IS NULL OR id < (
           SELECT id FROM quarantine WHERE key IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET 9999
       ))
-    ORDER BY id LIMIT ?
+    ORDER BY id LIMIT 64
 )
 
 -- name: old_incidents
--- Retention: the longest closed, a bite of them, as a JSON array; none that anything happened to
+-- Retention: the longest closed, a piece of them, as a JSON array; none that anything happened to
 -- from a journal position on. The last id stays: the next one is made from it when all is lost.
 SELECT json_group_array(id) FROM (
     SELECT id FROM incident
     WHERE state = 'closed' AND closed_at < ?
       AND NOT EXISTS (SELECT 1 FROM timeline WHERE incident = incident.id AND seq >= ?)
       AND id <> (SELECT id FROM incident ORDER BY rowid DESC LIMIT 1)
-    ORDER BY closed_at LIMIT ?
+    ORDER BY closed_at LIMIT 16
 )
 
 -- name: trim_timeline
@@ -343,18 +343,18 @@ DELETE FROM ledger_of WHERE incident IN (SELECT value FROM json_each(?))
 DELETE FROM incident WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: trim_loose_ledger
--- Retention: why alerts were in no incident, a bite of it, before a journal position.
+-- Retention: why alerts were in no incident, a piece of it, before a journal position.
 DELETE FROM ledger WHERE id IN (
     SELECT id FROM (
         SELECT l.id, l.at, l.last_seq FROM ledger_of AS o JOIN ledger AS l ON l.id = o.id
-        WHERE o.incident = '' ORDER BY o.id LIMIT ?
+        WHERE o.incident = '' ORDER BY o.id LIMIT 64
     ) WHERE at < ? AND last_seq < ?
 )
 
 -- name: trim_loose_ledger_of
 -- Retention: what is filed of those, once they are gone.
 DELETE FROM ledger_of WHERE incident = '' AND id IN (
-    SELECT id FROM ledger_of WHERE incident = '' ORDER BY id LIMIT ?
+    SELECT id FROM ledger_of WHERE incident = '' ORDER BY id LIMIT 64
 ) AND id NOT IN (SELECT id FROM ledger WHERE id = ledger_of.id)
 
 -- name: trim_silences
@@ -368,10 +368,10 @@ DELETE FROM maintenance WHERE ended_at < ? AND ended_seq < ?
    AND id <> (SELECT id FROM maintenance ORDER BY rowid DESC LIMIT 1)
 
 -- name: old_acts
--- Retention: who did what, a bite of it, before a journal position. The last id stays: the next one
+-- Retention: who did what, a piece of it, before a journal position. The last id stays: the next one
 -- is made from it, and pages go by them.
 SELECT id, body FROM audit
-WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT ?) AND at < ? AND seq < ?
+WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT 64) AND at < ? AND seq < ?
     AND id < (SELECT MAX(id) FROM audit) ORDER BY id
 
 -- name: trim_verdicts

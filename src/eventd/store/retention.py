@@ -21,6 +21,10 @@ from eventd.store.tables import Tables
 
 # Microseconds: later than any time there is.
 ANY_AGE = 1 << 62
+ANY_SIZE = 1 << 62
+PIECE_ROWS = 64  # of most kinds; the queries say how much of each a piece is
+PIECE = 256 << 10  # bytes by which a bite makes a store smaller that is too large
+MOST_INPUTS = 2_000  # that a bite makes up for: a full batch
 
 
 class Limits(Struct, frozen=True):
@@ -34,25 +38,8 @@ class Limits(Struct, frozen=True):
     max_bytes: int = 8 << 30  # of the database; what is oldest goes first
 
 
-class Bite(Struct, frozen=True):
-    """How much of each kind goes at once, and once more where there is more.
-
-    No less than was written since the last one: or a load that never pauses would outgrow it.
-    """
-
-    rows: int
-    inputs: int  # that journal rows hold
-    incidents: int
-    bytes: int  # of raw deliveries; the one that reaches it goes too
-
-    @classmethod
-    def after(cls, inputs: int, size: int) -> Bite:
-        """For so many inputs and bytes of bodies written: some milliseconds, or as those took."""
-        return cls(max(32, inputs), max(256, inputs), max(8, inputs), max(512 << 10, size))
-
-
 class Retention:
-    """Forgets in bites."""
+    """Forgets in bites of a few milliseconds, each of one or more pieces."""
 
     def __init__(
         self, tables: Tables, directory: Path, limits: Limits, unread: Collection[str] = ()
@@ -60,88 +47,77 @@ class Retention:
         """`tables` are the writer's; `unread` are snapshots nobody could start from."""
         self._tables, self._directory, self._limits = tables, directory, limits
         self._unread = unread
+        self._left = ANY_SIZE  # by the last bite
 
-    def bite(self, size: Bite) -> bool:
-        """Delete a little of what is too old, or too much; whether there may be more."""
+    def bite(self, inputs: int) -> bool:
+        """Delete what is too old, or too much; whether there may be more.
+
+        No less than came since the last bite, or a load without a pause would outgrow it: pieces of
+        what is too old for as many as `inputs`, and what is too much until less is there than then.
+        """
         tables, limits = self._tables, self._limits
         raw_before = tables.now - limits.raw_for // MICROSECOND - REUSE_FOR
         before = tables.now - limits.journal_for // MICROSECOND
-        if self._trim(size, raw_before, before, lambda: False):
-            return True
-        if self._fits():
-            return False
-        tables.payloads.clear()
-        return self._trim(size, ANY_AGE, ANY_AGE, self._fits)
-
-    def _trim(self, size: Bite, raw_before: int, before: int, enough: Callable[[], bool]) -> bool:
-        """Whether anything was found, in order of how little it is missed, until it is `enough`.
-
-        Where more is left of a kind the next ones wait, but not for what came since the last bite:
-        under a load without a pause there is always some. What the journal from the older snapshot
-        on speaks of stays.
-        """
         floor = self._floor()
+        with unsynced(tables.db):
+            tables.file_ledger()
+            with transaction(tables.db):
+                pieces = iter(range(min(inputs, MOST_INPUTS) // PIECE_ROWS))
+                more = self._trim(raw_before, before, floor, lambda: next(pieces, None) is None)
+                used = self._used()
+                if used > limits.max_bytes:
+                    tables.payloads.clear()
+                    goal = max(limits.max_bytes, min(used, self._left) - PIECE)
+                    self._trim(ANY_AGE, ANY_AGE, floor, lambda: self._used() <= goal)
+        self._left = self._used()
+        return more or limits.max_bytes < self._left < used
+
+    def _trim(self, raw_before: int, before: int, floor: int, enough: Callable[[], bool]) -> bool:
+        """Delete pieces until it is `enough`, in order of how little they are missed.
+
+        False where nothing is left of them. What the journal from `floor` on speaks of stays.
+        """
+        db = self._tables.db
         kinds: tuple[Callable[[], int], ...] = (
-            lambda: self._trim_raw(size, raw_before),
-            lambda: self._trim_journal(size, before, floor),
-            lambda: self._trim_quarantine(size, before),
-            lambda: self._trim_loose_ledger(size, before, floor),
-            lambda: self._trim_incidents(size, before, floor),
-            lambda: self._trim_ended(before, floor) + self._trim_audit(size, before, floor),
+            lambda: (
+                _trimmed(db, "trim_quarantined", raw_before)
+                or _trimmed(db, "trim_deliveries", raw_before)
+            ),
+            lambda: _trimmed(db, "trim_journal", before, floor) + _trimmed(db, "trim_orphans"),
+            lambda: (
+                _trimmed(db, "trim_quarantined_inputs", before) + _trimmed(db, "trim_quarantine")
+            ),
+            lambda: self._trim_loose_ledger(before, floor),
+            lambda: self._trim_incidents(before, floor),
+            lambda: _trimmed(db, "trim_silences", before, floor),
+            lambda: _trimmed(db, "trim_maintenance", before, floor),
+            lambda: self._trim_audit(before, floor),
         )
-        found = False
-        with unsynced(self._tables.db), transaction(self._tables.db):
-            for kind in kinds:
-                if not kind():
-                    continue
-                found = True
-                if enough() or kind():
-                    break
-        return found
+        for kind in kinds:
+            while kind():
+                if enough():
+                    return True
+        return False
 
-    def _trim_raw(self, size: Bite, before: int) -> int:
-        db = self._tables.db
-        return _trimmed(db, "trim_quarantined", size.rows, before, size.bytes) or _trimmed(
-            db, "trim_deliveries", size.inputs, size.rows, before, size.bytes
-        )
-
-    def _trim_journal(self, size: Bite, before: int, floor: int) -> int:
-        db = self._tables.db
-        gone = _trimmed(db, "trim_journal", size.inputs, before, floor)
-        return gone + _trimmed(db, "trim_orphans", size.inputs, size.rows)
-
-    def _trim_quarantine(self, size: Bite, before: int) -> int:
-        db = self._tables.db
-        gone = _trimmed(db, "trim_quarantined_inputs", before, size.rows)
-        return gone + _trimmed(db, "trim_quarantine", size.rows)
-
-    def _trim_loose_ledger(self, size: Bite, before: int, floor: int) -> int:
-        db = self._tables.db
-        self._tables.file_ledger()
-        gone = _trimmed(db, "trim_loose_ledger", size.rows, before, floor)
+    def _trim_loose_ledger(self, before: int, floor: int) -> int:
+        gone = _trimmed(self._tables.db, "trim_loose_ledger", before, floor)
         if gone:
-            _trimmed(db, "trim_loose_ledger_of", size.rows)
+            _trimmed(self._tables.db, "trim_loose_ledger_of")
         return gone
 
-    def _trim_incidents(self, size: Bite, before: int, floor: int) -> int:
+    def _trim_incidents(self, before: int, floor: int) -> int:
         db = self._tables.db
-        query = QUERIES["old_incidents"]
-        (names,) = db.execute(query, (before, floor, size.incidents)).fetchone()
+        (names,) = db.execute(QUERIES["old_incidents"], (before, floor)).fetchone()
         if not msgspec.json.decode(names):
             return 0
         for name in ("trim_timeline", "trim_ledger", "trim_ledger_of"):
             db.execute(QUERIES[name], (names,))
         return db.execute(QUERIES["trim_incidents"], (names,)).rowcount
 
-    def _trim_ended(self, before: int, floor: int) -> int:
-        db = self._tables.db
-        gone = _trimmed(db, "trim_silences", before, floor)
-        return gone + _trimmed(db, "trim_maintenance", before, floor)
-
-    def _trim_audit(self, size: Bite, before: int, floor: int) -> int:
+    def _trim_audit(self, before: int, floor: int) -> int:
         """And verdicts on incidents that were taken before: nothing else says when they go."""
         db = self._tables.db
-        acts = db.execute(QUERIES["old_acts"], (size.rows, before, floor)).fetchall()
+        acts = db.execute(QUERIES["old_acts"], (before, floor)).fetchall()
         judged: list[str] = []
         for _, body in acts:
             with suppress(msgspec.MsgspecError):  # a damaged one goes all the same
@@ -157,12 +133,12 @@ class Retention:
         paths = [one for one in snapshot_paths(self._directory) if one.name not in self._unread]
         return position_of(paths[KEPT - 1]) if len(paths) >= KEPT else 0
 
-    def _fits(self) -> bool:
+    def _used(self) -> int:
         db = self._tables.db
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         (free,) = db.execute("PRAGMA freelist_count").fetchone()
         (size,) = db.execute("PRAGMA page_size").fetchone()
-        return int((pages - free) * size) <= self._limits.max_bytes
+        return int((pages - free) * size)
 
 
 def _trimmed(db: sqlite3.Connection, name: str, *values: int) -> int:

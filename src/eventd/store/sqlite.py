@@ -28,7 +28,7 @@ from eventd.store.database import (
     open_writer,
 )
 from eventd.store.journal import JournalReader
-from eventd.store.retention import Bite, Limits, Retention
+from eventd.store.retention import Limits, Retention
 from eventd.store.rows import moment
 from eventd.store.snapshots import SnapshotFile, set_aside
 from eventd.store.tables import Tables
@@ -50,8 +50,10 @@ SLOW_SYNC = 0.05
 SYNCS_BETWEEN = 400
 # Bytes a commit writes besides bodies: four pages and their frames.
 COMMIT_OVERHEAD = 4 * 8192
-# Engine time, microseconds, between looks for what is too old.
+# Engine time, microseconds, between looks for what is too old; bytes written between looks for what
+# is too much.
 TRIM_EVERY = 60 * 1_000_000
+TRIM_AFTER = 1 << 20
 
 
 class SqliteStore:
@@ -76,9 +78,10 @@ class SqliteStore:
         self._settled = False  # what was in the log at the start is in the database
         self._unchecked = 0  # bytes since the last checkpoint
         self._checked = monotonic()  # when that was
+        self._checked_last = False  # nothing else was done since
         self._trimmed = 0  # engine time of the last look for what is too old
         self._trimming = False
-        self._inputs = self._bytes = 0  # written since the last bite, while there was too much
+        self._inputs = self._written = 0  # since then; the latter in bytes
         self._tidying = False
         self._closing = False
         self.broken: StoreBroken | None = None  # why nothing is committed any more
@@ -192,11 +195,9 @@ class SqliteStore:
         tables = self._settle()
         if batch.steps or batch.alerts or batch.forgotten or batch.incidents or batch.quarantined:
             before = tables.next_seq
-            size = self._guarded(lambda: tables.write(batch))
-            self._unchecked += size + COMMIT_OVERHEAD
-            if not self._trimming:
-                self._inputs = self._bytes = 0
-            self._bytes += size
+            size = self._guarded(lambda: tables.write(batch)) + COMMIT_OVERHEAD
+            self._unchecked += size
+            self._written += size
             self._inputs += tables.next_seq - before
         else:
             self._guarded(lambda: None)
@@ -241,10 +242,12 @@ class SqliteStore:
         self._snapshot = SnapshotFile(self.directory, snapshot, next_seq, now, self._unread)
 
     def _untidy(self) -> bool:
+        return self._snapshot is not None or self._checkpoint_due() or self._forgets()
+
+    def _forgets(self) -> bool:
         return (
-            self._snapshot is not None
-            or self._checkpoint_due()
-            or self._trimming
+            self._trimming
+            or self._written >= TRIM_AFTER
             or self._open_tables().now - self._trimmed >= TRIM_EVERY
         )
 
@@ -276,24 +279,19 @@ class SqliteStore:
             self._writer.post(self._tidy)
 
     def _bite(self) -> None:
-        """What is to be forgotten does not wait for a snapshot: under load there always is one."""
-        if self._checkpoint_due():
-            self._checkpoint(self._open_tables())
-            self._trimming = True
+        """Of what is due nothing waits for ever: under load all of it always is."""
+        tables, retention = self._open_tables(), self._retention
+        if self._checkpoint_due() and not self._checked_last:
+            self._checked_last = True
+            self._checkpoint(tables)
             return
-        forgets = self._snapshot is None or self._trimming
+        self._checked_last = False
         if self._snapshot is not None:
             self._advance(self._snapshot)
-        if forgets:
-            self._forget()
-
-    def _forget(self) -> None:
-        tables, retention = self._open_tables(), self._retention
-        if retention is not None:
-            size = Bite.after(self._inputs, self._bytes)
-            self._inputs = self._bytes = 0
+        if self._forgets() and retention is not None:
+            inputs, self._inputs, self._written = self._inputs, 0, 0
             self._trimmed = tables.now
-            self._trimming = self._guarded(lambda: retention.bite(size))
+            self._trimming = self._guarded(lambda: retention.bite(inputs))
 
     def _advance(self, snapshot: SnapshotFile) -> None:
         """Write a little of the snapshot. Want of space gives it up, anything else is doubt."""

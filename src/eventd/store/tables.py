@@ -101,6 +101,18 @@ class Tables:
             self.now, self._rules = micros(last.now), rules
         return written
 
+    def file_ledger(self) -> None:
+        """File all ledger rows by incident."""
+        if self._ledger_filed == self._ledger_end:
+            return
+        filed = self._ledger_filed
+        try:
+            with transaction(self.db):
+                self._file_ledger()
+        except BaseException:
+            self._ledger_filed = filed
+            raise
+
     def quarantine(self, seq: int, poison: Quarantined) -> None:
         """Never step the journaled input at `seq` again."""
         with transaction(self.db):
@@ -158,14 +170,12 @@ class Tables:
         insert(self.db, "put_alone", rows.alone_rows(self._ledger_end + 1))
         self._ledger_end += len(rows.ledger)
         if self._ledger_end - self._ledger_filed >= FILE_EVERY:
-            self.file_ledger()
+            self._file_ledger()
 
-    def file_ledger(self) -> None:
-        """File all ledger rows by incident. Inside a transaction of the caller's."""
-        if self._ledger_filed < self._ledger_end:
-            self.db.execute(QUERIES["file_ledger"])
-            self.db.execute(QUERIES["ledger_filed"], (self._ledger_end,))
-            self._ledger_filed = self._ledger_end
+    def _file_ledger(self) -> None:
+        self.db.execute(QUERIES["file_ledger"])
+        self.db.execute(QUERIES["ledger_filed"], (self._ledger_end,))
+        self._ledger_filed = self._ledger_end
 
     def _put_alerts(self, alerts: Sequence[Alert], forgotten: Sequence[str]) -> None:
         """Forgotten ones first: an alert may have fired again since.
