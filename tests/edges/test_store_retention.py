@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -206,7 +207,7 @@ loads = st.builds(
 @settings(max_examples=12)
 @given(st.lists(loads, min_size=1, max_size=3))
 @example([Load(300, 1, 10, 0.0), Load(20, 1, 50_000, 0.0)])  # small ones go first
-@example([Load(20, 1, 10, 0.1), Load(20, 1, 50_000, 0.1)])  # some are too old at every commit
+@example([Load(20, 1, 10, 1.0), Load(20, 1, 50_000, 1.0)])  # some are too old at every commit
 def test_under_any_load_one_bite_a_commit_is_enough(some: list[Load]) -> None:
     """A load without a pause leaves room for no more."""
     most, now = 2 << 20, 0.0
@@ -230,9 +231,15 @@ def test_under_any_load_one_bite_a_commit_is_enough(some: list[Load]) -> None:
 
 
 async def test_commits_that_each_make_a_checkpoint_due_leave_time_to_forget(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    most = 8 << 20
+    most, checkpoint = 8 << 20, SqliteStore._checkpoint
+
+    def slowly(store: SqliteStore, tables: Tables) -> None:
+        checkpoint(store, tables)
+        time.sleep(0.02)  # the next commit waits by then
+
+    monkeypatch.setattr(SqliteStore, "_checkpoint", slowly)
     async with SqliteStore.open(tmp_path, max_bytes=most) as store:
         for n in range(30):
             await store.commit(batch(step(n, at(n), event("a"), payload=os.urandom(3 << 20))))

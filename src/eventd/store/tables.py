@@ -103,15 +103,10 @@ class Tables:
 
     def file_ledger(self) -> None:
         """File all ledger rows by incident."""
-        if self._ledger_filed == self._ledger_end:
-            return
-        filed = self._ledger_filed
-        try:
+        if self._ledger_filed < self._ledger_end:
             with transaction(self.db):
                 self._file_ledger()
-        except BaseException:
-            self._ledger_filed = filed
-            raise
+            self._ledger_filed = self._ledger_end
 
     def quarantine(self, seq: int, poison: Quarantined) -> None:
         """Never step the journaled input at `seq` again."""
@@ -171,11 +166,11 @@ class Tables:
         self._ledger_end += len(rows.ledger)
         if self._ledger_end - self._ledger_filed >= FILE_EVERY:
             self._file_ledger()
+            self._ledger_filed = self._ledger_end
 
     def _file_ledger(self) -> None:
         self.db.execute(QUERIES["file_ledger"])
         self.db.execute(QUERIES["ledger_filed"], (self._ledger_end,))
-        self._ledger_filed = self._ledger_end
 
     def _put_alerts(self, alerts: Sequence[Alert], forgotten: Sequence[str]) -> None:
         """Forgotten ones first: an alert may have fired again since.
