@@ -142,7 +142,7 @@ class Crashes:
         self._post({"id": f"poison-{self.rounds}", "name": "poison"})
 
     def _bulk(self) -> None:
-        """Enough for a checkpoint, after which retention looks; then only what is little."""
+        """Enough for checkpoints, and all the time there is something to forget."""
         for number in range(200):
             noise = f"{self.rounds}-{number}-{self.chance.random()}"
             event = {"id": noise, "name": "bulk", "summary": noise}
