@@ -19,9 +19,8 @@ from eventd.store.rows import MICROSECOND, decode_fact, json_array
 from eventd.store.snapshots import KEPT, position_of, snapshot_paths
 from eventd.store.tables import Tables
 
-# Microseconds: later than any time there is.
-ANY_AGE = 1 << 62
-ANY_SIZE = 1 << 62
+ANY_AGE = 1 << 62  # microseconds: later than any time there is
+ANY_SIZE = 1 << 62  # bytes: more than any store has
 PIECE_ROWS = 64  # of most kinds; the queries say how much of each a piece is
 PIECE = 256 << 10  # bytes by which a bite makes a store smaller that is too large
 MOST_INPUTS = 2_000  # that a bite makes up for: a full batch
