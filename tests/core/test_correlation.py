@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -318,6 +319,43 @@ def test_it_joins_what_explains_it_and_leaves_when_it_clears_at_once() -> None:
     alone = only(AlertAlone, told)
     assert (alone.why, alone.blips, alone.reals) == (Why.NOISY, 4, 0)
     assert members(engine)["INC-000001"].count("web") == 1
+
+
+def again(ci: str, times: int, since: float, every: float) -> Iterator[tuple[float, Event]]:
+    """It clears and fires anew."""
+    for n in range(times):
+        yield since + every * n, clear("cpu", ci=ci, payload=f"c{n}")
+        yield since + every * n + every / 2, down(ci, "cpu", MAJOR, payload=f"f{n}")
+
+
+def episodes_kept(engine: Engine) -> int:
+    """The most of any member."""
+    clusters = engine.correlation.table.clusters.values()
+    return max(len(one.episodes) for cluster in clusters for one in cluster.members.values())
+
+
+def test_episodes_that_an_incident_was_told_of_are_not_kept() -> None:
+    """A service that comes and goes for weeks would fill the memory."""
+    engine = bank(*CASCADE, (30, down("web", "cpu", MAJOR)), until=400)
+
+    told = later(engine, *again("web", 50, since=400, every=100))
+
+    joined = [one.episode for one in told if isinstance(one, AlertJoined)]
+    assert joined == list(range(2, 52))
+    assert episodes_kept(engine) == 1
+
+
+def test_of_the_episodes_of_a_cluster_that_gathers_the_oldest_are_told_to_stand_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parameters, "MAX_EPISODES", 3)
+    engine = bank(*WOLF, (0, down("hr", "cpu", MAJOR)), until=1)
+
+    told = later(engine, *again("hr", 5, since=2, every=4))
+
+    alone = [(one.episode, one.why) for one in told if isinstance(one, AlertAlone)]
+    assert alone == [(1, Why.NOISY), (2, Why.NOISY), (3, Why.NOISY)]
+    assert episodes_kept(engine) == 3
 
 
 def test_it_stays_where_it_lasts() -> None:

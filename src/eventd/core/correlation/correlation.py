@@ -75,7 +75,7 @@ class Correlation:
         cluster, link, because = self._choose(firing, found, noisy=noisy)
         if cluster is None:
             self._make_room(said)
-        cluster = self._enter(firing, cluster, because, noisy=noisy)
+        cluster = self._enter(firing, cluster, because, said, noisy=noisy)
         if not noisy and not (link.tie in EXPLAINED and cluster.id in self.table.storms):
             self.table.heat(ci, firing.onset)
         cluster.resolved_at = cluster.forget_at = None
@@ -141,18 +141,30 @@ class Correlation:
         return cluster, link, self._because(link, needed, other)
 
     def _enter(
-        self, firing: Firing, cluster: Cluster | None, because: Correlated, *, noisy: bool
+        self,
+        firing: Firing,
+        cluster: Cluster | None,
+        because: Correlated,
+        said: list[Verdict],
+        *,
+        noisy: bool,
     ) -> Cluster:
-        """Make it a member, of the cluster or of one of its own."""
+        """Make it a member, of the cluster or of one of its own.
+
+        Its earlier episodes are kept while nobody was told of them, and no more than some.
+        """
         alert, ci = firing.alert, firing.ci
         episodes: dict[int, Correlated] = {}
         known = self._member(alert.fingerprint)
         if known is not None:
             self.table.drop(*known)
-            if cluster is known[0]:
-                episodes = known[1].episodes
-            else:
+            if cluster is not known[0]:
                 self._left(known[0], firing.now)
+            elif not cluster.incident:
+                episodes = known[1].episodes
+                if len(episodes) >= p.MAX_EPISODES:
+                    oldest = next(iter(episodes))
+                    said.append(self._alone(cluster, known[1], oldest, episodes.pop(oldest)))
         if cluster is None:
             cluster = self._open(firing)
         if firing.session is not None:

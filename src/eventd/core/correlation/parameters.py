@@ -106,4 +106,5 @@ MAX_CLUSTERS = 20_000  # gathering, raised, or over for less than FORGET_AFTER
 MAX_PAST = 10_000  # incidents whose recurrence is known as such
 MAX_CHECKS = 20_000  # whose blips are counted
 MAX_CIS = 100_000  # whose clock's error is remembered
+MAX_EPISODES = 100  # of a member, while its cluster gathers
 MAX_CHANGES = 10_000  # CIs whose latest change is remembered
