@@ -345,17 +345,18 @@ def test_episodes_that_an_incident_was_told_of_are_not_kept() -> None:
     assert episodes_kept(engine) == 1
 
 
-def test_of_the_episodes_of_a_cluster_that_gathers_the_oldest_are_told_to_stand_alone(
+def test_of_more_episodes_than_are_kept_until_it_is_raised_the_oldest_stand_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(parameters, "MAX_EPISODES", 3)
-    engine = bank(*WOLF, (0, down("hr", "cpu", MAJOR)), until=1)
+    engine = bank((0, down("hr", "cpu", MAJOR)), until=1)
 
     told = later(engine, *again("hr", 5, since=2, every=4))
 
     alone = [(one.episode, one.why) for one in told if isinstance(one, AlertAlone)]
-    assert alone == [(1, Why.NOISY), (2, Why.NOISY), (3, Why.NOISY)]
-    assert episodes_kept(engine) == 3
+    assert alone == [(1, Why.BLIP), (2, Why.BLIP)]
+    assert [one.episode for one in told if isinstance(one, AlertJoined)] == [3, 4, 5, 6]
+    assert episodes_kept(engine) == 1
 
 
 def test_it_stays_where_it_lasts() -> None:
