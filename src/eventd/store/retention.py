@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from eventd.core.model import VerdictGiven
+from eventd.runtime import MAX_BATCH_INPUTS
 from eventd.store.database import transaction, unsynced
 from eventd.store.payloads import REUSE_FOR
 from eventd.store.queries import QUERIES
@@ -22,8 +23,7 @@ from eventd.store.tables import Tables
 ANY_AGE = 1 << 62  # microseconds: later than any time there is
 ANY_SIZE = 1 << 62  # bytes: more than any store has
 PIECE_ROWS = 64  # of most kinds; the queries say how much of each a piece is
-PIECE = 256 << 10  # bytes by which a bite makes a store smaller that is too large
-MOST_INPUTS = 2_000  # that a bite makes up for: a full batch
+SHRINK_BY = 256 << 10  # bytes a bite, at least, where the store is too large
 
 
 class Limits(Struct, frozen=True):
@@ -61,12 +61,12 @@ class Retention:
         with unsynced(tables.db):
             tables.file_ledger()
             with transaction(tables.db):
-                pieces = iter(range(min(inputs, MOST_INPUTS) // PIECE_ROWS))
+                pieces = iter(range(min(inputs, MAX_BATCH_INPUTS) // PIECE_ROWS))
                 more = self._trim(raw_before, before, floor, lambda: next(pieces, None) is None)
                 used = self._used()
                 if used > limits.max_bytes:
                     tables.payloads.clear()
-                    goal = max(limits.max_bytes, min(used, self._left) - PIECE)
+                    goal = max(limits.max_bytes, min(used, self._left) - SHRINK_BY)
                     self._trim(ANY_AGE, ANY_AGE, floor, lambda: self._used() <= goal)
         self._left = self._used()
         return more or limits.max_bytes < self._left < used

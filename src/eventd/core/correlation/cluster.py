@@ -19,7 +19,7 @@ class Member(Struct, gc=False, array_like=True):
     since: float  # when that was received
     noisy: bool
     firing: bool
-    episodes: dict[int, Correlated]  # and why each is here
+    episodes: dict[int, Correlated]  # the latest, those nobody was told of; and why each is here
     claimed: bool = False  # by a rule's incident
     steady: bool = False  # flapping: neither its clears nor its past count
     prompt: bool = False  # it was waited for already
