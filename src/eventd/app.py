@@ -83,6 +83,7 @@ def run(config: Config, environment: Environment) -> None:
     """Serve until SIGTERM or SIGINT. After a poisonous input everything starts anew from disk."""
     settle_allocator()
     meter = metrics.Meter()  # outlives a restart in place: what was quarantined is to be seen
+    meter.unlocked.set(1)
     signals = Signals()
     signals.listen()
     while not signals.stop:
@@ -93,8 +94,11 @@ def run(config: Config, environment: Environment) -> None:
             for error in group.exceptions:
                 _log.error("input.quarantined", traceback=str(error))
             gc.unfreeze()  # else the collector never looks at the old engine
-            with suppress(ConfigError):  # those in force then are as good
+            try:
                 config = replace(config, secrets=config.secrets_now())
+                meter.unlocked.set(1)
+            except ConfigError as error:  # those in force until then are as good
+                _reject_secrets(meter, error)
 
 
 def load_rules(path: Path | None) -> LoadRules:
@@ -172,6 +176,12 @@ def _tell(recovered: Recovered, meter: metrics.Meter) -> None:
         position=recovered.next_seq,
         poisoned=recovered.poisoned,
     )
+
+
+def _reject_secrets(meter: metrics.Meter, error: ConfigError) -> None:
+    meter.unlocked.set(0)
+    for problem in error.problems:
+        _log.error("secrets.rejected", problem=problem)
 
 
 class _Daemon:
@@ -285,7 +295,6 @@ class _Daemon:
 
     async def _start(self, rules: LoadRules | None, inventory: LoadInventory | None) -> None:
         """Where there are none, those in force stay."""
-        self._meter.unlocked.set(1)
         if rules is not None:
             self._meter.rules.set(len(rules.rules))
             self._meter.reloaded.set(1)
@@ -429,9 +438,7 @@ class _Daemon:
             try:
                 self._take_up(await asyncio.to_thread(self._config.secrets_now))
             except ConfigError as error:
-                self._meter.unlocked.set(0)
-                for problem in error.problems:
-                    _log.error("secrets.rejected", problem=problem)
+                _reject_secrets(self._meter, error)
             with suppress(Stopping):  # what ends the daemon is told by who ends it
                 await self._reload_rules()
                 await self._reload_inventory()

@@ -346,6 +346,27 @@ def test_a_restart_in_place_goes_on_with_what_is_in_force_where_a_file_is_broken
         daemon.start()
 
 
+def test_a_restart_in_place_goes_on_with_the_secrets_in_force_where_a_file_is_broken(
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x" * 64)
+    secret.chmod(0o600)
+    webhooks = {"guarded": {"credentials": {"bearer": str(secret)}}}
+    daemon = poisonable(tmp_path, config={"sources": {"webhooks": webhooks}})
+    before = daemon.metrics()
+    secret.write_text("short")
+
+    until(taken(daemon, {"id": "a", "name": "poison"}), what="an answer after the restart")
+
+    gauge = "eventd_secrets_last_load_success"
+    assert (before[gauge], daemon.metrics()[gauge]) == (1, 0)
+    assert "secrets.rejected" in daemon.log.read_text()
+    known = {"Authorization": "Bearer " + "x" * 64}
+    assert post(f"{daemon.url}/v1/webhooks/guarded", {"name": "a"}, known)[0] == 202
+    assert daemon.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("option", "good", "bad"),
     [

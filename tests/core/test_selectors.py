@@ -58,6 +58,7 @@ def test_a_selector_reads_as_its_matchers(text: str, expected: tuple[Matcher, ..
         ("severity=bad", "'bad' is no severity (one of ok info warning minor major critical)"),
         ("severity>9", "'9' is no severity (one of ok info warning minor major critical)"),
         ("value>high", "value>'high': no number (such as value>\"90\")"),
+        ("value>nan", "value>'nan': no number (such as value>\"90\")"),
         ('value="90"', "value='90' compares text (use < <= > >= with value)"),
         ("name<b", "< is for severity and value, not for 'name' (use = != =~ !~)"),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from operator import attrgetter
 
@@ -151,13 +153,14 @@ def _severity(word: str, path: str) -> Severity:
 
 
 def _ordered(label: str, op: str, value: str, path: str) -> Test:
+    bound = math.nan
     if label == "severity":
-        bound: float = _severity(value, path)
+        bound = _severity(value, path)
     elif label == "value":
-        try:
+        with suppress(ValueError):
             bound = float(value)
-        except ValueError:
-            raise RuleError(path, f"value{op}{value!r}: no number", 'such as value>"90"') from None
+        if math.isnan(bound):  # with which nothing compares
+            raise RuleError(path, f"value{op}{value!r}: no number", 'such as value>"90"')
     else:
         raise RuleError(
             path, f"{op} is for {' and '.join(ORDERED)}, not for {label!r}", "use = != =~ !~"
