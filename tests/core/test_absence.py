@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from tests.builders import (
     T0,
     TICK,
     Feed,
     at,
+    calendar_rule,
     clear,
+    dependency_rule,
     engine_after,
     engine_with,
     event,
     facts_of,
     group_rule,
+    inhibit_rule,
     kind_rule,
     load,
+    maintenance,
     only,
     revived,
     rule,
@@ -37,6 +42,7 @@ from eventd.core.model import (
     Fact,
     FindingNoted,
     IncidentOpened,
+    Input,
     Severity,
     Status,
 )
@@ -215,6 +221,73 @@ def test_a_silenced_alert_of_the_rule_opens_nothing() -> None:
     assert [fact.fingerprint for fact in facts if isinstance(fact, AlertJoined)] == [
         says("a", 0).fingerprint
     ]
+
+
+OWN = 'source="eventd"'
+
+
+@pytest.mark.parametrize("revive", [False, True])
+@pytest.mark.parametrize(
+    ("first", "others"),
+    [
+        (silence(OWN, at(600)), []),
+        (maintenance(ends=600, services=["shop"]), []),
+        (TICK, [calendar_rule(OWN, "0 10 * * mon")]),
+        (TICK, [settle_rule(OWN)]),
+        (TICK, [inhibit_rule('name="x"', OWN, within="30s")]),
+        (TICK, [dependency_rule('name="x"', within="30s", target=OWN)]),
+    ],
+)
+def test_once_nothing_holds_its_alert_back_the_incident_is_the_rules(
+    first: Input, others: list[dict[str, object]], *, revive: bool
+) -> None:
+    engine = engine_with(AFTER_A, *others)
+    before = run(engine, [*feed((1, "a")), (at(2), first), (at(122), TICK)])
+    own = next(f.alert for f in before if isinstance(f, AlertFired) and f.alert.name == "it")
+    assert engine.alert(own.fingerprint).suppressed_by
+
+    after = run(revived(engine) if revive else engine, [(at(1_700), TICK)])
+
+    joined = [f for f in after if isinstance(f, AlertJoined) and f.fingerprint == own.fingerprint]
+    assert [f.because for f in joined] == [Absent("it", SHOP, 'name="b"', 'name="a"', 60.0)]
+
+
+def test_another_rule_may_claim_its_alert_once_nothing_holds_it_back() -> None:
+    seen: Feed = [(at(0), silence(OWN, at(600))), (at(1), says("b", 1)), (at(1_700), TICK)]
+
+    facts = facts_of(seen, group_rule("g", 'name="it"'), NO_B)
+
+    assert only(IncidentOpened, facts).incident.rule == "g"
+    assert only(FindingNoted, facts).because == Absent(
+        "it", SHOP, 'name="b"', "", 60.0, ("INC-000001",)
+    )
+
+
+def test_its_alert_is_in_no_incident_where_another_rule_ends_it_as_it_fires() -> None:
+    ends = kind_rule("pair", {"opens": 'name="x"', "closes": OWN}, name="ends")
+
+    engine = engine_after(later(feed((0, "x"), (1, "b"))), NO_B, ends)
+
+    own = [(one.status, one.incident) for one in engine.alerts() if one.name == "it"]
+    assert own == [(Status.CLEARED, "")]
+
+
+def test_what_fires_is_read_from_a_snapshot_of_old() -> None:
+    state = State(rule(NO_B), Limits(10))
+
+    state.load([[["shop"]]])
+
+    assert state.dump() == [[("shop", "")]]
+
+
+def test_its_alert_is_told_from_one_of_another_rule_with_its_name() -> None:
+    engine = engine_after(later(feed((0, "b"))), NO_B)
+    own = next(one for one in engine.alerts() if one.name == "it")
+
+    assert engine.rules.claims(own) is not None
+    assert engine.rules.claims(replace(own, fingerprint="another")) is None
+    assert engine.rules.claims(replace(own, service="bank")) is None
+    assert engine.rules.claims(replace(own, name="b")) is None
 
 
 def test_other_rules_are_asked_about_it_first() -> None:

@@ -34,6 +34,7 @@ from eventd.core.model import (
 from eventd.core.noting import Noting
 from eventd.core.raising import EndAlert, Raising, TakeIn
 from eventd.core.rules.rule import (
+    OWN_SOURCE,
     Answer,
     End,
     Ending,
@@ -58,6 +59,7 @@ _JOINT = "\x1f"  # between a rule's name and its key, which is JSON and so has n
 _NOTHING: dict[str, int] = {}
 OF_SEVERAL = Counted | Sequenced | Gathered | Connected | Absent  # reasons of several alerts
 _FRESH = (Transition.FIRED, Transition.WAITED, Transition.SETTLED)
+_AGAIN = (Transition.JUDGED, Transition.WAITED, Transition.SETTLED)  # after it was held back
 
 
 class Asking:
@@ -129,9 +131,8 @@ class Asking:
                 return  # it has ended the alert
             if record is not None and record.suppressed_by:
                 return  # or holds it back
-        own = self._own.pop(seen.alert.fingerprint, None) if self._own else None
-        if own is not None:
-            self._found(own, record, seen.alert, now, facts, fresh=fresh)
+        if seen.alert.source == OWN_SOURCE and record is not None:
+            self._claim(record, seen, now, facts, fresh=fresh)
 
     def due(self, key: str, at: datetime, facts: list[Fact]) -> None:
         """A rule wanted to be asked now."""
@@ -198,6 +199,18 @@ class Asking:
         return True
 
     # -- parts ------------------------------------------------------------------------------------
+
+    def _claim(
+        self, record: Record, seen: Seen, now: datetime, facts: list[Fact], *, fresh: bool
+    ) -> None:
+        """An alert of a rule's own: after what others say of it comes what that rule holds."""
+        if record.status is not Status.FIRING:
+            return  # it is being ended on its way
+        own = self._own.pop(record.fingerprint, None)
+        if own is None and seen.transition in _AGAIN:
+            own = self._rules.claims(seen.alert)
+        if own is not None:
+            self._found(own, record, seen.alert, now, facts, fresh=fresh)
 
     def _in_force(self, state: RuleState, seen: Seen, now: datetime) -> bool:
         """Whether a rule that holds at given times does so at that one, or looks at them itself."""

@@ -80,14 +80,16 @@ class Correlating:
     ) -> None:
         """The rules were asked. `began` is None where it is judged again after a suppression.
 
-        Whether such an alert still fires is not known: its clear may have been lost meanwhile.
+        Whether such an alert still fires is not known, but for eventd's own: its clear may have
+        been lost meanwhile.
         """
         claimed = record.incident
         if record.detached or (claimed and not self._correlation.knows(alert.ci)):
             return
-        if began is None and not claimed:
+        doubted = began is None and record.source != OWN_SOURCE
+        if doubted and not claimed:
             self._doubted[record.fingerprint] = None
-        self._fire(record, alert, began, now, facts, doubted=began is None)
+        self._fire(record, alert, began, now, facts, doubted=doubted)
 
     def repeated(
         self, event: Event, record: Record, now: datetime, facts: list[Fact], *, late: bool

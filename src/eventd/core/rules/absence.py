@@ -12,8 +12,8 @@ from typing import ClassVar
 import msgspec
 
 from eventd.core.labels import severity_of
-from eventd.core.model import Absent, Alert, Severity, Status
-from eventd.core.rules.own import own_event
+from eventd.core.model import Absent, Alert, Event, Severity, Status
+from eventd.core.rules.own import own_event, own_fingerprint, own_key
 from eventd.core.rules.rule import (
     OWN_SOURCE,
     Answer,
@@ -78,7 +78,8 @@ class State:
         self._grouping = Grouping(rule.by)
         self._seen = Sightings(len(rule.parts), 1, limits, stays=True)
         self.dropped = self._seen.dropped
-        self._fires: OrderedDict[Key, None] = OrderedDict()  # the longest first
+        # the longest first, each with the fingerprint of the alert that waited, if one did
+        self._fires: OrderedDict[Key, str] = OrderedDict()
 
     @property
     def limits(self) -> Limits:
@@ -100,7 +101,7 @@ class State:
         answers: list[Answer] = []
         if key in self._fires and self._came in parts:
             del self._fires[key]
-            answers.append(self._raise(key, Status.CLEARED, now))
+            answers.append(Raise(self._event(key, Status.CLEARED, now)))
         track, _ = self._seen.see(key, seen, parts)
         self._shorten(key, track, now)
         return (*answers, *self._wake(key, track))
@@ -127,12 +128,19 @@ class State:
 
     def end(self, now: datetime) -> tuple[Answer, ...]:
         """The rule is no more, and its alerts are over with that."""
-        return tuple([self._raise(key, Status.CLEARED, now) for key in self._fires])
+        return tuple([Raise(self._event(key, Status.CLEARED, now)) for key in self._fires])
 
     def take_over(self, other: State) -> None:
         """Go on with the alerts of the rule as it was: they end when what is missing comes."""
         if other.rule.by == self.rule.by:
             self._fires, other._fires = other._fires, self._fires
+
+    def claims(self, alert: Alert) -> Finding | None:
+        """What it holds for an alert of its own that fires; None for any other."""
+        key = own_key(self.rule, alert)
+        waits = self._fires.get(key)
+        own = own_fingerprint(self.rule, self._grouping.named(key))
+        return None if waits is None or own != alert.fingerprint else self._finding(key, waits)
 
     def recall(self, alert: Alert) -> Window | None:
         """What waits with the alert, or was answered by it."""
@@ -148,12 +156,14 @@ class State:
         return Window(self._grouping.named(key), told, lacks)
 
     def dump(self) -> list[object]:
-        """The keys whose alert fires first, in one row; then what was seen."""
-        return [list(self._fires), *self._seen.dump()]
+        """The keys whose alert fires first, in one row, with what waited; then what was seen."""
+        return [[(*key, waits) for key, waits in self._fires.items()], *self._seen.dump()]
 
     def load(self, data: list[object]) -> None:
         """Take up what `dump` gave."""
-        self._fires.update(dict.fromkeys(msgspec.convert(data[0], list[Key])))
+        parts = len(self.rule.by)
+        for row in msgspec.convert(data[0], list[Key]):  # of old without what waited
+            self._fires[row[:parts]] = "".join(row[parts:])
         self._seen.load(data[1:])
 
     # -- parts ------------------------------------------------------------------------------------
@@ -204,29 +214,28 @@ class State:
 
     def _vain(self, key: Key, rows: list[Sighting], now: datetime) -> list[Answer]:
         """The rule's own alert fires; and ends at once where what was missed has come by now."""
-        fires = self._raise(key, Status.FIRING, now, rows[0])
+        waits = rows[0].fingerprint if self._spec.after is not None and rows[0].episode else ""
+        fires = Raise(self._event(key, Status.FIRING, now), self._finding(key, waits))
         if any(self._came in row.parts for row in rows[1:]):
-            return [fires, self._raise(key, Status.CLEARED, now)]
+            return [fires, Raise(self._event(key, Status.CLEARED, now))]
         if key not in self._fires and len(self._fires) >= self.limits.max_groups:
             self._fires.popitem(last=False)
             self.dropped["groups"] = self.dropped.get("groups", 0) + 1
-        self._fires[key] = None
+        self._fires[key] = waits
         return [fires]
 
-    def _raise(
-        self, key: Key, status: Status, now: datetime, waited: Sighting | None = None
-    ) -> Raise:
-        rule, group = self.rule, self._grouping.named(key)
+    def _event(self, key: Key, status: Status, now: datetime) -> Event:
         severity = severity_of(self._spec.severity) or Severity.MAJOR
-        event = own_event(rule, group, rule.name, severity, status, now)
-        fingerprint = event.fingerprint
-        if waited is None:
-            return Raise(event)
+        group = self._grouping.named(key)
+        return own_event(self.rule, group, self.rule.name, severity, status, now)
+
+    def _finding(self, key: Key, waits: str) -> Finding:
+        rule, group = self.rule, self._grouping.named(key)
         missing, after = _shown(self._spec.match), _shown(self._spec.after or "")
         because = Absent(rule.name, group, missing, after, rule.within)
-        waits = waited.fingerprint if self._spec.after is not None and waited.episode else ""
-        alerts = (fingerprint, waits) if waits else (fingerprint,)
-        return Raise(event, Finding(rule, group, alerts, because, {AFTER: waits} if waits else {}))
+        own = own_fingerprint(rule, group)
+        alerts = (own, waits) if waits else (own,)
+        return Finding(rule, group, alerts, because, {AFTER: waits} if waits else {})
 
 
 def _shown(written: Written) -> str:

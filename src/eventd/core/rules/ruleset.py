@@ -19,7 +19,7 @@ from eventd.core.rules import (
 from eventd.core.rules.index import SelectorIndex
 from eventd.core.rules.own import own_key
 from eventd.core.rules.recurrence import UTC_SHIFTS, Calendar
-from eventd.core.rules.rule import OWN_SOURCE, UTC, Limits, Rule, RuleState
+from eventd.core.rules.rule import OWN_SOURCE, UTC, Finding, Limits, Rule, RuleState
 from eventd.core.rules.selectors import allows_status
 from eventd.core.rules.streams import Scored
 from eventd.core.rules.watching import Watched, Watching
@@ -150,6 +150,11 @@ class RuleSet:
             if missed is not None:
                 return state.rule.name, *missed
         return None
+
+    def claims(self, alert: Alert) -> Finding | None:
+        """What a rule holds for an alert of its own."""
+        state = self.states.get(alert.name)
+        return state.claims(alert) if isinstance(state, absence.State) else None
 
     def scores(self, alert: Alert, now: datetime) -> list[Scored]:
         """What rules that score make of what the alert belongs to, or of what they fired it for."""
