@@ -262,6 +262,24 @@ def test_a_time_that_clocks_leave_out_or_show_twice(begins: datetime, ends: date
     ]
 
 
+@given(
+    st.sampled_from(("0 2 * * *", "*/5 * * * *", "0 0 * * mon", "7 3,4 1 * *")),
+    st.sampled_from((60.0, 5 * 60.0, 2.5 * HOUR, 30.0 * HOUR)),
+    st.lists(st.integers(0, 40 * 24 * 60), min_size=2, max_size=12),
+)
+def test_what_it_says_does_not_depend_on_what_it_was_asked_before(
+    starts: str, lasts: float, minutes: list[int]
+) -> None:
+    asked = Calendar(starts, lasts, UTC_SHIFTS)
+
+    for minute in minutes:
+        now, new = T0 + timedelta(minutes=minute), Calendar(starts, lasts, UTC_SHIFTS)
+        covers = asked.covers(now)
+        assert covers is new.covers(now)
+        if covers:
+            assert asked.until(now) == new.until(now)
+
+
 CLOCKS = st.sampled_from(
     (
         ("Europe/Berlin", datetime(2026, 3, 28, 12, tzinfo=UTC)),

@@ -159,6 +159,7 @@ class Calendar:
         self._zone = Zone(shifts)
         # what was found out last: from when until when, and whether it is a span
         self._known = (0.0, 0.0, False)
+        self._known_until = 0.0  # or until the next span begins, which may end later
 
     def covers(self, at: datetime) -> bool:
         """Whether it is in a span."""
@@ -184,9 +185,9 @@ class Calendar:
         return t - ended, begins - t if begins - t < within else math.inf
 
     def _look(self, t: float) -> tuple[float, float, bool]:
-        since, until, _ = self._known
-        if not since <= t < until:
-            self._known = self._find(t)
+        if not self._known[0] <= t < self._known_until:
+            self._known = _, until, inside = self._find(t)
+            self._known_until = min(until, self._next(t)) if inside else until
         return self._known
 
     def _find(self, t: float) -> tuple[float, float, bool]:
@@ -199,11 +200,16 @@ class Calendar:
                 if t < latest + self._lasts:
                     return latest, latest + self._lasts, True
                 break
+        return t, self._next(t), False
+
+    def _next(self, t: float) -> float:
+        """When a span begins; where that is far off, a day later."""
+        day = self._zone.day(t)
         for one in range(day - 1, day + AHEAD):
             begins, n = self._starts(one, t)
             if n < len(self._cron.minutes) and self._cron.on(date.fromordinal(one)):
-                return t, begins(n), False
-        return t, t + DAY, False
+                return begins(n)
+        return t + DAY
 
     def _starts(self, day: int, t: float) -> tuple[Callable[[int], int], int]:
         """When it begins on a day, by number, and how many of those are until then."""
