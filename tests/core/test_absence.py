@@ -370,6 +370,18 @@ def test_at_the_cap_a_new_key_is_not_remembered() -> None:
     assert said(facts) == [("fires", 120)]
 
 
+def test_beyond_a_cap_that_was_lowered_a_new_key_is_not_remembered() -> None:
+    engine = engine_with(NO_B)
+    many: Feed = [(at(n), says("b", n, service=f"s{n}")) for n in range(3)]
+    fewer: Feed = [(at(10), started(max_groups=1, start_grace=0.0)), (at(11), says("b", 11))]
+
+    facts = run(engine, later([*many, *fewer]))
+
+    assert CapHit(at(11), "groups", "it") in facts
+    assert engine.rules.off == {}
+    assert [kind for kind, _ in said(facts)] == ["fires"] * 3
+
+
 def test_at_the_cap_the_alert_that_fires_longest_is_left_to_people() -> None:
     engine = engine_with(AFTER_A)
     seen: Feed = [

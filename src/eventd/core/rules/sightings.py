@@ -71,7 +71,8 @@ class Sightings:
             _thin_out(track.rows)
             self._drop("sightings")
         self._file(key, track)
-        while len(self.tracks) > self.limits.max_groups:
+        # a cap that was lowered since is not yet kept by what stays
+        while len(self.tracks) > self.limits.max_groups and key in self.tracks:
             self._make_room(key)
         return track, row
 
