@@ -204,6 +204,20 @@ def test_where_nothing_may_be_late_it_is_concluded_at_once() -> None:
     assert state.dump() == [[]]
 
 
+def test_nothing_is_told_of_the_past_where_less_is_late_since_a_restart() -> None:
+    seen: Feed = [
+        (T0, started(late_within=3_600.0, start_grace=0.0)),
+        (at(1), says("b", 1)),
+        (at(1_800), started(late_within=1.0, start_grace=0.0)),
+        (at(1_801), says("c", 1_801)),
+        (at(1_802), says("b", 1_802)),
+    ]
+
+    told = said(facts_of([*seen, (at(1_803), TICK)], NO_B))
+
+    assert told == [("fires", 1_802), ("clears", 1_802)]
+
+
 def test_nothing_is_remembered_longer_than_it_counts() -> None:
     engine = engine_after(later(feed((0, "a"), (9, "b"), (100, "b"))), AFTER_A)
 

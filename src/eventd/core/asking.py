@@ -226,7 +226,7 @@ class Asking:
     ) -> None:
         match answer:
             case Wake():
-                self._wake(state.rule.name, answer)
+                self._wake(state.rule.name, answer, now)
             case Raise():
                 self._raise(answer, now, facts)
             case Hold():
@@ -254,12 +254,13 @@ class Asking:
         if (left := self._own.pop(own, None)) is not None:  # it fires already
             self._found(left, None, None, now, facts, fresh=True)
 
-    def _wake(self, rule: str, wake: Wake) -> None:
+    def _wake(self, rule: str, wake: Wake, now: datetime) -> None:
         key = (RULE_TIMER, f"{rule}{_JOINT}{wake.key}")
         if wake.at is None:
             self._timers.cancel(key)
         else:
-            self._timers.set(key, wake.at)
+            # what is late no longer may make it due some time ago: nothing is told of the past
+            self._timers.set(key, max(wake.at, now))
 
     def _over(self, state: RuleState, over: Over, now: datetime, facts: list[Fact]) -> None:
         """End what fires of its alerts; others in the incident go on as they are."""
