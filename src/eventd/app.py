@@ -8,6 +8,7 @@ import math
 import ssl
 import sys
 from collections.abc import Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
@@ -65,6 +66,7 @@ from eventd.web.sites import only_own
 HTTP_STOP_WITHIN = 10.0  # s for requests under way when eventd is told to stop
 MIN_CONNECTIONS = 8  # that are let in however few files the process may have open
 OWN_DESCRIPTORS = 64  # of files, brokers and whatever else is no connection of a client's
+OWN_THREADS = 4  # for what waits for files and the like
 START_WITHIN = 120.0  # s a supervisor is asked to wait for recovery
 # Values are made without cycles, so the collector finds next to nothing in the young: look
 # seldom, and never at what was there when the daemon was ready.
@@ -143,6 +145,9 @@ async def _serve(
 ) -> None:
     notifier = Notifier(environment.notify_socket)
     notifier.extend(START_WITHIN)
+    # brokers that cannot be reached take a thread each, seconds at a time; the rest is for reloads
+    threads = ThreadPoolExecutor(len(config.file.sources.mqtt) + OWN_THREADS, "eventd")
+    asyncio.get_running_loop().set_default_executor(threads)
     keep = config.file.retention
     store = SqliteStore.open(
         config.state,

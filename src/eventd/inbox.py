@@ -52,7 +52,8 @@ class Submission(Struct, frozen=True):
 
     def size(self) -> int:
         """Bytes accounted in the inbox."""
-        payload = len(self.delivery.payload) if self.delivery else 0
+        given = self.delivery
+        payload = len(given.payload) + len(given.topic) if given else 0
         return payload + OVERHEAD * (len(self.inputs) or 1)
 
     def events(self) -> int:

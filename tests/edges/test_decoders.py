@@ -317,6 +317,23 @@ def test_the_memo_answers_as_the_decoder_does_and_stays_within_its_bytes() -> No
     assert memo(small) is memo(small)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"volatile": ("b",)}, {"quiet_for": 9.0}, {"repeats_every": 9.0}, {"decoder": ALERTS}],
+)
+def test_the_memo_keeps_sources_of_one_name_apart(other: dict[str, Any]) -> None:
+    memo, first = Memo(), delivery({"name": "a", "labels": {"b": "c"}}, transport="mqtt")
+    second = msgspec.structs.replace(first, **other)
+
+    for _ in range(3):
+        assert memo(first) == decode(first)
+        if "decoder" in other:
+            with pytest.raises(DecodeError):
+                memo(second)
+        else:
+            assert memo(second) == decode(second)
+
+
 def _bad(n: int) -> dict[str, str]:
     return {"name": "n", "severity": f"x{n}"}
 

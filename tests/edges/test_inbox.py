@@ -6,6 +6,8 @@ import gc
 import weakref
 from functools import partial
 
+from eventd.clock import wall
+from eventd.core.model import Delivery
 from eventd.inbox import Inbox, Submission
 
 
@@ -19,3 +21,18 @@ def test_an_inbox_left_with_what_waited_in_it_is_forgotten() -> None:
     gc.collect()
 
     assert gone() is None
+
+
+def test_a_topic_takes_room_as_a_payload_does() -> None:
+    def sized(topic: str, payload: bytes) -> int:
+        given = Delivery(
+            transport="mqtt",
+            received_at=wall(),
+            payload=payload,
+            source="s",
+            decoder="",
+            topic=topic,
+        )
+        return Submission((), lambda _result: None, given).size()
+
+    assert sized("t" * 65_535, b"") == sized("", b"x" * 65_535) > 65_535

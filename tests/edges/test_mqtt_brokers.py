@@ -18,6 +18,7 @@ from tests.acceptance.daemon import free_port
 from tests.broker import Mosquitto
 from tests.certificates import certificate
 from tests.edges.mqtt_desk import COMMITTED, PLANT, WITHIN, Desk, decode, words, yard
+from tests.edges.test_mqtt_frames import varint
 
 from eventd.core.model import Refused, SourcePolicy
 from eventd.sources.mqtt import MqttSource, Topics, _library_of
@@ -242,6 +243,22 @@ async def test_a_broker_that_sends_is_not_given_up_though_it_answers_no_ping() -
     assert serve.calls.locked()  # there was one connection
 
 
+async def test_a_broker_is_not_given_up_for_a_message_that_takes_long_to_come() -> None:
+    desk, size, pieces = Desk(), 100_000, 20
+    packet = b"\x32" + varint(size) + b"\x00\x01a\x00\x01" + b"X" * (size - 5)
+    slow = (packet[at : at + size // pieces] for at in range(0, len(packet), size // pieces))
+    serve = Server(WELCOME[4], (b"\x90\x03\x00\x01\x01", *slow), pause=0.2)
+    async with (
+        serve.listening() as port,
+        desk.source(yard(port, 4, will_topic="", topics=(("a", PLANT),), keepalive=1)),
+    ):
+        taken = await desk.commit(1)  # in four times as long as it may be silent
+        await serve.calls.acquire()
+
+    assert words(taken) == ["X" * (size - 5)]
+    assert serve.calls.locked()  # there was one connection
+
+
 async def test_a_control_packet_in_two_pieces_is_left_until_it_is_whole() -> None:
     desk = Desk()
     suback = b"\x90\x03\x00\x01\x01"
@@ -261,11 +278,14 @@ async def test_a_control_packet_in_two_pieces_is_left_until_it_is_whole() -> Non
     "nonsense",
     [
         b"\x32\x02\x00\x09",  # a PUBLISH shorter than its topic
+        b"\x30\x00",  # than its topic's length
+        b"\x30\x00\x30",
+        b"\x32\x80\x00",
         b"\x30\xff\xff\xff\xff\xff",  # a length of five bytes
         b"\xd0\xff\xff\xff\xff\xff",
         b"\x90\x80\x80\x08" + bytes(66_000),  # a control packet of 128 kB
     ],
-    ids=["short", "long", "control", "large"],
+    ids=["short", "none", "none-and-more", "none-at-length", "long", "control", "large"],
 )
 async def test_bytes_that_are_no_mqtt_end_the_connection_and_it_is_made_anew(
     nonsense: bytes,
@@ -294,6 +314,13 @@ def test_the_first_filter_that_matches_a_topic_gives_it_its_policy() -> None:
     found = [topics.policy(topic).name for topic in ("a/b", "a/b/c", "b", "$SYS/x", "a/b", "$x/y")]
 
     assert found == ["$share/g/a/+", "a/#", "#", "$SYS/#", "$share/g/a/+", "plant"]
+
+
+def test_a_topic_that_is_very_long_is_not_remembered() -> None:
+    topics = Topics((("a/#", PLANT),), SourcePolicy(name="stray", decoder=""))
+
+    assert [topics.policy("a/" + "x" * size).name for size in (9, 600)] == ["plant"] * 2
+    assert [len(topic) for topic in topics._known] == [11]
 
 
 @pytest.mark.parametrize("name", ["", "a/#/b", "a+", "$share/g", "$share/g/"])

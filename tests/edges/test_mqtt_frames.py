@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from eventd.sources.frames import (
     HEAD,
+    MAX_PROPERTIES,
     Assembly,
     Malformed,
     Publish,
@@ -166,6 +167,16 @@ def test_publish_is_cut_and_all_else_left(head: int, ours: bool) -> None:
 
     assert is_publish(head) is ours
     assert (cut(packet, 0, v5=False) is not None) is ours
+
+
+def test_of_user_properties_so_many_bytes_are_kept() -> None:
+    many = {f"{n:03}": "x" * 97 for n in range(30)}
+    packet = written(Publish("a", b"", 0, False, False, 0, many), v5=True)
+
+    found = cut(packet, 0, v5=True)
+
+    assert found is not None
+    assert found[0].properties == dict(list(many.items())[: MAX_PROPERTIES // 100])
 
 
 def test_there_is_no_qos_3() -> None:

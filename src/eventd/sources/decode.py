@@ -85,6 +85,11 @@ class Memo:
             delivery.topic,
             delivery.retain,
             delivery.dup,
+            # sources may share a name, and not what else was said of them
+            delivery.decoder,
+            delivery.quiet_for,
+            delivery.repeats_every,
+            delivery.volatile,
             xxh3_128_digest(delivery.payload),
         )
         if headers := delivery.headers:

@@ -14,6 +14,8 @@ from eventd.errors import EventdError
 
 # Bytes kept of a packet that is too large: its topic (2 + 65,535) and packet id lie within.
 HEAD = 65_544
+MAX_PROPERTIES = 2_048  # bytes of user properties that are kept; what comes after them is not
+MAX_CONTENT_TYPE = 256  # bytes kept
 _PUBLISH = 0x30
 _PUBREL = 0x62
 _MAX_QOS = 2
@@ -163,6 +165,8 @@ class Assembly:
         self._data += data
         if not self._end:
             self._end = packet_end(self._data, 0)
+            if 0 < self._end < _LEAST:
+                raise Malformed("a PUBLISH ends before its topic")
         if self.too_large:
             del self._data[HEAD:]
 
@@ -177,13 +181,16 @@ class Assembly:
 def _properties(data: bytes | bytearray, at: int, end: int) -> dict[str, str]:
     found: dict[str, str] = {}
     content_type: bytes | bytearray = b""
+    kept = 0
     while at < end:
         kind = data[at]
         at += 1
         if kind == _USER_PROPERTY:
             key, at = _bytes(data, at, end)
             value, at = _bytes(data, at, end)
-            found[key.decode(errors="replace")] = value.decode(errors="replace")
+            kept += len(key) + len(value)
+            if kept <= MAX_PROPERTIES:
+                found[key.decode(errors="replace")] = value.decode(errors="replace")
         elif kind == _CONTENT_TYPE:
             content_type, at = _bytes(data, at, end)
         elif kind == _SUBSCRIPTION_IDENTIFIER:
@@ -193,7 +200,7 @@ def _properties(data: bytes | bytearray, at: int, end: int) -> dict[str, str]:
         else:
             raise Malformed(f"a PUBLISH has the unknown property {kind}")
     if content_type:
-        found["content-type"] = content_type.decode(errors="replace")
+        found["content-type"] = content_type[:MAX_CONTENT_TYPE].decode(errors="replace")
     return found
 
 

@@ -39,6 +39,7 @@ STAY_AWAY = 1.0  # s at least after a connection was given up for want of room
 STOP_WITHIN = 5.0  # s for the acknowledgements of what was taken before a stop
 GOODBYE_WITHIN = 2.0  # s for the broker to read them
 MAX_TOPICS = 10_000  # remembered with their policy; beyond, all are looked up anew
+MAX_TOPIC = 512  # characters of one that is remembered
 _ONLINE, _OFFLINE = b"online", b"offline"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -93,9 +94,11 @@ class Topics:
         """Find it, in a table if the topic has been seen lately."""
         known = self._known.get(topic)
         if known is None:
-            if len(self._known) >= MAX_TOPICS:
-                self._known.clear()
-            known = self._known[topic] = self._find(topic)
+            known = self._find(topic)
+            if len(topic) <= MAX_TOPIC:
+                if len(self._known) >= MAX_TOPICS:
+                    self._known.clear()
+                self._known[topic] = known
         return known
 
     def _find(self, topic: str) -> SourcePolicy:
@@ -286,7 +289,7 @@ class MqttSource:
             repeats_every=policy.repeats_every,
             volatile=policy.volatile,
         )
-        if publish.topic == self._broker.will_topic:
+        if publish.topic and publish.topic == self._broker.will_topic:
             return delivery, ()
         if policy is self._stray:
             why = f"no filter of {self._broker.name} matches the topic {publish.topic[:80]!r}"

@@ -32,6 +32,7 @@ from eventd.sources.frames import (
 MAX_PACKET = 8 * 1024 * 1024 + 128 * 1024  # a payload as large as an HTTP body, and its envelope
 _CHUNK = 65_536  # bytes looked at in one turn of the loop: some 300 messages, a few ms
 _LOOK_AGAIN = 0.01  # s in which the rest of a control packet should have come, or room to write
+_HEARD_AFTER = 4_096  # bytes of a message after which the broker lives; a slower one is silent
 _ACK = struct.Struct("!BBH")
 _ACKS = {1: 0x40, 2: 0x50}  # PUBACK and PUBREC, by QoS
 
@@ -62,6 +63,7 @@ class Session:
         self._reads = False
         self._again: asyncio.Handle | None = None
         self._assembly: Assembly | None = None
+        self._unheard = 0  # bytes of it since the library was told that the broker lives
         self._acks: list[bytes] = []  # of what was committed
         self._owed = 0  # acknowledgements
         self._none_owed = asyncio.Event()
@@ -192,7 +194,11 @@ class Session:
 
     def _assemble(self, assembly: Assembly, data: bytes) -> None:
         assembly.add(data)
-        if not assembly.missing:
+        self._unheard += len(data)
+        if assembly.missing:
+            if self._unheard >= _HEARD_AFTER:  # a slow line must not begin it again and again
+                self._hear()
+        else:
             self._assembly = None
             self._hear()
             self._take(assembly.publish(v5=self._v5), wall())
@@ -205,6 +211,7 @@ class Session:
         up it would send again all that was on its way, and be longer still.
         """
         self._library._ping_t = 0.0  # noqa: SLF001 - it waits for no answer
+        self._unheard = 0
 
     def _give_way(self, peeked: bytes) -> None:
         """Let the library read the packet at the front, once it is whole.
