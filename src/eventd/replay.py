@@ -224,6 +224,8 @@ def replayed(
                 continue
             try:
                 answers.append(step(item, now))
+            except MemoryError:  # the row is as good as it was: the next start steps it
+                raise
             except Exception as e:
                 # the boundary of runtime, once more: one input must not keep eventd from starting
                 why = traceback.format_exc()

@@ -386,6 +386,8 @@ class Runtime:
                 facts += new
                 if new and type(new[-1]) is EventDuplicate:
                     duplicates += 1
+        except MemoryError:  # says nothing of the input: the process ends, the sender comes again
+            raise
         except Exception:  # noqa: BLE001 - the one boundary: quarantine, commit the rest, leave
             why = traceback.format_exc()
             return (), 0, Quarantined(inputs[index], now, item.delivery, why)

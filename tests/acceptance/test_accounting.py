@@ -13,7 +13,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.acceptance.daemon import Daemon, Mosquitto, post, until
+from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, post, until
 from tests.acceptance.faults import Faults
 from tests.acceptance.test_replay import same_incidents
 
@@ -110,6 +110,23 @@ def test_a_poisonous_event_is_quarantined_and_the_others_go_on(tmp_path: Path) -
     assert "ZeroDivisionError" in daemon.log.read_text()
     assert daemon.stop() == 0
     assert same_incidents(daemon, tmp_path) == 1
+
+
+def test_want_of_memory_ends_the_daemon_with_a_sentence_and_costs_no_event(tmp_path: Path) -> None:
+    daemon = poisonable(tmp_path, before="ZeroDivisionError = MemoryError\n")
+    event = {"name": "poison", "id": "p"}
+
+    assert not taken(daemon, event)()
+
+    assert daemon.process is not None
+    assert daemon.process.wait(PATIENCE) == 1
+    assert daemon.log.read_text().splitlines()[-1].startswith("eventd: out of memory; ")
+    assert "Traceback" not in daemon.log.read_text()
+    daemon.program = (daemon.program[0], "-m", "eventd")
+    daemon.start()
+    assert taken(daemon, event)()
+    assert daemon.accounts()["applied"] == 1
+    assert daemon.stop() == 0
 
 
 COUNTING = """

@@ -268,6 +268,41 @@ async def test_an_input_that_raises_live_is_quarantined_and_what_came_before_cou
     assert wrong(tmp_path) == []
 
 
+class Starved(Engine):
+    """Has no memory for one word."""
+
+    def step(self, item: Input, now: datetime) -> tuple[Fact, ...]:
+        if getattr(item, "name", "") == "last straw":
+            raise MemoryError
+        return super().step(item, now)
+
+
+async def test_want_of_memory_ends_the_process_and_is_no_fault_of_an_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(*events: Event) -> list[str]:
+        async with alive(tmp_path) as life:
+            if events:
+                await life.submit(at(1), *events)
+            return [one.name for one in life.runtime.engine.alerts()]
+
+    with monkeypatch.context() as starved:
+        starved.setattr("eventd.replay.Engine", Starved)
+        with pytest.raises(ExceptionGroup) as live:
+            await start(event("a"), event("last straw"))
+    await start(event("a"), event("last straw"))
+    without_snapshots(tmp_path)
+    with monkeypatch.context() as starved:
+        starved.setattr("eventd.replay.Engine", Starved)
+        with pytest.raises(MemoryError):
+            await start()
+
+    assert [type(one) for one in live.value.exceptions] == [MemoryError]
+    assert await start() == ["a", "last straw"]
+    assert query(tmp_path, "SELECT COUNT(*) FROM quarantine") == [(0,)]
+    assert wrong(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("first", "again", "other"),
     [

@@ -17,6 +17,10 @@ from eventd.core.sentences import inert
 from eventd.errors import ConfigError, StoreError
 
 STDERR = 2
+NO_MEMORY = (
+    "out of memory; what was not acknowledged comes again (allow it more, as by MemoryMax= of the "
+    "unit)"
+)
 
 
 @click.command()
@@ -59,6 +63,9 @@ def run(
             code = 1
             for one in flat(group):
                 outlet.write(f"eventd: {inert(str(one))}\n")
+        except* MemoryError:
+            code = 1
+            outlet.write(f"eventd: {NO_MEMORY}\n")
     sys.exit(code)  # not in the clause above: it would wrap the exit in a group with a traceback
 
 
