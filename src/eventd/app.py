@@ -67,7 +67,7 @@ HTTP_STOP_WITHIN = 10.0  # s for requests under way when eventd is told to stop
 MIN_CONNECTIONS = 8  # that are let in however few files the process may have open
 OWN_DESCRIPTORS = 64  # of files, brokers and whatever else is no connection of a client's
 OWN_THREADS = 4  # for what waits for files and the like
-START_WITHIN = 120.0  # s a supervisor is asked to wait for recovery
+START_WITHIN = 120.0  # s a supervisor is asked to wait, again and again until recovery is done
 # Values are made without cycles, so the collector finds next to nothing in the young: look
 # seldom, and never at what was there when the daemon was ready.
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -144,7 +144,6 @@ async def _serve(
     config: Config, environment: Environment, meter: metrics.Meter, signals: Signals
 ) -> None:
     notifier = Notifier(environment.notify_socket)
-    notifier.extend(START_WITHIN)
     # brokers that cannot be reached take a thread each, seconds at a time; the rest is for reloads
     threads = ThreadPoolExecutor(len(config.file.sources.mqtt) + OWN_THREADS, "eventd")
     asyncio.get_running_loop().set_default_executor(threads)
@@ -157,15 +156,25 @@ async def _serve(
     )
     config.state.parent.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(store)
-        with store.journal() as reader:
-            recovered = await asyncio.to_thread(recover, reader)
+        async with asyncio.TaskGroup() as group:
+            patience = group.create_task(_ask_for_time(notifier), name="patience")
+            await asyncio.sleep(0)  # asked first
+            await stack.enter_async_context(store)
+            with store.journal() as reader:
+                recovered = await asyncio.to_thread(recover, reader)
+            patience.cancel()
         _tell(recovered, meter)
         if signals.stop:
             return
         async with Reader(config.state) as reading:
             daemon = _Daemon(config, recovered, store, reading, meter)
             await daemon.serve(notifier, environment, signals)
+
+
+async def _ask_for_time(notifier: Notifier) -> None:
+    while True:
+        notifier.extend(START_WITHIN)
+        await asyncio.sleep(START_WITHIN / 4)
 
 
 def _tell(recovered: Recovered, meter: metrics.Meter) -> None:

@@ -287,6 +287,48 @@ def test_the_supervisor_is_told_and_the_watchdog_fed(tmp_path: Path) -> None:
     assert said.count("WATCHDOG=1") >= 1
 
 
+SLOW = """
+import time
+from eventd import app
+from eventd.cli import main
+recover, app.START_WITHIN = app.recover, 0.4
+def recover_slowly(journal):
+    time.sleep(2)
+    return recover(journal)
+app.recover = recover_slowly
+main()
+"""
+
+
+def test_a_supervisor_is_asked_for_time_as_long_as_recovery_takes(tmp_path: Path) -> None:
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(PATIENCE)
+        daemon = Daemon(tmp_path, program=(str(script),))
+        daemon.launch(env={"NOTIFY_SOCKET": listener.getsockname()})
+        said = [listener.recv(4096).decode()]
+        while said[-1] != "READY=1":
+            said.append(listener.recv(4096).decode())
+    daemon.kill()
+
+    assert said.count("EXTEND_TIMEOUT_USEC=400000") >= 4
+
+
+def test_it_starts_serves_and_stops_where_its_supervisor_is_gone(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    nowhere = str(tmp_path / "nowhere")
+    daemon.start(env={"NOTIFY_SOCKET": nowhere, "WATCHDOG_USEC": "200000"})
+    os.kill(daemon.pid, signal.SIGHUP)
+    until(lambda: "secrets.loaded" in daemon.log.read_text(), what="a reload")
+
+    assert post(f"{daemon.url}/v1/events", {"name": "a"})[0] == 202
+    assert daemon.stop() == 0
+    (told,) = (line for line in daemon.log.read_text().splitlines() if "supervisor.lost" in line)
+    assert nowhere in told
+
+
 def test_the_unit_is_hardened() -> None:
     tool = shutil.which("systemd-analyze")
     assert tool is not None, "systemd is not installed"

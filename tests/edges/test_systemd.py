@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.builders import at, event
 from tests.edges.store_desk import Life, alive, query
 
@@ -163,6 +164,23 @@ async def test_a_probe_that_failed_is_not_the_answer_to_the_next(tmp_path: Path)
 
         assert await life.runtime.submit(()) == Outcome(0, 0, ())
         assert len(life.inbox) == 0
+
+
+def test_a_supervisor_that_does_not_listen_is_not_waited_for_and_told_once(tmp_path: Path) -> None:
+    with supervisor(tmp_path) as (notifier, listener), capture_logs() as logs:
+        for _ in range(1_000):  # more than wait unread, however the system is set
+            notifier.alive()
+        notifier.ready()
+        heard(listener)
+        notifier.alive()
+        said = listener.recv(100)
+        (tmp_path / "notify").unlink()
+        notifier.stopping()
+
+    assert said == b"READY=1\nWATCHDOG=1"
+    assert [(one["event"], one["socket"]) for one in logs] == [
+        ("supervisor.lost", str(tmp_path / "notify"))
+    ]
 
 
 async def test_who_stops_does_not_wait_for_room(tmp_path: Path) -> None:
