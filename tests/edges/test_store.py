@@ -202,6 +202,41 @@ async def test_a_database_copied_without_its_log_is_no_store_and_says_so(tmp_pat
     assert warned == [f"{copy}/eventd.db"]
 
 
+@pytest.mark.parametrize(
+    ("what", "beside"),
+    [
+        ("is missing", LOG),
+        ("is missing", "snapshot-0"),
+        ("is empty", LOG),
+        ("is empty", "snapshot-0"),
+        ("holds no tables", "snapshot-0"),
+    ],
+)
+async def test_what_is_left_of_a_store_without_its_database_stays_as_it_is(
+    tmp_path: Path, what: str, beside: str
+) -> None:
+    async with alive(tmp_path / "state") as life:
+        await life.submit(at(0), event())
+        rest = killed(life.store.directory, tmp_path / "killed")
+    if beside != LOG:
+        rest = tmp_path / "state"
+    (rest / DATABASE).unlink()
+    if what == "is empty":
+        (rest / DATABASE).touch()
+    elif what == "holds no tables":
+        with closing(sqlite3.connect(rest / DATABASE)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+    before = {one: one.read_bytes() for one in rest.iterdir() if one.name != "lock"}
+
+    with pytest.raises(StoreError, match=f"{DATABASE}: {what}, .* still {beside}.* restore a"):
+        await SqliteStore.open(rest).__aenter__()
+    with pytest.raises(StoreError):
+        list(iter_journal(rest))
+
+    assert {one: one.read_bytes() for one in before} == before
+    assert (rest / DATABASE).exists() == (what != "is missing")
+
+
 async def test_only_the_owner_may_read(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
@@ -411,9 +446,9 @@ def move_its_folder(path: Path) -> None:
         (Path.unlink, LOG, "removed", ["a"]),  # closing puts it into the database
         (replace_by_a_copy, LOG, "replaced", ["a"]),
         (cut, LOG, "cut", []),
-        (Path.unlink, DATABASE, "removed", []),
+        (Path.unlink, DATABASE, "removed", None),  # nor does one begin anew beside the log
         (replace_by_a_copy, DATABASE, "replaced", ["a"]),
-        (cut, DATABASE, "cut", []),
+        (cut, DATABASE, "cut", None),
         (move_its_folder, DATABASE, "removed", []),
     ],
 )
@@ -423,7 +458,7 @@ async def test_nothing_is_committed_to_files_that_no_start_finds(
     harm: Callable[[Path], None],
     name: str,
     why: str,
-    left: list[str],
+    left: list[str] | None,
     *,
     probe: bool,
 ) -> None:
@@ -437,6 +472,10 @@ async def test_nothing_is_committed_to_files_that_no_start_finds(
             with pytest.raises(StoreBroken, match=f"^{state / name}: was {why} under this"):
                 await store.commit(last)
 
+    if left is None:
+        with pytest.raises(StoreError, match=f"^{state / name}: is .* still {LOG};"):
+            await SqliteStore.open(state).__aenter__()
+        return
     async with alive(state) as life:
         assert [one.name for row in iter_journal(state) for one in row.inputs] == left  # type: ignore[union-attr]
         await life.submit(at(2), event("c"))

@@ -125,16 +125,16 @@ def open_writer(directory: Path) -> sqlite3.Connection:
     """
     path = directory / DATABASE
     try:
+        held = _refuse_lost(path)
         _make_private(path)
-        held = path.stat().st_size
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as e:
         raise StoreError(f"{path}: cannot be opened: {e}") from e
     try:
         _prepare(db, path)
-        if held and not _version(
-            db
-        ):  # not refused: a first start that was cut short leaves the same
+        if held and not _version(db):
+            _refuse_beside(path, "holds no tables", _snapshots(path))
+            # not refused: a first start that was cut short leaves the same
             _log.warning("store.empty", path=str(path), why=EMPTY)
         _migrate(db, path)
         with transaction(db):
@@ -180,6 +180,10 @@ class OpenFile:
 def open_reader(directory: Path) -> sqlite3.Connection:
     """A read-only connection that works beside a live daemon. Raises StoreError."""
     path = directory / DATABASE
+    try:
+        _refuse_lost(path)
+    except OSError as e:
+        raise StoreError(f"{path}: cannot be opened: {e}") from e
     if not path.exists():
         raise StoreError(f"{path}: there is none; name the state directory of a daemon")
     try:
@@ -200,6 +204,33 @@ def open_reader(directory: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _refuse_lost(path: Path) -> int:
+    """The database's size. Raise StoreError where it is gone and what was beside it is not.
+
+    SQLite would begin a new one, and delete the log unread. It never writes to the log of a
+    database that holds nothing, so no first start that is cut short leaves this. Raises OSError.
+    """
+    there = path.exists()
+    held = path.stat().st_size if there else 0
+    if not held:
+        log = path.with_name(LOG)
+        logs = [LOG] if log.exists() and log.stat().st_size else []
+        _refuse_beside(path, "is empty" if there else "is missing", logs + _snapshots(path))
+    return held
+
+
+def _snapshots(path: Path) -> list[str]:
+    return sorted(one.name for one in path.parent.glob("snapshot-*"))
+
+
+def _refuse_beside(path: Path, what: str, beside: list[str]) -> None:
+    if beside:
+        raise StoreError(
+            f"{path}: {what}, though beside it there is still {' and '.join(beside)}; restore a "
+            "backup, or move all of it away to begin anew: see docs/operations.md"
+        )
 
 
 @contextmanager
