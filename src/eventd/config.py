@@ -284,6 +284,11 @@ def load(
         if name and other is None and not os.access(folder / name, os.R_OK):
             hint = "names begin at the folder of this file"
             problems.append(document.complain(key, f"{folder / name} cannot be read", hint))
+    for index, broker in enumerate(file.sources.mqtt):
+        ca = folder / broker.ca_file
+        if broker.ca_file and os.access(ca, os.F_OK) and not ca.is_file():
+            place = f"sources.mqtt[{index}].ca_file"
+            problems.append(document.complain(place, f"{ca} is no regular file"))
     secrets = _secrets(file, Keyring(folder, credentials, problems))
     if problems:
         raise ConfigError(problems)

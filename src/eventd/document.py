@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import yaml
 from yaml.constructor import SafeConstructor
@@ -74,30 +78,52 @@ class Document:
 def read(path: Path, max_bytes: int) -> Document:
     """A YAML file as plain data. Raises ConfigError."""
     name = str(path)
+    with regular(path) as file:
+        data = file.read(max_bytes + 1)
+        size = max(len(data), os.fstat(file.fileno()).st_size)
+    if size > max_bytes:
+        message = f"{name}: expected at most {max_bytes} bytes, got {size} (split it)"
+        raise ConfigError([message])
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            message = f"{name}: expected at most {max_bytes} bytes, got {size} (split it)"
-            raise ConfigError([message])
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from None
+        text = data.decode()
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{name}:{line}: is not UTF-8 (save it as UTF-8)"]) from None
     return parse_yaml(name, text)
+
+
+@contextmanager
+def regular(path: Path) -> Iterator[BinaryIO]:
+    """A file that an operator names. Raises ConfigError, also where it is a FIFO or a device.
+
+    They may have nothing to say, or no end, and what waits for them cannot be stopped.
+    """
+    try:
+        _refuse_irregular(path, path.stat())
+        # in case it has become one since
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            _refuse_irregular(path, os.fstat(fd))
+            yield file
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+def _refuse_irregular(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError([f"{path}: is no regular file"])
 
 
 def first_key(path: Path) -> str:
     """The first key of a YAML file that is a mapping, "" of any other, good or not."""
     try:
-        with path.open(encoding="utf-8") as stream:
-            for event in yaml.parse(stream, Loader=_Loader):
+        with regular(path) as file:
+            for event in yaml.parse(file, Loader=_Loader):
                 if isinstance(event, yaml.ScalarEvent):
                     return str(event.value)
                 if isinstance(event, yaml.SequenceStartEvent):
                     break
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (ConfigError, UnicodeDecodeError, yaml.YAMLError):
         pass
     return ""
 

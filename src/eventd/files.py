@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +23,12 @@ from eventd.core.rules import (
 )
 from eventd.core.rules.loops import MAX_CHAIN, chains
 from eventd.core.rules.rule import OWN_SOURCE, Rule, Span, decode_hook
-from eventd.document import Document, read
+from eventd.document import Document, read, regular
 from eventd.errors import ConfigError, RuleError
 from eventd.zones import zones_of
 
 MAX_RULES_FILE = 1 << 20  # bytes; RELIABILITY §6
+MAX_SECRET = 64 << 10  # bytes; the largest are keys of TLS, of some 3 kB
 FILE_KEYS = ("rules", "tests")
 SPAN_HINT = "number and unit: ms s m h d w"
 
@@ -84,13 +86,14 @@ def convert(document: Document, shape: Shape, kind: type[T]) -> T:
 
 def secret(path: Path) -> Secret:
     """A secret from a file of its own. Raises ConfigError, also where others may read it."""
-    try:
-        mode = path.stat().st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    with regular(path) as file:
+        if os.fstat(file.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ConfigError([f"{path}: others may read this secret (chmod 600 {path})"])
-        return Secret(path.read_text(encoding="utf-8").strip())
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+        data = file.read(MAX_SECRET + 1)
+    if len(data) > MAX_SECRET:
+        raise ConfigError([f"{path}: expected at most {MAX_SECRET} bytes, got more"])
+    try:
+        return Secret(data.decode().strip())
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8 (write the secret as text)"]) from None
 

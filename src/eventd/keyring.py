@@ -20,6 +20,7 @@ from eventd.credentials import (
     digest_of,
     key_of,
 )
+from eventd.document import regular
 from eventd.errors import ConfigError
 from eventd.files import Secret, secret
 
@@ -93,8 +94,13 @@ class Keyring:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
         try:
+            with regular(self._path(certificate)):  # else OpenSSL would wait for a FIFO
+                pass
             # with a password OpenSSL does not ask for one at the terminal
             context.load_cert_chain(self._path(certificate), self._path(key), password="")
+        except ConfigError as error:
+            self._problems += error.problems
+            return None
         except OSError as error:
             why = error.strerror or str(error)
             expected = f"expected a certificate chain in PEM that goes with {key}"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from eventd.config import Environment, load
 from eventd.core.rules import KINDS
 from eventd.document import parse_yaml, read
 from eventd.errors import ConfigError
 from eventd.files import Secret, load_rules, secret
+from eventd.inventory import is_inventory
+from eventd.keyring import Keyring
 
 GOOD = "name: a, by: [service], within: 5m"
 MATCH = "group: {match: 'x=\"1\"'}"
@@ -256,6 +262,54 @@ def test_a_file_in_another_encoding_a_missing_one_and_a_large_one_are_refused(
         f"{tmp_path}/none: cannot be read: No such file or directory",
         f"{large}: expected at most 100 bytes, got 101 (split it)",
     ]
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "socket", "folder"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.yaml"
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
+    else:
+        path.mkdir()
+    key = tmp_path / "key"
+    key.touch(0o600)
+    config = tmp_path / "eventd.yaml"
+    broker = {"name": "plant", "host": "h", "ca_file": path.name, "topics": [{"filter": "t"}]}
+    config.write_text(json.dumps({"sources": {"mqtt": [broker]}}))
+    told: list[str] = []
+
+    for reading in (
+        lambda: read(path, 100),
+        lambda: secret(path),
+        lambda: load(config, Environment()),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            reading()
+        told += caught.value.problems
+    assert Keyring(tmp_path, "", told).tls(path.name, key.name) is None
+
+    said = f"{path}: is no regular file"
+    place = f"{config}:1: sources.mqtt[0].ca_file: {path} is no regular file"
+    assert told == [said, said, place, said]
+    assert not is_inventory(path)
+
+
+def test_no_more_is_read_of_a_file_than_it_may_have_whatever_it_says_of_its_size(
+    tmp_path: Path,
+) -> None:
+    large = tmp_path / "large"
+    large.touch(0o600)
+    large.write_text("x" * 65537)
+
+    with pytest.raises(ConfigError, match="expected at most 100 bytes, got 101"):
+        read(Path("/proc/self/status"), 100)
+    with pytest.raises(ConfigError, match="expected at most 65536 bytes, got more"):
+        secret(large)
 
 
 def test_a_directory_without_rules_is_refused(tmp_path: Path) -> None:
