@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from click import unstyle
 from click.testing import CliRunner, Result
+from tests.builders import at, event
+from tests.edges.store_desk import alive
 
 from eventd.cli import main
 
@@ -242,6 +247,71 @@ def test_what_cannot_be_done_is_told_in_a_sentence(
 
     assert (done.exit_code, "Traceback" in done.output) == (2, False)
     assert said in done.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export --state . > /dev/full",
+        "export --state . >&-",
+        "export --state . --out /dev/full",
+        "check --store . > /dev/full",
+        "check --store . --json >&-",
+        "replay --journal . > /dev/full",
+        "replay --journal . --out /dev/full",
+        "replay --journal . --html /dev/full",
+    ],
+)
+async def test_what_finds_no_room_for_what_it_writes_says_so_and_judges_nothing(
+    tmp_path: Path, command: str
+) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), event())
+
+    done = subprocess.run(
+        f"{sys.executable} -m eventd {command}",
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    why = "Bad file descriptor" if command.endswith("-") else "No space left on device"
+    assert done.stderr == f"eventd {command.split(maxsplit=1)[0]}: what is written: {why}\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("command", ["export --state .", "check --store ."])
+async def test_who_closes_the_pipe_is_told_nothing_and_that_is_no_judgement(
+    tmp_path: Path, command: str
+) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), event())
+    read, write = os.pipe()
+    os.close(read)
+
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "eventd", *command.split()],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (2, b"")
+
+
+def test_want_of_memory_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starved(*_: object) -> list[object]:
+        raise MemoryError
+
+    monkeypatch.setattr("eventd.app.verdicts", starved)
+
+    done = cli("check", "--store", ".")
+
+    assert (done.exit_code, done.output) == (2, "eventd check: out of memory\n")
 
 
 def test_a_configuration_is_as_good_as_the_files_it_names(tmp_path: Path) -> None:

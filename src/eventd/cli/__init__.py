@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 
 import click
 from click.exceptions import NoArgsIsHelpError
 
 from eventd import __version__
+from eventd.cli.lines import say
 from eventd.core.sentences import inert
 
 COMMANDS = (
@@ -33,16 +35,36 @@ class _Lazy(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command. What click says of arguments is inert: so may files be called."""
+        """Run the command. What click says of arguments is inert: so may files be called.
+
+        Where what it writes finds no room, nobody or no memory it ends with a sentence, and 2.
+        """
+        if sys.stdout is None:  # closed: who prints is told
+            sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # whatever the terminal can show
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
         except NoArgsIsHelpError:  # of lines, our own
             raise
         except click.UsageError as error:
             raise click.UsageError(inert(error.format_message()), error.ctx) from None
+        except (OSError, MemoryError) as error:
+            sys.stdout = StringIO()  # what is still in it finds no room later either
+            if not isinstance(error, BrokenPipeError):  # as of `| head`
+                say(f"eventd {ctx.invoked_subcommand}: {_why(error)}", err=True)
+            # systemd does not start again what ends with 2
+            sys.exit(1 if ctx.invoked_subcommand == "run" else 2)
+
+
+def _why(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return f"{error.filename or 'what is written'}: {error.strerror or error}"
 
 
 @click.group(cls=_Lazy)
