@@ -4,7 +4,7 @@
        CALL PLACE NTH ACTION [MILLISECONDS [AFTER_CALL AFTER_PLACE]]
    CALL is fsync, write, rename or unlink; PLACE is how the path ends, or *; NTH counts such calls
    since the line was written (0: every one), or since the first AFTER_CALL on AFTER_PLACE.
-   ACTION: EIO, ENOSPC; delay; kill (instead of the call); killed (behind it).
+   ACTION: EIO, ENOSPC, EDQUOT; delay; kill (instead of the call); killed (behind it).
    Only paths under $FAULT_ROOT count. $FAULT_LOG gets a line of CLOCK_MONOTONIC seconds and path
    for every call that was hit: once it has failed, waited and returned, or before it kills. */
 #define _GNU_SOURCE
@@ -97,7 +97,10 @@ static int begin(const char *call, const char *path, struct plan *plan) {
   errno = keep;
   if (!strcmp(plan->action, "kill")) die(path);
   if (!strcmp(plan->action, "delay")) usleep(plan->ms * 1000);
-  int error = !strcmp(plan->action, "EIO") ? EIO : !strcmp(plan->action, "ENOSPC") ? ENOSPC : 0;
+  int error = !strcmp(plan->action, "EIO")      ? EIO
+              : !strcmp(plan->action, "ENOSPC") ? ENOSPC
+              : !strcmp(plan->action, "EDQUOT") ? EDQUOT
+                                                : 0;
   if (!error) return 0;
   note(path);
   errno = error;

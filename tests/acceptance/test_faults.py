@@ -154,6 +154,32 @@ def test_a_daemon_on_a_full_disk_lives_can_be_stopped_and_starts_again(small_dis
     assert "Traceback" not in daemon.log.read_text()
 
 
+@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT"])
+def test_a_quota_that_is_used_up_is_a_full_disk_and_a_start_needs_no_room_for_its_number(
+    tmp_path: Path, error: str
+) -> None:
+    daemon = Daemon(tmp_path, config={"limits": {"commit_within": "1s"}})
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    daemon.start(env=faults.env)
+    assert post(f"{daemon.url}/v1/events", {"id": "a", "name": "a"})[0] == 202
+    faults.plan(f"write * 0 {error}")
+
+    refused = _refusal(f"{daemon.url}/v1/events", b'{"id": "a", "name": "a"}')
+    ready, _ = get(f"{daemon.url}/-/ready")
+    faults.off()
+    until(lambda: post(f"{daemon.url}/v1/events", {"id": "b", "name": "b"})[0] == 202, what="room")
+    daemon.kill()
+    faults.plan(f"write lock 0 {error}")
+    daemon.start(env=faults.env)
+
+    assert (refused.status, ready) == (503, 503)
+    assert faults.hits()[-1].name == "lock"
+    assert daemon.stop() == 0
+    check(daemon, ["a", "b"])
+    assert "Traceback" not in daemon.log.read_text()
+
+
 def test_a_snapshot_counts_once_it_is_durable_and_a_failed_one_is_told(tmp_path: Path) -> None:
     script = tmp_path / "soon.py"
     script.write_text(SOON)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import quote
 
 import msgspec
@@ -35,8 +36,11 @@ EMPTY = f"holds no tables of eventd; where it is a copy, {LOG} was left out: see
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 # Of the disk, of descriptors: no transaction ends in these. SQLite tells its own ends itself.
 _FOR_NOW = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
-# SQLite does not call it full when it cannot grow the WAL's index.
-_FULL_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+# SQLite does not call it full when it cannot grow the WAL's index, nor when a quota is used up.
+_FULL_CODES = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE}
+)
+ROOM = 1 << 20  # bytes; where so many cannot be written there is none
 
 
 def explain(error: Exception, directory: Path) -> StoreFull | StoreBroken:
@@ -54,9 +58,17 @@ def explain(error: Exception, directory: Path) -> StoreFull | StoreBroken:
     return StoreBroken(f"{directory}: {error} ({name})")
 
 
-def _no_space(directory: Path) -> bool:
-    space = os.statvfs(directory)
-    return space.f_bavail * space.f_frsize < (1 << 20)
+def _no_space(place: Path) -> bool:
+    """Found out by writing: figures of the file system know nothing of quotas."""
+    folder = place if place.is_dir() else place.parent
+    left = ROOM
+    try:
+        with TemporaryFile(dir=folder, buffering=0) as file:
+            while left:
+                left -= file.write(bytes(left))
+    except OSError as e:
+        return e.errno in _FOR_NOW
+    return False
 
 
 @contextmanager
@@ -113,6 +125,8 @@ def lock_state(directory: Path) -> int:
         # in this order, as a full disk may have no room for what was let go of
         os.ftruncate(fd, os.pwrite(fd, f"{os.getpid()}\n".encode(), 0))
     except OSError as e:
+        if e.errno in _FOR_NOW:
+            return fd  # it is taken: the number is for people
         os.close(fd)
         raise StoreError(f"{directory}: the state directory cannot be used: {e.strerror}") from e
     return fd
