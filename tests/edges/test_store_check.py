@@ -489,6 +489,33 @@ async def test_a_page_that_no_replay_reads_is_found_damaged(tmp_path: Path) -> N
     assert "btreeInitPage() returns error code 11" in broken.detail
 
 
+@pytest.mark.parametrize(
+    ("sql", "row"),
+    [
+        ("UPDATE timeline SET body = x'00' WHERE n = 1", "timeline INC-000001 1"),
+        ("UPDATE ledger SET body = x'00' WHERE id = 1", "ledger 1"),
+        ("UPDATE delivery SET meta = x'00' WHERE seq = 1", "delivery 1"),
+        ("UPDATE audit SET body = x'00' WHERE id = 1", "audit 1"),
+    ],
+)
+async def test_a_body_that_no_replay_reads_is_found_unreadable(
+    tmp_path: Path, sql: str, row: str
+) -> None:
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), load(group_rule()))
+        await life.submit(at(1), event("a"))
+    for second in (2, 3):  # nothing of before is stepped again
+        async with alive(tmp_path) as life:
+            await life.submit(at(second), event("a", id=str(second)))
+    assert wrong(tmp_path) == []
+    tamper(tmp_path, sql)
+
+    (broken,) = wrong(tmp_path)
+
+    assert (broken.invariant, broken.says) == ("I15", "the database is whole")
+    assert broken.detail.startswith(f"{row} cannot be read: ")
+
+
 async def test_a_ledger_that_lost_how_far_it_is_filed_is_named(tmp_path: Path) -> None:
     state = await lived(tmp_path)
     tamper(state, "DELETE FROM ledger_filed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import msgspec
@@ -30,7 +30,9 @@ from eventd.store.queries import QUERIES
 from eventd.store.rows import (
     alert_row,
     decode_alert,
+    decode_delivery,
     decode_entries,
+    decode_fact,
     decode_incident,
     decode_inputs,
     decode_maintenance,
@@ -343,6 +345,27 @@ def lifecycles(reader: JournalReader) -> Iterator[tuple[str, str, list[str], str
         if states.get(one.id) is not one.state
     ]
     yield "I7", "only legal transitions, and they end where the incident is", illegal, entries
+
+
+_READ: dict[str, Callable[[bytes], object]] = {
+    "timeline": decode_fact,
+    "ledger": decode_entries,
+    "silence": decode_silence,
+    "maintenance": decode_maintenance,
+    "delivery": decode_delivery,
+    "audit": decode_fact,
+}
+
+
+def unread(reader: JournalReader) -> Iterator[str]:
+    """Rows whose body cannot be read, also where they are older than what a replay compares."""
+    audited = reader.db.execute(QUERIES["audited_from"]).fetchone() is not None
+    for query in ("bodies", "audit_bodies")[: 1 + audited]:
+        for table, row, body in reader.db.execute(QUERIES[query]):
+            try:
+                _READ[table](body)
+            except msgspec.MsgspecError as e:
+                yield f"{table} {row} cannot be read: {e}"
 
 
 def _columns(reader: JournalReader) -> tuple[list[str], str]:

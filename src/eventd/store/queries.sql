@@ -432,6 +432,19 @@ SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'audited_from'
 -- A single pass, a second for 1 GiB: whether each row is in each index would be asked all over it.
 PRAGMA quick_check(1)
 
+-- name: bodies
+-- For `check`: table, row and body of what is shown, exported or needed by a start from the tables,
+-- however old it is. Journal, incidents and alerts are read whole anyhow.
+SELECT 'timeline', incident || ' ' || n, body FROM timeline
+UNION ALL SELECT 'ledger', id, body FROM ledger
+UNION ALL SELECT 'silence', id, body FROM silence
+UNION ALL SELECT 'maintenance', id, body FROM maintenance
+UNION ALL SELECT 'delivery', seq, meta FROM delivery
+
+-- name: audit_bodies
+-- For `check`: the same of the audit, which an older store has not.
+SELECT 'audit', id, body FROM audit
+
 -- name: filed_rows
 -- For `check`: one row says how far the ledger is filed; no start, and no commit, without it.
 SELECT COUNT(*) FROM ledger_filed

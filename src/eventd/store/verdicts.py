@@ -17,7 +17,7 @@ from eventd.core.engine import Engine
 from eventd.core.model import Fact
 from eventd.core.snapshot import Restored
 from eventd.errors import EventdError, Poisoned, StoreBroken, StoreError
-from eventd.store.audit import Audit, Scan, Told, acts, compare, lifecycles
+from eventd.store.audit import Audit, Scan, Told, acts, compare, lifecycles, unread
 from eventd.store.database import reading
 from eventd.store.journal import JournalReader, Row, Saved
 from eventd.store.queries import QUERIES
@@ -74,7 +74,7 @@ def verdicts(directory: Path, replayed: Replayed, acked: Iterable[str] = ()) -> 
 def _damage(reader: JournalReader) -> tuple[list[str], str]:
     """What would end a daemon again and again, also where no replay looks."""
     ((text,),) = reader.db.execute(QUERIES["damage"])
-    wrong = [text.splitlines()[-1]] if text != "ok" else []
+    wrong = [text.splitlines()[-1]] if text != "ok" else list(unread(reader))
     ((filed,),) = reader.db.execute(QUERIES["filed_rows"])
     if filed != 1:
         wrong.append(f"ledger_filed has {filed} rows where 1 is due")
