@@ -169,6 +169,8 @@ async def _serve(
         async with Reader(config.state) as reading:
             daemon = _Daemon(config, recovered, store, reading, meter)
             await daemon.serve(notifier, environment, signals)
+        await stack.aclose()
+        daemon.tell_snapshots()  # the last one is written as the store closes
 
 
 async def _ask_for_time(notifier: Notifier) -> None:
@@ -332,9 +334,9 @@ class _Daemon:
             meter.commits.observe(self._runtime.commit_seconds)
             meter.batches.observe(batch.next_seq - self._committed)
         self._committed = batch.next_seq
-        self._tell_snapshots()
+        self.tell_snapshots()
 
-    def _tell_snapshots(self) -> None:
+    def tell_snapshots(self) -> None:
         """What became of those that were written since."""
         done, failures = self._store.snapshots, self._store.snapshot_failures
         self._meter.snapshots.inc(done - self._snapshots)
@@ -388,7 +390,7 @@ class _Daemon:
             tls.context = self._tls
 
     async def _page(self) -> bytes:
-        self._tell_snapshots()
+        self.tell_snapshots()
         try:
             found = await self._reader.open_by_priority()
         except StoreError:  # the rest of the page is what is wanted then

@@ -69,6 +69,21 @@ def test_a_disk_that_fails_the_last_snapshot_is_told(tmp_path: Path) -> None:
     check(daemon, ["a"])
 
 
+def test_a_last_snapshot_that_finds_no_room_is_told(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    faults = Faults(tmp_path, daemon.state)
+    faults.build()
+    daemon.start(env=faults.env)
+    # so many that it is written when nobody waits for the last commit any more
+    many = [{"id": f"e{n}", "name": f"n{n}"} for n in range(2_000)]
+    assert post(f"{daemon.url}/v1/events", many)[0] == 202
+    faults.plan("fsync snapshot.tmp 0 ENOSPC")
+
+    assert daemon.stop() == 0
+    assert "snapshot.failed" in daemon.log.read_text().splitlines()[-1]
+    check(daemon, [one["id"] for one in many])
+
+
 def test_a_disk_that_fails_while_nobody_sends_ends_the_daemon(tmp_path: Path) -> None:
     script = tmp_path / "soon.py"
     script.write_text(SOON)

@@ -46,7 +46,7 @@ from eventd.errors import StoreBroken, StoreError, StoreFull, StoreInUse, StoreT
 from eventd.runtime import Batch, Step
 from eventd.store import database, retention, sqlite
 from eventd.store import writer as writing
-from eventd.store.database import DATABASE, LOG, SCHEMA
+from eventd.store.database import DATABASE, LOCK, LOG, SCHEMA
 from eventd.store.journal import JournalRow, iter_journal
 from eventd.store.payloads import MAX_RECENT, MIN_SIZE, RecentPayloads
 from eventd.store.queries import insert
@@ -450,6 +450,8 @@ def move_its_folder(path: Path) -> None:
         (replace_by_a_copy, DATABASE, "replaced", ["a"]),
         (cut, DATABASE, "cut", None),
         (move_its_folder, DATABASE, "removed", []),
+        (Path.unlink, LOCK, "removed", ["a"]),  # another could take the state
+        (replace_by_a_copy, LOCK, "replaced", ["a"]),
     ],
 )
 @pytest.mark.parametrize("probe", [True, False])

@@ -165,7 +165,7 @@ def open_writer(directory: Path) -> sqlite3.Connection:
 
 
 class OpenFile:
-    """A file that SQLite goes on writing to, and that the next start looks for by its name.
+    """A file that this process goes on using, and that the next start looks for by its name.
 
     Without its name, or where it was cut behind SQLite's back, that start finds nothing of what was
     written since, however well it was synced.

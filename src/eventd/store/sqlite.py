@@ -19,6 +19,7 @@ from eventd.errors import EventdError, StoreBroken, StoreFull
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import (
     DATABASE,
+    LOCK,
     LOG,
     WAL_LIMIT,
     OpenFile,
@@ -70,7 +71,11 @@ class SqliteStore:
         self._limits = limits
         self._writer = WriterThread()
         self._lock = -1
-        self._files = OpenFile(directory / DATABASE), OpenFile(directory / LOG, cut_to=WAL_LIMIT)
+        self._files = (
+            OpenFile(directory / DATABASE),
+            OpenFile(directory / LOG, cut_to=WAL_LIMIT),
+            OpenFile(directory / LOCK),  # without its name it keeps nobody else out
+        )
         self._tables: Tables | None = None
         self._retention: Retention | None = None
         self._snapshot: SnapshotFile | None = None
