@@ -52,6 +52,7 @@ from eventd.signals import Signals
 from eventd.sources.decode import Memo
 from eventd.sources.mqtt import Broker, MqttSource
 from eventd.sources.webhook import Limits, Webhooks
+from eventd.store.database import unusable
 from eventd.store.journal import JournalRow, iter_journal
 from eventd.store.reader import Reader
 from eventd.store.sqlite import SqliteStore
@@ -154,7 +155,10 @@ async def _serve(
         raw_for=timedelta(seconds=keep.raw_for),
         max_bytes=keep.max_size,
     )
-    config.state.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        config.state.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unusable(config.state, error) from error
     async with AsyncExitStack() as stack:
         async with asyncio.TaskGroup() as group:
             patience = group.create_task(_ask_for_time(notifier), name="patience")

@@ -171,19 +171,20 @@ class Environment(Struct, frozen=True):
     xdg_state_home: str = ""
     home: str = ""
     notify_socket: str = ""
-    watchdog_usec: int = 0
+    watchdog_usec: int = 0  # -1 where it is no number: `load` tells
 
     @classmethod
     def read(cls) -> Environment:
         """The present one."""
         env = os.environ
+        watchdog = env.get("WATCHDOG_USEC") or "0"
         return cls(
             state_directory=env.get("STATE_DIRECTORY", "").split(":")[0],
             credentials_directory=env.get("CREDENTIALS_DIRECTORY", ""),
             xdg_state_home=env.get("XDG_STATE_HOME", ""),
             home=env.get("HOME", ""),
             notify_socket=env.get("NOTIFY_SOCKET", ""),
-            watchdog_usec=int(env.get("WATCHDOG_USEC") or 0),
+            watchdog_usec=int(watchdog) if watchdog.isdecimal() else -1,
         )
 
     def default_state(self) -> Path:
@@ -271,6 +272,8 @@ def load(
     except ValueError as error:
         host, port = "127.0.0.1", 0
         problems.append(_of_door(document, listen, str(error), "such as 127.0.0.1:9095"))
+    if environment.watchdog_usec < 0:
+        problems.append("WATCHDOG_USEC: expected a number of microseconds (leave it to systemd)")
     folder = path.parent if path else Path()
     credentials = environment.credentials_directory
     _check_sources(document, file, problems)

@@ -274,6 +274,14 @@ def test_the_inventory_is_the_one_named_else_the_one_beside_the_file(tmp_path: P
     assert told == [None, beside, tmp_path / "there.yaml", Path("/i")]
 
 
+@pytest.mark.parametrize("value", ["abc", "-1", "1.5"])
+def test_a_watchdog_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", value)
+
+    with pytest.raises(ConfigError, match=r"^WATCHDOG_USEC: expected a number"):
+        load(None, Environment.read())
+
+
 def test_a_wrong_option_is_told_as_an_option(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, Environment(), listen="9095")

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -168,6 +169,36 @@ async def test_an_unusable_directory_is_named_with_the_reason(tmp_path: Path) ->
     ):
         with pytest.raises(StoreError, match=f"{path}: .* cannot be used: {why}"):
             await SqliteStore.open(path).__aenter__()
+
+
+async def test_what_is_in_the_way_of_a_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+
+    for path, why in (
+        (tmp_path / "file", f"File exists ({tmp_path}/file is no directory)"),
+        (tmp_path / "file" / "x" / "y", f"Not a directory ({tmp_path}/file is no directory)"),
+        (tmp_path / "link", f"File exists ({tmp_path}/link is a link to what is no directory)"),
+    ):
+        with pytest.raises(StoreError, match=f"^{re.escape(f'{path}: the state directory')}") as e:
+            await SqliteStore.open(path).__aenter__()
+        assert str(e.value).endswith(f" cannot be used: {why}")
+
+
+async def test_a_disk_without_inodes_is_told_as_full(small_disk: Path) -> None:
+    # for the folder, the lock, the database and its log
+    subprocess.run(["mount", "-o", "remount,nr_inodes=5", small_disk], check=True)
+
+    with pytest.raises(StoreFull, match=r"eventd\.db: no space left \(SQLITE_CANTOPEN\)"):
+        await SqliteStore.open(small_disk / "state").__aenter__()
+
+
+async def test_a_directory_may_be_called_as_it_likes(tmp_path: Path) -> None:
+    state = tmp_path / os.fsdecode(b"\xff ?#%20\n")
+    async with alive(state) as life:
+        await life.submit(at(0), event("a"))
+
+    assert [row.inputs for row in iter_journal(state)] == [(event("a"),)]
 
 
 async def test_a_read_only_directory_is_named_with_the_reason(small_disk: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -35,10 +35,17 @@ EMPTY = f"holds no tables of eventd; where it is a copy, {LOG} was left out: see
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 # Of the disk, of descriptors: no transaction ends in these. SQLite tells its own ends itself.
-_FOR_NOW = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
-# SQLite does not call it full when it cannot grow the WAL's index, nor when a quota is used up.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FOR_NOW = _NO_ROOM | {errno.EMFILE, errno.ENFILE}
+# SQLite does not call it full when it cannot grow the WAL's index, when a quota is used up, nor
+# when there is no inode for a file beside the database.
 _FULL_CODES = frozenset(
-    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE}
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_CANTOPEN,
+    }
 )
 ROOM = 1 << 20  # bytes; where so many cannot be written there is none
 
@@ -67,7 +74,7 @@ def _no_space(place: Path) -> bool:
             while left:
                 left -= file.write(bytes(left))
     except OSError as e:
-        return e.errno in _FOR_NOW
+        return e.errno in _NO_ROOM
     return False
 
 
@@ -110,7 +117,7 @@ def lock_state(directory: Path) -> int:
             directory.chmod(0o700)
         fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as e:
-        raise StoreError(f"{directory}: the state directory cannot be used: {e.strerror}") from e
+        raise unusable(directory, e) from e
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -128,8 +135,22 @@ def lock_state(directory: Path) -> int:
         if e.errno in _FOR_NOW:
             return fd  # it is taken: the number is for people
         os.close(fd)
-        raise StoreError(f"{directory}: the state directory cannot be used: {e.strerror}") from e
+        raise unusable(directory, e) from e
     return fd
+
+
+def unusable(directory: Path, error: OSError) -> StoreError:
+    """With what is in the way, where it is one of these."""
+    why = f"{directory}: the state directory cannot be used: {error.strerror}"
+    for place in (directory, *directory.parents):
+        with suppress(OSError):
+            if place.is_dir():
+                break
+            if place.is_symlink():
+                return StoreError(f"{why} ({place} is a link to what is no directory)")
+            if place.exists():
+                return StoreError(f"{why} ({place} is no directory)")
+    return StoreError(why)
 
 
 def open_writer(directory: Path) -> sqlite3.Connection:
@@ -202,7 +223,7 @@ def open_reader(directory: Path) -> sqlite3.Connection:
         raise StoreError(f"{path}: there is none; name the state directory of a daemon")
     try:
         db = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode=ro",
+            f"file:{quote(os.fsencode(path.absolute()))}?mode=ro",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
