@@ -331,6 +331,9 @@ def test_of_two_equal_keys_the_last_one_counts(target: Daemon) -> None:
     assert (found["name"], found["labels"]) == ("b", {"x": "2"})
 
 
+HOUR = {"starts_at": "2026-01-05T14:00:00Z", "ends_at": "2026-01-05T15:00:00Z"}
+
+
 @pytest.mark.parametrize(
     ("event", "limit"),
     [
@@ -341,6 +344,9 @@ def test_of_two_equal_keys_the_last_one_counts(target: Daemon) -> None:
         ({"name": "a", "summary": "s" * MEBI}, "4096"),
         ({"name": "a", "links": ["l"] * 17}, "16"),
         ([{"name": "a"}] * 10_001, "10000"),
+        ({"name": "a", "status": "change", "window": {**HOUR, "cis": ["c"] * 1_001}}, "1000"),
+        ({"name": "a", "status": "change", "window": {**HOUR, "cis": ["c" * MEBI]}}, "1024"),
+        ({"name": "a", "links": ["l"] * MEBI}, "150000"),
     ],
 )
 def test_what_goes_beyond_a_limit_is_answered_400_naming_it(

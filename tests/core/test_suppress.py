@@ -429,6 +429,31 @@ def test_maintenance_beyond_the_cap_is_not_taken_but_may_replace() -> None:
     ]  # fmt: skip
 
 
+def test_windows_have_ten_names_each_on_average_and_a_smaller_one_may_always_replace() -> None:
+    few, many = [f"db{n}" for n in range(12)], [f"web{n}" for n in range(20)]
+    feed: Feed = [(T0, started(max_maintenance=2)), (at(0), maintenance("CHG1", cis=few))]
+    full = [NOTED, CapHit(at(0), "maintenance")]
+
+    assert last([*feed, (at(0), maintenance("CHG2", cis=few[:9]))]) == full
+    assert last([*feed, (at(0), maintenance("CHG1", services=many, cis=few[:1]))]) == full
+    replaced = [*feed, (at(0), maintenance("CHG1", cis=few[:10], services=few[:10]))]
+    assert len(kinds(last(replaced))) == 3
+    smaller = [*replaced, (at(1), maintenance("CHG1", cis=few))]
+    assert len(kinds(last([*smaller, (at(1), maintenance("CHG2", cis=few[:8]))]))) == 2
+
+
+def test_a_window_for_no_name_covers_nothing() -> None:
+    feed: Feed = [
+        (T0, SHARP),
+        (at(0), maintenance(ends=60, cis=["", "db1"], services=[""])),
+        (at(1), event(ci="", service="")),
+        (at(60), TICK),
+    ]
+
+    assert kinds(last(feed[:3])) == [AlertFired, AlertUnmatched]
+    assert last(feed) == [MaintenanceEnded(at(60), "MNT-000001")]
+
+
 def test_a_change_without_a_window_is_noted() -> None:
     assert last([(at(0), event(status=Status.CHANGE))]) == [NOTED]
 

@@ -51,6 +51,11 @@ def alert(**more: object) -> dict[str, object]:
     }  # fmt: skip
 
 
+def window(**more: object) -> dict[str, object]:
+    span = {"starts_at": "2026-01-05T14:00:00Z", "ends_at": "2026-01-05T15:00:00Z"}
+    return {"name": "a", "status": "change", "window": {**span, **more}}
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 @given(payload=st.binary(max_size=200) | st.text(max_size=80).map(str.encode))
 def test_whatever_comes_raises_nothing_but_a_decode_error(decoder: str, payload: bytes) -> None:
@@ -98,6 +103,12 @@ def test_what_is_no_event_is_refused_whole(payload: bytes) -> None:
         ({"name": "a", "status": "change", "window": {"starts_at": "2026-01-05T14:00:00Z",
                                                       "ends_at": "9999-12-31T23:59:59Z"}},
          "window.ends_at: expected the years 2 to 9998"),
+        (window(cis=["db1", ""]), "window.cis[1]: expected a text of at least 1 characters"),
+        (window(services=[""]), "window.services[0]: expected a text of at least 1 characters"),
+        (window(cis=["db1", " "]), "window.cis[1]: expected a name, got ' '"),
+        (window(cis=["x" * 1_025]), "window.cis[0]: expected a text of at most 1024 characters"),
+        (window(services=["x"] * 1_001),
+         "window.services: expected a list of at most 1000 entries, got more"),
     ],
 )  # fmt: skip
 def test_one_bad_event_never_costs_the_good_ones(event: dict[str, object], says: str) -> None:

@@ -647,7 +647,7 @@ class Engine:
             if before is not None:
                 self._end_window(before.id, now, facts)
             return
-        if before is None and len(self.suppressions.windows) >= self.settings.max_maintenance:
+        if not self.suppressions.has_room(window, before, self.settings.max_maintenance):
             facts.append(CapHit(now, "maintenance"))
             return
         self._state.window_count += 1

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from eventd.core.model import Alert, Maintenance, Settings, Silence, Window, seconds
 from eventd.core.rules.index import SelectorIndex
 
+NAMES_A_WINDOW = 10  # on average: a name takes up to 1.5 kB, all there may be 150 MB
+
 
 class Suppressions:
     """Silences and maintenance windows in force or to come.
@@ -24,6 +26,7 @@ class Suppressions:
         self.windows: dict[str, Maintenance] = {}
         self._announced: dict[str, str] = {}  # fingerprint of the announcement → window id
         self._announcement: dict[str, str] = {}  # the other way round
+        self.names = 0  # of CIs and services, in all windows
         self._holds: dict[str, dict[str, None]] = {}
         self._index: SelectorIndex[str] | None = SelectorIndex()
         self._by_ci: dict[str, dict[str, None]] = {}
@@ -70,6 +73,12 @@ class Suppressions:
         """The window this announcement made, if it is known still."""
         return self.windows.get(self._announced.get(announcement, ""))
 
+    def has_room(self, window: Window, before: Maintenance | None, most: int) -> bool:
+        """Whether `most` windows may have this one too, or instead of `before`."""
+        more = _names(window) - (_names(before.window) if before is not None else 0)
+        full = before is None and len(self.windows) >= most
+        return not full and (more <= 0 or self.names + more <= most * NAMES_A_WINDOW)
+
     def add_window(self, maintenance: Maintenance, announcement: str) -> None:
         """Known from now, instead of the window the same announcement made before."""
         before = self._announced.get(announcement)
@@ -78,10 +87,11 @@ class Suppressions:
         self._announced[announcement] = maintenance.id
         self._announcement[maintenance.id] = announcement
         self.windows[maintenance.id] = maintenance
-        for ci in maintenance.window.cis:
-            self._by_ci.setdefault(ci, {})[maintenance.id] = None
-        for service in maintenance.window.services:
-            self._by_service.setdefault(service, {})[maintenance.id] = None
+        window = maintenance.window
+        self.names += _names(window)
+        for table, names in ((self._by_ci, window.cis), (self._by_service, window.services)):
+            for name in filter(None, names):  # "" is what an alert without one has
+                table.setdefault(name, {})[maintenance.id] = None
 
     def rename(self, seen: Callable[[Window], Window]) -> None:
         """CIs and services go by other names from now on: so do those of every window."""
@@ -99,6 +109,7 @@ class Suppressions:
     def _unfile(self, by: str) -> None:
         window = self.windows.pop(by).window
         del self._announced[self._announcement.pop(by)]
+        self.names -= _names(window)
         for table, names in ((self._by_ci, window.cis), (self._by_service, window.services)):
             for name in names:
                 filed = table.get(name, {})
@@ -118,3 +129,7 @@ class Suppressions:
                 self.add_silence(silence)
             if maintenance is not None:
                 self.add_window(maintenance, announcement)
+
+
+def _names(window: Window) -> int:
+    return len(window.cis) + len(window.services)

@@ -42,18 +42,20 @@ WHOLE = f"{ONE}, an array of them, or one a line"
 MAX_KEY = 255  # characters of a delivery's own key
 MAX_INT = 1 << 63
 MAX_LINKS = 16
+MAX_NAMES = 1_000  # CIs of a window, and services
 FIRST_YEAR, LAST_YEAR = 2, 9998  # of a window: the engine looks a little before and after it
 
 Text = Annotated[str, Meta(max_length=MAX_VALUE)]
 Short = Annotated[str, Meta(max_length=1_024)]
 Name = Annotated[str, Meta(min_length=1, max_length=1_024)]
+Names = Annotated[tuple[Name, ...], Meta(max_length=MAX_NAMES)]
 
 
 class _Window(Struct, gc=False, forbid_unknown_fields=True):
     starts_at: datetime
     ends_at: datetime
-    cis: tuple[str, ...] = ()
-    services: tuple[str, ...] = ()
+    cis: Names = ()
+    services: Names = ()
 
 
 class _Native(Struct, gc=False, forbid_unknown_fields=True):
@@ -305,4 +307,7 @@ def _window(one: _Native) -> Window | None:
         if not FIRST_YEAR <= at.year <= LAST_YEAR:
             raise DecodeError(field, at.isoformat(), f"the years {FIRST_YEAR} to {LAST_YEAR}")
     cis = tuple(canonical_ci(ci) for ci in window.cis)
+    if "" in cis:  # [], or spaces
+        at_fault = cis.index("")
+        raise DecodeError(f"window.cis[{at_fault}]", repr(window.cis[at_fault]), "a name")
     return Window(starts, ends, cis, window.services)
