@@ -180,13 +180,14 @@ def test_a_signed_call_made_again_is_a_duplicate_and_later_it_is_refused(tmp_pat
     said = [
         post(url, body, _signed(body, now)),
         post(url, body, _signed(body, now)),
+        post(url, body, {**_signed(body, now), "Idempotency-Key": "another"}),
         post(url, body, _signed(body, now - 600)),
         post(url, body + b" ", _signed(body, now)),
         post(url, body),
     ]
 
-    assert [status for status, _ in said] == [202, 202, 401, 401, 401]
-    assert [json.loads(text)["duplicates"] for _, text in said[:2]] == [0, 1]
+    assert [status for status, _ in said] == [202, 202, 202, 401, 401, 401]
+    assert [json.loads(text)["duplicates"] for _, text in said[:3]] == [0, 1, 1]
     (alert,) = daemon.api("alerts")["items"]
     assert alert["count"] == 1
     everything = daemon.log.read_text() + get(f"{daemon.url}/metrics")[1].decode() + str(said)

@@ -89,6 +89,7 @@ def test_signatures_are_those_of_the_senders_own_documents() -> None:
         (signed(NEW, at=T0 + timedelta(minutes=10)), BODY, False),
         (signed(NEW, at=T0 - timedelta(minutes=10)), BODY, False),
         ({**signed(NEW), "webhook-id": "m2"}, BODY, False),
+        (signed(NEW, name=""), BODY, False),
         ({**signed(NEW), "webhook-timestamp": "now"}, BODY, False),
         ({**signed(NEW), "webhook-timestamp": "9" * 400}, BODY, False),
         ({**signed(NEW), "webhook-timestamp": "\u0661\u0662"}, BODY, False),

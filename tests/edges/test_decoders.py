@@ -174,6 +174,17 @@ def test_lines_arrays_and_single_objects_are_read_alike() -> None:
     assert decode(delivery([])).events == ()
 
 
+def test_the_key_that_a_signature_is_over_comes_first() -> None:
+    """D57."""
+    signed = {"webhook-id": "m1"}
+    keys = {
+        decode(delivery({"name": "a"}, headers={**signed, **more})).events[0].key
+        for more in ({}, {"idempotency-key": "k"}, {"x-github-delivery": "d"})
+    }
+
+    assert len(keys) == 1
+
+
 def test_the_senders_own_key_for_a_delivery_is_strong() -> None:
     keyed = delivery([{"name": "a"}, {"name": "b"}], headers={"idempotency-key": "k"})
 

@@ -14,8 +14,9 @@ MAX_EVENTS = 10_000  # a delivery; RELIABILITY §6
 MAX_LABELS = 64
 MAX_NAME = 128  # characters of a label's name
 MAX_VALUE = 4_096  # characters of a label's value, and of any other text
-# Where a sender puts its own key for a whole delivery, its name in lower case; the first counts.
-KEY_HEADERS = ("idempotency-key", "webhook-id", "x-github-delivery")
+# Where a sender puts its own key for a whole delivery, its name in lower case. The first counts,
+# and is the one that a signature may be over: whoever sends a signed call again cannot change it.
+KEY_HEADERS = ("webhook-id", "idempotency-key", "x-github-delivery")
 MISSED_REPEATS = 2.5  # intervals without a repeat before a promise is broken: two may be lost
 
 
