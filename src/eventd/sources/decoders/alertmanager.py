@@ -7,6 +7,7 @@ delivery.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -32,7 +33,7 @@ from eventd.sources.decoded import (
     Labels,
     check_labels,
 )
-from eventd.sources.elements import elements_of
+from eventd.sources.elements import check_texts, elements_of, has_texts, without_halves
 
 # In order: which label names the thing, and which the service.
 CI_LABELS = ("instance", "host", "hostname", "node", "pod", "device")
@@ -44,6 +45,7 @@ ABSENT = "0001-01-01"  # Go's zero time
 
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+NONE = msgspec.Raw(b"0")
 
 
 class _Alert(Struct, gc=False):
@@ -59,54 +61,88 @@ class _Alert(Struct, gc=False):
 class _Webhook(Struct, gc=False):
     alerts: list[_Alert]
     version: str = "4"
-    truncatedAlerts: Count = 0  # noqa: N815 - the sender's name
+    truncatedAlerts: msgspec.Raw = NONE  # noqa: N815 - the sender's name
 
 
 class _Lenient(Struct, gc=False):
     alerts: msgspec.Raw
-    truncatedAlerts: Count = 0  # noqa: N815 - the sender's name
+    truncatedAlerts: msgspec.Raw = NONE  # noqa: N815 - the sender's name
 
 
 _whole = msgspec.json.Decoder(_Webhook)
 _lenient = msgspec.json.Decoder(_Lenient)
 _one = msgspec.json.Decoder(_Alert)
+_count = msgspec.json.Decoder(Count)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def decode(delivery: Delivery) -> Decoded:
     """Its alerts. Raises DecodeError where it is no webhook of Alertmanager's."""
     rejected: list[tuple[int, str]] = []
-    try:
-        body = _whole.decode(delivery.payload)
-        alerts: list[tuple[int, _Alert]] = list(enumerate(body.alerts))
-        truncated = body.truncatedAlerts
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        alerts, truncated = _apart(delivery.payload, rejected)
-    if len(alerts) > MAX_EVENTS:
-        raise DecodeError("alerts", str(len(alerts)), f"at most {MAX_EVENTS} alerts")
+    alerts, truncated = _parsed(delivery.payload, rejected)
     events = []
     for index, alert in alerts:
         try:
             events.append(_event(delivery, alert))
         except DecodeError as error:
             rejected.append((index, str(error)))
-    return Decoded(tuple(events), tuple(sorted(rejected)), truncated)
+    return Decoded(tuple(events), tuple(sorted(rejected)), _counted(truncated))
 
 
-def _apart(payload: bytes, rejected: list[tuple[int, str]]) -> tuple[list[tuple[int, _Alert]], int]:
-    """The slow way, taken when one is bad: each alert by itself."""
+def _parsed(
+    payload: bytes, rejected: list[tuple[int, str]]
+) -> tuple[Iterable[tuple[int, _Alert]], msgspec.Raw]:
+    if not has_texts(payload):
+        try:
+            body = _whole.decode(payload)
+        except _UNREADABLE:
+            pass
+        else:
+            if len(body.alerts) > MAX_EVENTS:
+                raise DecodeError("alerts", str(len(body.alerts)), f"at most {MAX_EVENTS} alerts")
+            return enumerate(body.alerts), body.truncatedAlerts
+    try:
+        parts, truncated = _parts(payload)
+    except _UNREADABLE as error:
+        raise unreadable(error, _Lenient, payload, WHOLE) from None
+    return _apart(parts, rejected), truncated
+
+
+def _counted(truncated: msgspec.Raw) -> int:
+    """A remark beside the alerts: one that cannot be is none, and costs them nothing."""
+    try:
+        return _count.decode(truncated)
+    except _UNREADABLE:
+        return 0
+
+
+def _parts(payload: bytes) -> tuple[list[bytes], msgspec.Raw]:
+    """Its alerts as they stand, and what it says of those left out."""
     try:
         body = _lenient.decode(payload)
-        parts = elements_of(_array(body.alerts))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise unreadable(error, _Lenient, payload, WHOLE) from None
-    good: list[tuple[int, _Alert]] = []
-    for index, raw in enumerate(parts):
+        alerts = _array(body.alerts)
+    except msgspec.DecodeError:
+        whole = without_halves(payload)  # to find them, and have them as they came
+        body = _lenient.decode(whole)
+        alerts = _array(body.alerts)
+        at = whole.rfind(alerts)
+        alerts = payload[at : at + len(alerts)]
+    return elements_of(alerts), body.truncatedAlerts
+
+
+def _apart(parts: list[bytes], rejected: list[tuple[int, str]]) -> Iterator[tuple[int, _Alert]]:
+    """The slow way, taken when one is bad or they are much: each alert by itself."""
+    for index, part in enumerate(parts):
         try:
-            good.append((index, _one.decode(raw)))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            wrong = unreadable(error, _Alert, raw, "an alert with status and labels")
+            check_texts(part)
+            one = _one.decode(part)
+        except DecodeError as error:
+            rejected.append((index, f"alerts[{index}]: {error}"))
+        except _UNREADABLE as error:
+            wrong = unreadable(error, _Alert, part, "an alert with status and labels")
             rejected.append((index, f"alerts[{index}]: {wrong}"))
-    return good, body.truncatedAlerts
+        else:
+            yield index, one
 
 
 def _array(raw: msgspec.Raw) -> bytes:

@@ -7,6 +7,7 @@ last wins.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -35,7 +36,7 @@ from eventd.sources.decoded import (
     Labels,
     check_labels,
 )
-from eventd.sources.elements import elements_of, lines_of
+from eventd.sources.elements import check_texts, elements_of, has_texts, is_lines, lines_of
 
 ONE = 'an event such as {"name": "DiskFull"}'
 WHOLE = f"{ONE}, an array of them, or one a line"
@@ -93,6 +94,7 @@ def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
     base = _base_key(delivery)
     rejected: list[tuple[int, str]] = []
     events = []
+    # one by one, where they are read so: what is refused is let go of before the next is made
     for index, one in _parsed(payload, delivery.headers.get("content-type", ""), rejected):
         try:
             events.append(_event(delivery, one, base, index, trusted=trusted))
@@ -113,6 +115,7 @@ def _decode_one(delivery: Delivery, *, trusted: bool) -> Decoded:
 
 
 def _read(payload: bytes) -> _Native:
+    check_texts(payload)
     try:
         return _one.decode(payload)
     except _UNREADABLE as error:
@@ -121,30 +124,25 @@ def _read(payload: bytes) -> _Native:
 
 def _parsed(
     payload: bytes, content_type: str, rejected: list[tuple[int, str]]
-) -> list[tuple[int, _Native]]:
+) -> Iterable[tuple[int, _Native]]:
     stripped = payload.strip(b" \t\r\n")
     if not stripped:
         raise DecodeError("", "nothing", WHOLE, 0)
     if stripped.startswith(b"\xef\xbb\xbf"):
         raise DecodeError("", "a byte order mark", f"{WHOLE}, without one", 0)
     if stripped.startswith(b"["):
+        if has_texts(stripped):
+            return _apart(_split_array(payload), rejected)
         try:
-            found = list(enumerate(_many.decode(stripped)))
+            found = _many.decode(stripped)
         except _UNREADABLE:
-            found = _apart(_split_array(payload), rejected)
-        return _bounded(found, len(rejected))
-    if b"\n" in stripped and (b"ndjson" in content_type.encode() or _is_lines(stripped)):
+            return _apart(_split_array(payload), rejected)
+        if len(found) > MAX_EVENTS:
+            raise DecodeError("", f"{len(found)} events", f"at most {MAX_EVENTS} a delivery")
+        return enumerate(found)
+    if b"\n" in stripped and ("ndjson" in content_type or is_lines(stripped)):
         return _apart(lines_of(stripped), rejected)
     return [(0, _read(payload))]
-
-
-def _is_lines(payload: bytes) -> bool:
-    """Whether the first line is a JSON value by itself."""
-    try:
-        msgspec.json.decode(payload.split(b"\n", 1)[0])
-    except _UNREADABLE:
-        return False
-    return True
 
 
 def _split_array(payload: bytes) -> list[bytes]:
@@ -154,21 +152,18 @@ def _split_array(payload: bytes) -> list[bytes]:
         raise unreadable(error, list[_Native], payload, WHOLE) from None
 
 
-def _apart(parts: list[bytes], rejected: list[tuple[int, str]]) -> list[tuple[int, _Native]]:
-    """The slow way, taken when one is bad: each by itself."""
-    good: list[tuple[int, _Native]] = []
+def _apart(parts: list[bytes], rejected: list[tuple[int, str]]) -> Iterator[tuple[int, _Native]]:
+    """The slow way, taken when one is bad or they are much: each by itself."""
     for index, part in enumerate(parts):
         try:
-            good.append((index, _one.decode(part)))
+            check_texts(part)
+            one = _one.decode(part)
+        except DecodeError as error:
+            rejected.append((index, str(error)))
         except _UNREADABLE as error:
             rejected.append((index, str(unreadable(error, _Native, part, ONE))))
-    return good
-
-
-def _bounded(found: list[tuple[int, _Native]], bad: int) -> list[tuple[int, _Native]]:
-    if len(found) + bad > MAX_EVENTS:
-        raise DecodeError("", f"{len(found) + bad} events", f"at most {MAX_EVENTS} a delivery")
-    return found
+        else:
+            yield index, one
 
 
 def _base_key(delivery: Delivery) -> tuple[bytes, bool]:
