@@ -278,7 +278,8 @@ def test_whatever_is_nested_too_deeply_is_answered_400_at_once(
         ("NaN", None), ("Infinity", None), ("-Infinity", None), ("1e999", None), ("-1e999", None),
         (str(2**63), None), (str(-(2**63)), None), (str(2**70), None), ("1" * 5_000, None),
         ("-0", 0.0), ("-0.0", 0.0), ("1e308", 1e308), ("1e-999", 0.0), ("0.1", 0.1),
-        (str(2**53), 2.0**53), ("true", None), ('"1"', None), ("01", None), ("0x1", None),
+        (str(2**53), 2.0**53), (str(2**53 + 1), None), (str(2**53 + 2), 2.0**53 + 2),
+        ("true", None), ('"1"', None), ("01", None), ("0x1", None),
     ],
 )  # fmt: skip
 def test_a_number_is_kept_as_it_stands_or_refused(

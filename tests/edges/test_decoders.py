@@ -110,6 +110,8 @@ def test_what_is_no_event_is_refused_whole(payload: bytes) -> None:
         (window(cis=["x" * 1_025]), "window.cis[0]: expected a text of at most 1024 characters"),
         (window(services=["x"] * 1_001),
          "window.services: expected a list of at most 1000 entries, got more"),
+        ({"name": "a", "value": 2**53 + 1}, "value: expected a number that 64 bits hold exactly, "
+         "as up to 2^53, got 9007199254740993"),
         ({"name": "a", "summary": "cut \ud83d"}, "got half of a surrogate pair (byte 30)"),
         ({"name": "a", "summary": "\udc00"}, "invalid utf-16 surrogate pair"),
         ({"name": "a", "links": ["x"] * 150_000}, "at most 150000 an event, got over 150000 texts"),

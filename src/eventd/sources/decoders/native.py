@@ -272,6 +272,8 @@ def _value(value: float) -> float:
         raise DecodeError("value", str(value)[:40], "a number smaller than 2^63")
     if not math.isfinite(value):
         raise DecodeError("value", str(value), "a finite number")
+    if float(value) != value:
+        raise DecodeError("value", str(value), "a number that 64 bits hold exactly, as up to 2^53")
     return float(value)
 
 
