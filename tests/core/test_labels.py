@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from xxhash import xxh3_128_digest
 
 from eventd.core.labels import (
+    MAX_CACHE,
+    MAX_CACHED,
     MAX_COPIED,
     MAX_TEXTS,
     canonical_ci,
@@ -15,7 +19,9 @@ from eventd.core.labels import (
     fingerprint_of,
     payload_key,
     severity_of,
+    shape,
     shared_labels,
+    stem,
 )
 from eventd.core.model import Severity
 
@@ -44,6 +50,25 @@ from eventd.core.model import Severity
 )
 def test_a_ci_compares_without_case_port_and_domain(name: str, canonical: str) -> None:
     assert canonical_ci(name) == canonical
+
+
+@pytest.mark.parametrize("of", [canonical_ci, shape, stem])
+def test_what_is_said_of_names_is_remembered_of_short_ones_until_they_are_many(
+    of: Callable[[str], str],
+) -> None:
+    long = "DB1" * MAX_CACHED
+
+    assert of("DB1.") is (said := of("DB1."))
+    assert (of(long), of(long) is of(long)) == (of(long), False)
+    for n in range(MAX_CACHE):
+        of(f"db{n}")
+    assert (of("DB1."), of("DB1.") is said) == (said, False)
+
+
+def test_the_stem_of_a_name_with_thousands_of_digits_is_found_at_once() -> None:
+    digits = "1" * 100_000  # a look at each pair of them would take a minute
+
+    assert stem(f"{digits}-1") == f"{digits}-#"
 
 
 @pytest.mark.parametrize(

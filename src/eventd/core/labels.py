@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +12,7 @@ from xxhash import xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
 from eventd.core.model import Severity
 
 _DIGITS = re.compile(r"[0-9]+")  # eventd's own patterns
-_LAST_NUMBER = re.compile(r"[0-9]+(?=[^0-9]*$)")
+_LAST_NUMBER = re.compile(r"(?<![0-9])[0-9]++(?=[^0-9]*$)")  # each digit is looked at once
 
 # Label names that are no part of an alert's identity: severity is the source's changing opinion,
 # `replica` tells one of two identical Prometheus servers from the other.
@@ -51,6 +50,8 @@ SEVERITY_NAMES = {s: s.name.lower() for s in Severity}
 
 MAX_COPIED = 64 << 10  # bytes of a payload that are sooner copied than hashed in two steps
 T = TypeVar("T")
+MAX_CACHED = 128  # characters of a name that is remembered
+MAX_CACHE = 65_536  # names remembered of a sort; of the longest, with what is said, some 25 MB
 MAX_TEXTS = 8_192  # values of a sort that are remembered, so that they are stored once
 
 
@@ -98,11 +99,31 @@ def severity_of(word: str) -> Severity | None:
     return _SEVERITIES.get(word) or _SEVERITIES.get(word.strip().lower())
 
 
+class _Known(dict[str, str]):
+    """What is said of short names; at the cap all are forgotten, as with texts."""
+
+    def __init__(self, say: Callable[[str], str]) -> None:
+        self._say = say
+
+    def __missing__(self, name: str) -> str:
+        said = self._say(name)
+        if len(name) <= MAX_CACHED:
+            if len(self) >= MAX_CACHE:
+                self.clear()
+            self[name] = said
+        return said
+
+
+def _remembered(say: Callable[[str], str]) -> Callable[[str], str]:
+    """The function, asked once a name; a long name is asked for each time."""
+    return _Known(say).__getitem__
+
+
 # A plain host name, with or without domain and port: what nearly all names are.
 _HOST = re.compile(r"([a-z][a-z0-9-]*)(?:\.[a-z0-9.-]*)?(?::[0-9]+)?")
 
 
-@lru_cache(maxsize=65_536)
+@_remembered
 def canonical_ci(name: str) -> str:
     """The name as the inventory compares it: lower case, without port and domain.
 
@@ -174,13 +195,13 @@ def event_key(delivery: bytes, index: int) -> bytes:
     return delivery if index == 0 else xxh3_128_digest(delivery + index.to_bytes(4, "big"))
 
 
-@lru_cache(maxsize=65_536)
+@_remembered
 def shape(ci: str) -> str:
     """What names of its kind look like: digits are all alike."""
     return _DIGITS.sub("#", ci)
 
 
-@lru_cache(maxsize=65_536)
+@_remembered
 def stem(ci: str) -> str:
     """The name without its last number; "" where it has none."""
     without = _LAST_NUMBER.sub("#", ci, count=1)
