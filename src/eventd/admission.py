@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-from eventd.complaints import unreadable
+from eventd.complaints import has_nul, unreadable
 from eventd.core.labels import delivery_key
 from eventd.core.model import (
     Acknowledge,
@@ -160,7 +160,7 @@ def command_from(delivery: Delivery) -> Command:
 
 def body_of(payload: bytes, kind: type[T]) -> T:
     """A request's body; an empty one is an empty object. Raises DecodeError."""
-    if b"\\u0000" in payload:
+    if has_nul(payload):
         raise DecodeError("", "one with it", "text without NUL")
     try:
         return msgspec.json.decode(payload.strip() or b"{}", type=kind)

@@ -510,6 +510,7 @@ def test_what_sql_would_read_is_a_text_like_any_other(target: Daemon) -> None:
                       "ends_at": "9999-12-31T23:59:59-14:00"}, 400),
         ("silences", {"matchers": 'a="b"', "comment": "x", "for": "1h", "actor": "a\nb"}, 400),
         ("silences", {"matchers": 'a="b"', "comment": "\0", "for": "1h"}, 400),
+        ("silences", {"matchers": 'a="b"', "comment": "\\u0000", "for": "1h"}, 201),
         ("silences", {"matchers": 'a=~"(a+)+$"', "comment": "x", "for": "1h"}, 201),
         ("silences", {"matchers": 'a=~"(a)\\\\1"', "comment": "x", "for": "1h"}, 400),
         ("silences", [], 400),

@@ -199,6 +199,20 @@ def test_the_openapi_document_names_every_route(daemon: Daemon) -> None:
     assert {"/api/v1/incidents", "/api/v1/alerts", "/api/v1/silences"} <= set(document["paths"])
 
 
+def test_a_command_may_be_compressed(daemon: Daemon) -> None:
+    url = f"{daemon.url}/api/v1/silences"
+    packed = {"Content-Encoding": "gzip"}
+    asked = b'{"matchers":"name=none","comment":"c","for":"30m"}'
+
+    said = [
+        post(url, gzip.compress(asked), packed),
+        post(url, asked, packed),
+        post(url, gzip.compress(asked + b" " * (256 << 10)), packed),
+    ]
+
+    assert [status for status, _ in said] == [201, 400, 413]
+
+
 def test_bodies_may_be_compressed_and_are_bounded(daemon: Daemon) -> None:
     url, body = f"{daemon.url}/v1/events", json.dumps(event("Packed", service="packed")).encode()
     bomb = gzip.compress(b"[" + b" " * (1 << 20) + b"]")

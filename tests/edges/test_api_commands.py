@@ -44,6 +44,15 @@ async def test_a_silence_lasts_as_long_as_it_says_wherever_the_wall_clock_stands
     assert (status, datetime.fromisoformat(made["ends_at"])) == (201, now + timedelta(minutes=30))
 
 
+async def test_text_about_nul_is_no_nul(tmp_path: Path) -> None:
+    async with api_desk(tmp_path, []) as desk:
+        said = {"matchers": "a=1", "for": "30m"}
+        taken = await desk.post("silences", {**said, "comment": "sends \\u0000 as text"})
+        refused = await desk.post("silences", {**said, "comment": "\\\0"})
+
+    assert (taken[0], taken[1]["comment"], refused[0]) == (201, "sends \\u0000 as text", 400)
+
+
 @pytest.mark.parametrize("lasting", ["3650d", "2 hours"])
 async def test_a_silence_that_is_too_long_is_told_how_long_one_may_be(
     tmp_path: Path, lasting: str

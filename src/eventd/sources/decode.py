@@ -6,7 +6,6 @@ one bad event is rejected alone.
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from sys import getsizeof
@@ -14,6 +13,7 @@ from sys import getsizeof
 import msgspec
 from xxhash import xxh3_128_digest
 
+from eventd.complaints import has_nul
 from eventd.core.model import Delivery
 from eventd.errors import DecodeError
 from eventd.sources.decoded import KEY_HEADERS, Decoded
@@ -24,9 +24,7 @@ DECODERS: dict[str, Callable[[Delivery], Decoded]] = {
     "native": native.decode,
 }
 
-NUL = b"\\u0000"  # as JSON has to write it
 MEMO_BYTES = 48 << 20  # of what is remembered; of usual payloads some 30,000
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # and not the six characters themselves
 # Bytes that what is remembered takes besides its texts, measured on CPython 3.11
 ENTRY_BYTES = 200
 EVENT_BYTES = 512  # without labels
@@ -47,16 +45,16 @@ def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
         if decoder is None:
             raise DecodeError("decoder", delivery.decoder, "one of " + ", ".join(DECODERS))
         decoded = decoder(delivery)
-    return _without_nul(decoded) if NUL in delivery.payload else decoded
+    return _without_nul(decoded) if has_nul(delivery.payload) else decoded
 
 
 def _without_nul(decoded: Decoded) -> Decoded:
-    """Reject events with the one character that neither PostgreSQL nor C can keep in a text."""
+    """Reject events with NUL."""
     bad = {index for index, _ in decoded.rejected}
     places = (place for place in range(len(bad) + len(decoded.events)) if place not in bad)
     good, rejected = [], list(decoded.rejected)
     for place, event in zip(places, decoded.events, strict=True):
-        if _NUL.search(msgspec.json.encode(event)):
+        if has_nul(msgspec.json.encode(event)):
             rejected.append((place, "expected text without NUL, got one with it"))
         else:
             good.append(event)

@@ -43,7 +43,7 @@ from eventd.core.rules.streams import VALUES, Hearing
 from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, StoreBroken, StoreFull
 from eventd.inbox import FAILED
-from eventd.intake import body_of, check_text
+from eventd.intake import body_of, check_text, unpacked
 from eventd.runtime import Runtime
 from eventd.web import views
 from eventd.web.openapi import Route, document
@@ -359,7 +359,7 @@ class Api:
         delivery = Delivery(
             transport="http",
             received_at=self._runtime.time,  # a silence is to last as long as the engine counts
-            payload=await body_of(request, MAX_COMMAND),
+            payload=unpacked(request, await body_of(request, MAX_COMMAND), MAX_COMMAND),
             source="api",
             method=request.method,
             path=path,
