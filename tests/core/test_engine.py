@@ -17,6 +17,7 @@ from tests.builders import (
     event,
     frames,
     group_rule,
+    kind_rule,
     last,
     load,
     revived,
@@ -188,6 +189,27 @@ def test_a_rule_that_raises_is_switched_off_and_the_others_go_on() -> None:
         opened = [fact.incident.rule for fact in facts if isinstance(fact, IncidentOpened)]
         assert opened == ["by-service", "by-service"]
         assert len([fact for fact in facts if isinstance(fact, RuleSwitchedOff)]) == 1
+
+
+@pytest.mark.parametrize("where", ["observe", "due", "timer"])
+def test_where_memory_runs_out_no_rule_is_switched_off_and_no_timer_given_up(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = kind_rule("absence", {"match": 'name="b"'})
+    engine = engine_after([(at(0), event("b"))], absent)
+
+    def runs_out(*_of: object) -> None:
+        raise MemoryError
+
+    if where == "timer":
+        engine.timers.set(("alien", "x"), at(1))
+        monkeypatch.setattr(engine, "_due_here", runs_out)
+    else:
+        monkeypatch.setattr(engine.rules.states["it"], where, runs_out)
+    with pytest.raises(MemoryError):
+        run(engine, [(at(1), event("b", id="2")), (at(900), TICK)])
+
+    assert engine.rules.off == {}
 
 
 def test_a_rule_that_raised_stays_off_across_a_snapshot_and_is_on_after_a_load() -> None:

@@ -436,6 +436,8 @@ class Asking:
     def _switch_off(
         self, state: RuleState, error: Exception, now: datetime, facts: list[Fact]
     ) -> None:
+        if isinstance(error, MemoryError):
+            raise error  # which is no fault of the rule's: the process ends
         self._rules.switch_off(state, repr(error))
         facts.append(RuleSwitchedOff(now, state.rule.name, repr(error)))
         self._let_go([state], now, facts)

@@ -169,6 +169,8 @@ class Engine:
                 told = len(facts)
                 try:
                     self._due(kind, key, at, facts)
+                except MemoryError:  # says nothing of what was due: the process ends
+                    raise
                 except Exception as error:  # noqa: BLE001 - due again after a restart, and again
                     facts.append(TimerFailed(at, kind, key, repr(error)))
                 self._follow(facts, told, at)
