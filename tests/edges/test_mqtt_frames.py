@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from eventd.sources.frames import (
     HEAD,
     MAX_PROPERTIES,
+    MAX_PROPERTY_COUNT,
     Assembly,
     Malformed,
     Publish,
@@ -177,6 +178,15 @@ def test_of_user_properties_so_many_bytes_are_kept() -> None:
 
     assert found is not None
     assert found[0].properties == dict(list(many.items())[: MAX_PROPERTIES // 100])
+
+
+def test_of_short_user_properties_so_many_are_kept() -> None:
+    many = {f"{n:02}": "" for n in range(100)}
+
+    found = cut(written(Publish("a", b"", 0, False, False, 0, many), v5=True), 0, v5=True)
+
+    assert found is not None
+    assert found[0].properties == dict(list(many.items())[:MAX_PROPERTY_COUNT])
 
 
 def test_there_is_no_qos_3() -> None:

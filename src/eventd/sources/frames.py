@@ -15,6 +15,7 @@ from eventd.errors import EventdError
 # Bytes kept of a packet that is too large: its topic (2 + 65,535) and packet id lie within.
 HEAD = 65_544
 MAX_PROPERTIES = 2_048  # bytes of user properties that are kept; what comes after them is not
+MAX_PROPERTY_COUNT = 32  # as each takes some 150 bytes, however short
 MAX_CONTENT_TYPE = 256  # bytes kept
 _PUBLISH = 0x30
 _PUBREL = 0x62
@@ -189,7 +190,7 @@ def _properties(data: bytes | bytearray, at: int, end: int) -> dict[str, str]:
             key, at = _bytes(data, at, end)
             value, at = _bytes(data, at, end)
             kept += len(key) + len(value)
-            if kept <= MAX_PROPERTIES:
+            if kept <= MAX_PROPERTIES and len(found) < MAX_PROPERTY_COUNT:
                 found[key.decode(errors="replace")] = value.decode(errors="replace")
         elif kind == _CONTENT_TYPE:
             content_type, at = _bytes(data, at, end)
