@@ -165,6 +165,17 @@ def test_a_native_event_says_everything_it_can() -> None:
     assert (one.arrival, one.repeats_within, one.quiet_for) == (Arrival.RETAINED, 150.0, 5.0)
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_what_a_broker_tells_again_is_marked_so(decoder: str) -> None:
+    payload = {"native": {"name": "a"}, ALERTS: webhook(alert())}[decoder]
+
+    ways = [{}, {"retain": True}, {"dup": True}, {"retain": True, "dup": True}]
+    found = [decode(delivery(payload, decoder, **way)).events[0].arrival for way in ways]
+
+    again = Arrival.RETAINED
+    assert found == [Arrival.LIVE, again, Arrival.REDELIVERED, again]
+
+
 def test_lines_arrays_and_single_objects_are_read_alike() -> None:
     one, two = {"name": "a"}, {"name": "b", "status": "cleared"}
     lines = json.dumps(one).encode() + b"\n\n" + json.dumps(two).encode() + b"\nbad"

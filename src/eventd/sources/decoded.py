@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from eventd.core.model import Event
+from eventd.core.model import Arrival, Delivery, Event
 from eventd.errors import DecodeError
 
 MAX_EVENTS = 10_000  # a delivery; RELIABILITY §6
@@ -42,3 +42,10 @@ def check_labels(labels: Mapping[str, str]) -> None:
         for name in labels:
             if not 1 <= len(name) <= MAX_NAME:
                 raise DecodeError("labels", name, f"a name of 1 to {MAX_NAME} characters")
+
+
+def arrival_of(delivery: Delivery) -> Arrival:
+    """Whether it happened now, or is told again by a broker that kept or never saw it taken."""
+    if delivery.retain:
+        return Arrival.RETAINED
+    return Arrival.REDELIVERED if delivery.dup else Arrival.LIVE

@@ -31,6 +31,7 @@ from eventd.sources.decoded import (
     MISSED_REPEATS,
     Decoded,
     Labels,
+    arrival_of,
     check_labels,
 )
 from eventd.sources.elements import check_texts, elements_of, has_texts, without_halves
@@ -206,6 +207,7 @@ def _event(delivery: Delivery, alert: _Alert) -> Event:
         expires_at=ends_at if firing else None,
         repeats_within=delivery.repeats_every * MISSED_REPEATS,
         quiet_for=delivery.quiet_for,
+        arrival=arrival_of(delivery),
         volatile=volatile,
     )
 

@@ -25,7 +25,7 @@ from eventd.core.labels import (
     payload_key,
     severity_of,
 )
-from eventd.core.model import Arrival, Delivery, Event, Severity, Status, Window
+from eventd.core.model import Delivery, Event, Severity, Status, Window
 from eventd.errors import DecodeError
 from eventd.sources.decoded import (
     KEY_HEADERS,
@@ -34,6 +34,7 @@ from eventd.sources.decoded import (
     MISSED_REPEATS,
     Decoded,
     Labels,
+    arrival_of,
     check_labels,
 )
 from eventd.sources.elements import check_texts, elements_of, has_texts, is_lines, lines_of
@@ -242,7 +243,7 @@ def _with_rest(event: Event, delivery: Delivery, one: _Native) -> Event:
         expires_at=None if one.expires_at is None else _aware("expires_at", one.expires_at),
         repeats_within=delivery.repeats_every * MISSED_REPEATS,
         quiet_for=delivery.quiet_for,
-        arrival=_arrival(delivery),
+        arrival=arrival_of(delivery),
         window=_window(one),
     )
 
@@ -282,12 +283,6 @@ def _links(one: _Native) -> tuple[str, ...]:
     if len(links) > MAX_LINKS:
         raise DecodeError("links", str(len(links)), f"at most {MAX_LINKS}")
     return links
-
-
-def _arrival(delivery: Delivery) -> Arrival:
-    if delivery.retain:
-        return Arrival.RETAINED
-    return Arrival.REDELIVERED if delivery.dup else Arrival.LIVE
 
 
 def _window(one: _Native) -> Window | None:
