@@ -177,14 +177,58 @@ async def test_the_loss_of_a_connection_names_what_may_be_behind_it(broker: Mosq
     assert why == "cut off: broker or network, or another 'eventd' came"
 
 
-async def test_a_refused_filter_is_told_and_does_not_end_the_connection() -> None:
-    desk = Desk()
-    serve = Server(WELCOME[4], b"\x90\x03\x00\x01\x80")
+@pytest.mark.parametrize(
+    ("code", "told", "filters"),
+    [(b"\x80", ["refused"], 0), (b"\x00", ["cut"], 1), (b"\x01", [], 1)],
+    ids=["refused", "qos0", "granted"],
+)
+@both_versions
+async def test_a_filter_that_is_not_granted_as_asked_for_is_told_and_ends_no_connection(
+    version: int, code: bytes, told: list[str], filters: int
+) -> None:
+    rest = b"\x00\x01" + (b"\x00" if version == 5 else b"") + code
+    desk, serve = Desk(), Server(WELCOME[version], b"\x90" + bytes([len(rest)]) + rest)
+    with capture_logs() as logs:
+        async with serve.listening() as port, desk.source(yard(port, version, will_topic="")):
+            pass
+
+    found = [(x["event"], x["filter"]) for x in logs if "subscription" in x["event"]]
+    assert found == [(f"mqtt.subscription_{what}", "events/#") for what in told]
+    assert [x["filters"] for x in logs if x["event"] == "mqtt.connected"] == [filters]
+
+
+@pytest.mark.parametrize(("given", "told"), [(7_200, 1), (604_800, 0)], ids=["less", "all"])
+async def test_a_session_that_is_kept_for_less_than_asked_is_told(given: int, told: int) -> None:
+    welcome = b"\x20\x08\x00\x00\x05\x11" + given.to_bytes(4)
+    desk, serve = Desk(), Server(welcome, b"\x90\x04\x00\x01\x00\x01")
+    with capture_logs() as logs:
+        async with serve.listening() as port, desk.source(yard(port, will_topic="")):
+            pass
+
+    found = [(x["asked"], x["given"]) for x in logs if x["event"] == "mqtt.session_cut"]
+    assert found == [(604_800, given)] * told
+
+
+async def test_a_subscription_that_is_not_answered_is_told_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eventd.sources.mqtt.ANSWER_WITHIN", 0.05)
+    desk, serve = Desk(), Server(WELCOME[4], (b"", b"\x90\x03\x00\x01\x01"), pause=0.2)
     with capture_logs() as logs:
         async with serve.listening() as port, desk.source(yard(port, 4, will_topic="")):
             pass
 
-    assert [x["filter"] for x in logs if x["event"] == "mqtt.subscription_refused"] == ["events/#"]
+    assert [x["event"] for x in logs] == ["mqtt.subscription_unanswered", "mqtt.connected"]
+
+
+async def test_a_message_without_a_topic_is_counted_where_eventd_has_none_either() -> None:
+    desk = Desk()
+    serve = Server(WELCOME[4], b"\x90\x03\x00\x01\x01\x30\x03\x00\x00X")
+    async with serve.listening() as port, desk.source(yard(port, 4, will_topic="")):
+        (taken,) = await desk.commit(1)
+
+    why = "no filter of yard matches the topic ''"
+    assert taken.inputs == (Refused("yard", "unknown_source", why),)
 
 
 @pytest.mark.parametrize("codes", [b"", b"\x01\x01"], ids=["none", "two"])

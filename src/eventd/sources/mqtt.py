@@ -8,7 +8,7 @@ import random
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
@@ -30,6 +30,7 @@ from eventd.inbox import Inbox
 from eventd.sources.decoded import Decoded
 from eventd.sources.frames import Publish
 from eventd.sources.session import Session
+from eventd.sources.terms import granted, heed_expiry
 from eventd.sources.tls import TlsSocket
 
 MAX_PAYLOAD = 8 * 1024 * 1024  # RELIABILITY §6, as an HTTP body
@@ -38,6 +39,7 @@ RETRY_MAX = 30.0  # s; also how long a connection must last to be called a succe
 STAY_AWAY = 1.0  # s at least after a connection was given up for want of room
 STOP_WITHIN = 5.0  # s for the acknowledgements of what was taken before a stop
 GOODBYE_WITHIN = 2.0  # s for the broker to read them
+ANSWER_WITHIN = 60.0  # s for a subscription, until it is told: a backlog may come before it
 MAX_TOPICS = 10_000  # remembered with their policy; beyond, all are looked up anew
 MAX_TOPIC = 512  # characters of one that is remembered
 _ONLINE, _OFFLINE = b"online", b"offline"
@@ -188,6 +190,7 @@ class MqttSource:
             library, self._inbox, self._admit, lambda: self._meter.dropped(self._broker.name)
         )
         _hand_over(library, session)
+        heed_expiry(library, self._broker.name, self._broker.session_expiry)
         try:
             async with client, asyncio.TaskGroup() as group:
                 guards = (
@@ -238,28 +241,28 @@ class MqttSource:
     async def _greet(self, client: Client) -> None:
         """Subscribe, and say that we are there."""
         names = [name for name, _ in self._broker.topics]
+        wanted: list[tuple[str, SubscribeOptions]] | list[tuple[str, int]]
         if self._broker.version == ProtocolVersion.V5:
             wanted = [(name, SubscribeOptions(qos=1)) for name in names]
-            codes = await client.subscribe(wanted, timeout=math.inf)
         else:
-            codes = await client.subscribe([(name, 1) for name in names], timeout=math.inf)
+            wanted = [(name, 1) for name in names]
+        late = asyncio.get_running_loop().call_later(ANSWER_WITHIN, self._tell_late)
+        try:
+            codes: Sequence[ReasonCode | int] = await client.subscribe(wanted, timeout=math.inf)
+        finally:
+            late.cancel()
         if len(codes) != len(names):
             raise MqttError(f"{len(codes)} answers to {len(names)} filters")
-        for name, code in zip(names, codes, strict=True):
-            if isinstance(code, ReasonCode) and code.is_failure:
-                _log.error(
-                    "mqtt.subscription_refused",
-                    broker=self._broker.name,
-                    filter=name,
-                    why=str(code),
-                    hint="allow the client to read it in the broker's access list",
-                )
+        given = [granted(self._broker.name, *pair) for pair in zip(names, codes, strict=True)]
         # QoS 0: an answer would have to be read, and reading may be paused by now
         if topic := self._broker.will_topic:
             await client.publish(topic, _ONLINE, retain=True, timeout=math.inf)
         self.connected = True
         self._meter.connection(self._broker.name, up=True)
-        _log.info("mqtt.connected", broker=self._broker.name, filters=len(names))
+        _log.info("mqtt.connected", broker=self._broker.name, filters=sum(given))
+
+    def _tell_late(self) -> None:
+        _log.warning("mqtt.subscription_unanswered", broker=self._broker.name, after=ANSWER_WITHIN)
 
     async def _take_leave(self, client: Client, session: Session) -> None:
         """Let the broker read the acknowledgements of all that was taken, and our goodbye."""
