@@ -23,7 +23,7 @@ from eventd.cli import main
 from eventd.cli.client import Client
 from eventd.store.database import DATABASE
 from tests.acceptance.abuse import memory
-from tests.acceptance.daemon import GROUPING, PATIENCE, Daemon, get, post, until
+from tests.acceptance.daemon import GROUPING, PATIENCE, Daemon, Mosquitto, get, post, until
 from tests.acceptance.faults import Faults, Sender, check
 from tests.acceptance.test_accounting import poisonable, taken
 
@@ -447,6 +447,30 @@ def test_a_hangup_before_it_listens_for_one_does_not_end_it(tmp_path: Path) -> N
     daemon.wait_ready()
 
     assert daemon.stop() == 0
+
+
+def test_brokers_that_cannot_be_reached_hold_up_neither_others_nor_a_reload(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    """More than there are threads by default; a try takes each of them five seconds."""
+    topics = [{"filter": "events/#"}]
+    with closing(socket.socket()) as deaf, closing(socket.socket()) as waits:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)  # one connection waits to be accepted, what else comes is not answered
+        waits.connect(deaf.getsockname())
+        ports = dict.fromkeys((f"dead{n}" for n in range(40)), deaf.getsockname()[1])
+        mqtt = [
+            {"name": name, "host": "127.0.0.1", "port": port, "topics": topics}
+            for name, port in (ports | {"plant": broker.port}).items()
+        ]
+        daemon = Daemon(tmp_path, config={"sources": {"mqtt": mqtt}})
+        daemon.start()
+
+        os.kill(daemon.pid, signal.SIGHUP)
+        until(lambda: "secrets.loaded" in daemon.log.read_text(), 4.0)
+        until(daemon.subscribed, 4.0)
+
+        assert daemon.stop() == 0
 
 
 def test_metrics_are_shown_though_incidents_cannot_be_read(tmp_path: Path) -> None:
