@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
 from tests.acceptance.daemon import free_port, samples
+from tests.certificates import certificate
 
 from eventd.answers import Problem, problem
 from eventd.intake import body_of
@@ -20,8 +23,10 @@ from eventd.web.door import Bounds, Door
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 GET = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST_LARGE = b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 WITHIN = 30.0  # s; a loaded CI machine
+HELD = 15.0  # s; B11
 
 
 class Hall:
@@ -30,6 +35,7 @@ class Hall:
     def __init__(self, connections: int = 16, per_peer: int = 16) -> None:
         self.meter, self.port = Meter(), free_port()
         self.bounds = Bounds(connections, per_peer)
+        self.tls: ssl.SSLContext | None = None
         self.go_on = asyncio.Event()
         self.under_way = asyncio.Event()
 
@@ -48,7 +54,7 @@ class Hall:
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         door = Door(runner, self.bounds, self.meter)
-        await door.listen("127.0.0.1", self.port, None)
+        await door.listen("127.0.0.1", self.port, self.tls)
         try:
             yield door
         finally:
@@ -75,8 +81,8 @@ class Hall:
         except Problem as no:
             return problem(no.status, no.reason, no.detail)
 
-    async def come(self, says: bytes = b"") -> Pair:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def come(self, says: bytes = b"", tls: ssl.SSLContext | None = None) -> Pair:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=tls)
         writer.write(says)
         await writer.drain()
         return reader, writer
@@ -129,6 +135,49 @@ async def test_half_open_connections_give_way_and_those_in_use_do_not(
         for pair in (used, busy, *new):
             pair[1].close()
     assert hall.cut("crowded") == 2
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The door's side, and a client's."""
+    cert, key = certificate(tmp_path_factory.mktemp("tls"))
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.load_cert_chain(cert, key)
+    return ours, ssl.create_default_context(cafile=cert)
+
+
+@pytest.mark.loops
+@pytest.mark.parametrize(("connections", "per_peer"), [(4, 16), (16, 4)])
+async def test_handshakes_that_do_not_come_give_way_and_end_in_time(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+    connections: int,
+    per_peer: int,
+) -> None:
+    """D32, over TLS."""
+    monkeypatch.setattr(doors, "HANDSHAKE_WITHIN", 0.5)
+    hall = Hall(connections, per_peer)
+    hall.tls, client = tls
+    async with hall.open() as door:
+        used = await hall.come(GET, client)
+        await answered(used)
+        silent = [await hall.come(begun) for begun in (b"", b"\x16\x03\x01", b"", b"", b"")]
+        async with asyncio.timeout(WITHIN):
+            while not hall.cut("crowded"):
+                await asyncio.sleep(0.01)
+        assert len(door) == 4
+
+        new = await hall.come(GET, client)
+        await answered(new)
+        used[1].write(GET)
+        await answered(used)
+        gone = [await ended(one) for one in silent]
+
+        assert gone == [b""] * 5
+        assert len(door) == 2
+        assert hall.cut("crowded") == 3
+        for pair in (used, new):
+            pair[1].close()
 
 
 @pytest.mark.loops
@@ -211,6 +260,58 @@ async def test_a_header_that_does_not_come_or_drips_ends_its_connection(
 
 
 @pytest.mark.loops
+async def test_a_connection_ends_in_time_also_where_its_peer_says_no_farewell(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D32, over TLS: idle from the start, idle after an answer, and closed after one."""
+    monkeypatch.setattr(doors, "HEADER_WITHIN", 0.5)
+    hall = Hall()
+    hall.tls, client = tls
+    last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    async with hall.open() as door:
+        deaf = [await asyncio.to_thread(_say, hall.port, client, one) for one in (b"", GET, last)]
+
+        async with asyncio.timeout(HELD):
+            while len(door):
+                await asyncio.sleep(0.05)
+
+        for sock in deaf:
+            sock.close()
+
+
+def _say(port: int, client: ssl.SSLContext, what: bytes) -> ssl.SSLSocket:
+    """A connection that has said so, and does and hears nothing any more."""
+    sock = client.wrap_socket(
+        socket.create_connection(("127.0.0.1", port)), server_hostname="127.0.0.1"
+    )
+    sock.sendall(what)
+    return sock
+
+
+@pytest.mark.loops
+async def test_a_client_that_is_slow_to_take_its_last_answer_gets_all_of_it(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "FAREWELL_WITHIN", 0.2)
+    hall = Hall()
+    hall.tls, client = tls
+
+    def take() -> int:
+        taken = 0
+        with _say(hall.port, client, LAST_LARGE) as sock:
+            while some := sock.recv(1 << 16):
+                taken += len(some)
+                if taken < 1 << 20:
+                    time.sleep(0.05)
+        return taken
+
+    async with hall.open():
+        taken = await asyncio.to_thread(take)
+
+    assert taken > 32 << 20
+
+
+@pytest.mark.loops
 async def test_a_body_that_drips_is_answered_408_and_ends_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -263,9 +364,7 @@ async def test_a_client_that_does_not_read_its_answer_is_given_up(
 async def test_a_client_that_takes_a_large_answer_gets_all_of_it() -> None:
     hall = Hall()
     async with hall.open():
-        said = await ended(
-            await hall.come(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        )
+        said = await ended(await hall.come(LAST_LARGE))
 
     assert len(said) > 32 << 20
     assert hall.cut("unread") == 0

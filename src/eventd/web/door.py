@@ -18,6 +18,9 @@ from eventd.answers import RETRY_AFTER, problem
 from eventd.clock import monotonic
 
 HEADER_WITHIN = 10.0  # s; also how long a connection may be idle between requests
+# s for a TLS handshake, and for the peer's farewell at its end: with a header 15 in all
+HANDSHAKE_WITHIN = 4.0
+FAREWELL_WITHIN = 1.0
 LINGER = 1.0  # s the rest of a refused body is read and dropped, so that its sender sees the answer
 READ_WITHIN = 30.0  # s a client may not read its answer
 BACKLOG = 1_024
@@ -51,20 +54,20 @@ class Bounds(Struct, frozen=True):
 
 
 class Door:
-    """Listens, and keeps the connections within bounds.
+    """Listens, and keeps the connections within bounds, from before they agree on TLS.
 
     Where a peer has its number, or all together have theirs, the longest known connection that
     waits for its client gives way: one that never said a request, else one between requests, else
     one whose body is still to come. So half-open ones do not lock out the others. Where all wait
-    for us, the new one is told 503.
+    for us, the new one is told 503, or over TLS closed: a handshake costs more than an answer.
     """
 
     def __init__(self, runner: web.AppRunner, bounds: Bounds, meter: Meter) -> None:
         """`runner` is set up."""
         self._runner, self._bounds, self.meter = runner, bounds, meter
         # the longest known first
-        self._all: dict[Connection, None] = {}
-        self._peers: dict[str, dict[Connection, None]] = {}
+        self._all: dict[Guest, None] = {}
+        self._peers: dict[str, dict[Guest, None]] = {}
         # of a peer, or "" for all: a look before then would find nobody
         self._busy_until: dict[str, float] = {}
         self._listener: asyncio.AbstractServer | None = None
@@ -78,22 +81,23 @@ class Door:
         server = self._runner.server
         if server is None:
             raise RuntimeError("the runner is not set up")
-        self._listener = await loop.create_server(
-            lambda: Connection(self, server, loop),
-            host,
-            port,
-            backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=HEADER_WITHIN if tls else None,
-        )
+
+        def come() -> asyncio.Protocol:
+            connection = Connection(self, server, loop)
+            return connection if tls is None else Handshake(self, connection, tls, loop)
+
+        self._listener = await loop.create_server(come, host, port, backlog=BACKLOG)
 
     async def close(self) -> None:
         """Take no more; let the requests under way finish."""
         if self._listener is not None:
             self._listener.close()
+        for one in list(self._all):
+            if isinstance(one, Handshake):
+                one.give_way()
         await self._runner.cleanup()
 
-    def enter(self, connection: Connection, peer: str) -> bool:
+    def enter(self, connection: Guest, peer: str) -> bool:
         """Whether there is room for it, made where it has to be."""
         mine = self._peers.get(peer, {})
         if len(mine) >= self._bounds.per_peer and not self._make_room(mine, peer):
@@ -104,7 +108,7 @@ class Door:
         self._all[connection] = None
         return True
 
-    def leave(self, connection: Connection, peer: str) -> None:
+    def leave(self, connection: Guest, peer: str) -> None:
         """It is closed."""
         if connection in self._all:
             del self._all[connection]
@@ -114,7 +118,7 @@ class Door:
                 del self._peers[peer]
                 self._busy_until.pop(peer, None)
 
-    def _make_room(self, connections: dict[Connection, None], whose: str) -> bool:
+    def _make_room(self, connections: dict[Guest, None], whose: str) -> bool:
         now = monotonic()
         if now >= self._busy_until.get(whose, 0.0):
             unused = (one for one in connections if one.unused)
@@ -130,6 +134,57 @@ class Door:
         return False
 
 
+class Handshake(asyncio.Protocol):
+    """A connection that is to agree on TLS: asyncio would tell of it only when that is done."""
+
+    waits = unused = True
+    receives = False
+
+    def __init__(
+        self,
+        door: Door,
+        connection: Connection,
+        tls: ssl.SSLContext,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._door, self._connection, self._tls, self._loop = door, connection, tls, loop
+
+    def give_way(self) -> None:
+        """Close at once, for another."""
+        self._door.leave(self, self._peer)
+        self._bare.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # a listener's are streams
+        """Let it begin, if there is room."""
+        self._bare, self._peer = transport, _peer_of(transport)
+        if not self._door.enter(self, self._peer):
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=1)  # tells of all that waits
+        # its first step is done here and not in a task, before which the first bytes could come
+        self._steps = self._loop.start_tls(
+            transport,
+            self._connection,
+            self._tls,
+            server_side=True,
+            ssl_handshake_timeout=HANDSHAKE_WITHIN * random.uniform(0.8, 1.0),
+            ssl_shutdown_timeout=FAREWELL_WITHIN,
+        ).__await__()
+        next(self._steps).add_done_callback(self._end)
+
+    def _end(self, _: asyncio.Future[None]) -> None:
+        """Over to the connection, unless it came to nothing."""
+        self._door.leave(self, self._peer)
+        try:
+            next(self._steps)
+        except OSError:
+            return
+        except StopIteration as done:
+            if not self._bare.is_closing():
+                self._connection.bare = self._bare
+                self._connection.connection_made(done.value)
+
+
 class Connection(web.RequestHandler):
     """One client's connection.
 
@@ -137,7 +192,7 @@ class Connection(web.RequestHandler):
     nothing comes or that it drips; a request under way has deadlines of its own.
     """
 
-    __slots__ = ("_door", "_peer", "_unread")
+    __slots__ = ("_door", "_peer", "_unread", "bare")
 
     def __init__(self, door: Door, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -151,6 +206,7 @@ class Connection(web.RequestHandler):
         )
         self._door, self._peer = door, ""
         self._unread: asyncio.TimerHandle | None = None
+        self.bare: asyncio.Transport | None = None  # that TLS goes over
 
     @property
     def waits(self) -> bool:
@@ -170,12 +226,14 @@ class Connection(web.RequestHandler):
     def give_way(self) -> None:
         """Close at once, for another."""
         self._door.leave(self, self._peer)
+        transport = self.transport
         self.force_close()
+        if transport is not None:
+            transport.abort()  # over TLS it would wait for a farewell
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, or tell it that there is no room."""
-        name = transport.get_extra_info("peername")
-        self._peer = str(name[0]) if name else ""
+        self._peer = _peer_of(transport)
         if self._door.enter(self, self._peer):
             super().connection_made(transport)
             return
@@ -245,7 +303,28 @@ class Connection(web.RequestHandler):
                 plain.headers["Allow"] = resp.headers["Allow"]
             resp = plain
         resp.headers["Server"] = SERVER
-        return await super().finish_response(request, resp, start_time)
+        told = await super().finish_response(request, resp, start_time)
+        await self._be_taken()
+        return told
+
+    async def _be_taken(self) -> None:
+        """TLS does not wait for what it passed on, and its farewell would cut that off."""
+        bare, secure = self.bare, self.transport
+        if bare is None or secure is None:
+            return
+        while self.connected and bare.get_write_buffer_size():
+            secure.set_write_buffer_limits(high=0)  # pauses us until all is passed on
+            await self._drain_helper()
+            if self.connected:
+                secure.set_write_buffer_limits()
+
+
+Guest = Connection | Handshake
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> str:
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if name else ""
 
 
 def _malformed(exc: HttpProcessingError) -> web.Response:
