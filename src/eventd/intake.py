@@ -14,6 +14,7 @@ from eventd.answers import Problem
 
 BODY_WITHIN = 10.0  # s for a body to arrive: a dripping one must not hold its connection
 INFLATE_STEP = 64 << 10  # bytes inflated at a time, so that a bomb is met early
+MAX_MEMBERS = 10_000  # of a gzip body: as many as events; each costs a copy of up to a step
 PACKED = frozenset({"gzip", "deflate"})
 # Said by senders that do not say what they send.
 UNTYPED = frozenset({"", "application/octet-stream"})
@@ -34,6 +35,9 @@ async def body_of(
     if "Transfer-Encoding" in request.headers and request.version < HttpVersion11:
         # RFC 9112, 6.1: the framing is faulty; somebody before us may have read another body
         raise Problem(400, "framing", "HTTP/1.0 knows no Transfer-Encoding")
+    if (coding := _listed(request, "Transfer-Encoding")) not in {"", "chunked"}:
+        # not the 501 of RFC 9112: it would be sent again and again
+        raise Problem(400, "framing", f"expected chunked, got {coding[:40]!r}")
     encoding = _encoding(request)
     if encoding not in PACKED and encoding not in {"", "identity"}:
         raise Problem(415, "encoding", f"expected gzip or deflate, got {encoding[:40]!r}")
@@ -68,26 +72,39 @@ def unpacked(request: web.Request, body: bytes, limit: int) -> bytes:
 
 
 def inflated(body: bytes, limit: int) -> bytes:
-    """The body, gzip or zlib undone; Problem where it is neither or grows past the limit."""
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    """The body, zlib or each member of its gzip undone; Problem where it grows past the limit.
+
+    Also where it is neither, or has anything behind its end.
+    """
     whole = BytesIO()
-    rest = body
+    rest = memoryview(body)
     try:
-        while rest and not inflater.eof:
-            part = inflater.decompress(rest, INFLATE_STEP)
-            rest = inflater.unconsumed_tail
-            if whole.tell() + len(part) > limit:
-                raise Problem(413, "too_large", f"inflated, a body may have {limit} bytes")
-            whole.write(part)
+        for _ in range(MAX_MEMBERS):
+            inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+            while not inflater.eof:
+                if not rest:
+                    raise Problem(400, "encoding", "the compressed body is cut short")
+                step = rest[:INFLATE_STEP]
+                part = inflater.decompress(step, INFLATE_STEP)
+                left = inflater.unused_data or inflater.unconsumed_tail
+                rest = rest[len(step) - len(left) :]
+                if whole.tell() + len(part) > limit:
+                    raise Problem(413, "too_large", f"inflated, a body may have {limit} bytes")
+                whole.write(part)
+            if not rest:
+                return whole.getvalue()
     except zlib.error as error:
         raise Problem(400, "encoding", f"the body cannot be inflated: {error}") from None
-    if not inflater.eof:
-        raise Problem(400, "encoding", "the compressed body is cut short")
-    return whole.getvalue()
+    raise Problem(413, "too_large", f"a gzip body may have {MAX_MEMBERS} members")
 
 
 def _encoding(request: web.Request) -> str:
-    return request.headers.get("Content-Encoding", "").lower()
+    return _listed(request, "Content-Encoding")
+
+
+def _listed(request: web.Request, header: str) -> str:
+    """What stands in all lines of a list, as one."""
+    return ", ".join(request.headers.getall(header, ())).lower()
 
 
 async def _read(request: web.Request, limit: int, take: Callable[[int], None]) -> bytes:

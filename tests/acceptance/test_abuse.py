@@ -33,6 +33,7 @@ GROWTH = 16.0  # MiB a request may cost
 MEBI = 1 << 20
 ALERTS = HEAD.replace(b"/v1/events", b"/v1/webhooks/alertmanager")
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
+PACKED = b"Transfer-Encoding: gzip, chunked\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,33 @@ def test_a_bomb_is_refused_before_it_is_inflated(
 
     assert answer.statuses[0] in {413, 415}
     assert refused(answer)
+    assert memory(target, "VmHWM") - before <= GROWTH
+
+
+def test_a_gzip_body_is_read_to_its_last_member_and_nothing_may_come_behind(
+    target: Daemon,
+) -> None:
+    """D35 and D41: RFC 1952, 2.2; members are bounded together, and in number."""
+    lines = [gzip.compress(b'{"name":"member%d","service":"members"}\n' % n) for n in range(3)]
+    large = gzip.compress(bytes(5 * MEBI))
+    before = memory(target)
+    forget_most(target)
+
+    statuses = [
+        talk(target, request(body, b"Content-Encoding: gzip\r\n")).statuses
+        for body in (
+            b"".join(lines),
+            b"".join(lines) + GOOD,
+            lines[0] + bytes(8),
+            b"".join(lines)[:-1],
+            large + large,
+            gzip.compress(b"") * 100_000,
+        )
+    ]
+
+    assert statuses == [[202], [400], [400], [400], [413], [413]]
+    found = target.api("alerts?service=members")["items"]
+    assert sorted(one["name"] for one in found) == ["member0", "member1", "member2"]
     assert memory(target, "VmHWM") - before <= GROWTH
 
 
@@ -407,6 +435,8 @@ OLD = HEAD.replace(b"HTTP/1.1", b"HTTP/1.0")
         (HEAD + LAST + b"Content-Length: 99999999999999999999\r\n\r\n{}", [400]),
         (HEAD + LAST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", [400]),
         (HEAD + LAST + CHUNKED + b"Transfer-Encoding: identity\r\n\r\n0\r\n\r\n", [400]),
+        (HEAD + LAST + PACKED + b"\r\n21\r\n" + GOOD + b"\r\n0\r\n\r\n", [400]),
+        (request(GOOD, b"Content-Encoding: identity\r\nContent-Encoding: br\r\n"), [415]),
         (HEAD + LAST + CHUNKED + b"\r\nzz\r\n{}\r\n0\r\n\r\n", [400]),
         (HEAD + LAST + CHUNKED + b"\r\n2;a\nb\r\n{}\r\n0\r\n\r\n", [400]),
         (HEAD + b"X : y\r\n" + LAST + b"\r\n", [400]),
@@ -442,6 +472,22 @@ def test_what_two_readers_could_read_differently_is_refused_and_the_rest_is_in_s
     assert answer.statuses == statuses
     after = target.metrics().get('eventd_events_received_total{source="events"}', 0.0)
     assert after - before <= len(statuses)  # nothing was read out of what was refused
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"foo"])
+def test_what_came_with_a_wish_for_another_protocol_is_left_to_be_sent_again(
+    target: Daemon, protocol: bytes
+) -> None:
+    """D49: no later answer is taken for that of what was not read."""
+    wish = b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n"
+    first = request(GOOD, wish).replace(LAST, b"")
+
+    answer = talk(
+        target, first + request(GOOD), b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n", every=0.5
+    )
+
+    assert answer.statuses == [202]
+    assert b"Connection: close" in answer.text
 
 
 def test_a_body_that_is_cut_short_leaves_no_trace(target: Daemon) -> None:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Protocol
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from msgspec import Struct
@@ -303,6 +303,8 @@ class Connection(web.RequestHandler):
                 plain.headers["Allow"] = resp.headers["Allow"]
             resp = plain
         resp.headers["Server"] = SERVER
+        if hdrs.UPGRADE in request.headers:
+            resp.force_close()  # aiohttp dropped what came behind it: to be sent again
         told = await super().finish_response(request, resp, start_time)
         await self._be_taken()
         return told
