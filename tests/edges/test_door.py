@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 import time
@@ -309,6 +310,65 @@ async def test_a_client_that_is_slow_to_take_its_last_answer_gets_all_of_it(
         taken = await asyncio.to_thread(take)
 
     assert taken > 32 << 20
+
+
+FIELDS = b"".join(b"X%d: " % n + b"a" * 8_000 + b"\r\n" for n in range(120))
+
+
+@pytest.mark.loops
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "later"])
+async def test_a_header_without_an_end_is_refused_in_its_turn(before: bytes) -> None:
+    """D36."""
+    hall = Hall()
+    async with hall.open():
+        said = await ended(await hall.come(before + GET[:-2] + FIELDS[:70_000]))
+
+    assert re.findall(rb"HTTP/1\.[01] (\d+)", said) == [b"200"] * bool(before) + [b"431"]
+    counted = samples(hall.meter.page())
+    assert counted['eventd_deliveries_refused_total{reason="malformed",source="other"}'] == 1
+
+
+@pytest.mark.loops
+async def test_nor_is_what_follows_a_body_without_an_end_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """D36: a trailer."""
+    monkeypatch.setattr("eventd.intake.BODY_WITHIN", 0.3)
+    monkeypatch.setattr(doors, "LINGER", 0.2)
+    read, sizes = web.RequestHandler.data_received, list[int]()
+
+    def weigh(self: web.RequestHandler, data: bytes) -> None:
+        sizes.append(len(data))
+        read(self, data)
+
+    monkeypatch.setattr(web.RequestHandler, "data_received", weigh)
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    hall = Hall()
+    async with hall.open():
+        said = await ended(await hall.come(head + b"1\r\n{\r\n0\r\n" + FIELDS))
+
+    assert re.findall(rb"HTTP/1\.[01] (\d+)", said) == [b"408"]
+    assert sum(sizes) <= 3 * doors.MAX_HEADER
+
+
+@pytest.mark.loops
+async def test_requests_and_bodies_are_no_header_however_they_come() -> None:
+    """D49: a hundred in one, a large one byte for byte, and the rest of one that was refused."""
+    hall = Hall()
+    post = b"POST /body HTTP/1.1\r\nHost: x\r\n"
+    long = GET[:-2] + FIELDS[: 3 * 8_006] + b"\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 900 + b"0\r\n\r\n"
+    async with hall.open():
+        reader, writer = await hall.come(GET * 1_000 + long * 40)
+        writer.write(post + b"Content-Length: 300000\r\n\r\n" + bytes(300_000) + GET)
+        for begin in range(0, len(post + chunked), 7):
+            writer.write((post + chunked)[begin : begin + 7])
+            await asyncio.sleep(0)
+        writer.write(long.replace(b"Host", b"Connection: close\r\nHost"))
+        said = await ended((reader, writer))
+
+    statuses = [b"200"] * 1_040 + [b"413"] + [b"200"] * 3
+    assert re.findall(rb"HTTP/1\.[01] (\d+)", said) == statuses
 
 
 @pytest.mark.loops

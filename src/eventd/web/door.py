@@ -9,9 +9,10 @@ from itertools import chain
 from typing import Protocol
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, hdrs, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.web_protocol import _ErrInfo
 from msgspec import Struct
 
 from eventd.answers import RETRY_AFTER, problem
@@ -22,6 +23,9 @@ HEADER_WITHIN = 10.0  # s; also how long a connection may be idle between reques
 HANDSHAKE_WITHIN = 4.0
 FAREWELL_WITHIN = 1.0
 LINGER = 1.0  # s the rest of a refused body is read and dropped, so that its sender sees the answer
+# bytes of a header, or of what follows a body, until it has to end: aiohttp would hold 128 fields
+# of 8,190 bytes, and twice
+MAX_HEADER = 32 << 10
 READ_WITHIN = 30.0  # s a client may not read its answer
 BACKLOG = 1_024
 # s until connections are looked through again of which none could give way: a look takes 0.7 ms
@@ -30,6 +34,8 @@ LOOK_AGAIN = 0.05
 SERVER = "eventd"  # without a version, and without the library's
 
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
+
+_TOO_LARGE = HttpProcessingError(code=431, message=f"a header may have {MAX_HEADER} bytes")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -192,7 +198,7 @@ class Connection(web.RequestHandler):
     nothing comes or that it drips; a request under way has deadlines of its own.
     """
 
-    __slots__ = ("_door", "_peer", "_unread", "bare")
+    __slots__ = ("_body", "_door", "_peer", "_unended", "_unread", "bare")
 
     def __init__(self, door: Door, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -207,6 +213,8 @@ class Connection(web.RequestHandler):
         self._door, self._peer = door, ""
         self._unread: asyncio.TimerHandle | None = None
         self.bare: asyncio.Transport | None = None  # that TLS goes over
+        self._body: StreamReader = EMPTY_PAYLOAD  # of the last request
+        self._unended = 0  # bytes since anything came of them
 
     @property
     def waits(self) -> bool:
@@ -248,6 +256,32 @@ class Connection(web.RequestHandler):
         self._door.leave(self, self._peer)
         self._be_patient()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless that is a header without an end."""
+        # in pieces: in one that ends a message nobody knows how much of the next there is
+        for start in range(0, len(data) or 1, MAX_HEADER):
+            if self._unended > MAX_HEADER:
+                return
+            piece = data[start : start + MAX_HEADER]
+            requests, taken = self._request_count, self._body.total_bytes
+            super().data_received(piece)
+            if self._request_count > requests:
+                self._body = self._messages[-1][1]
+                self._unended = 0
+            elif self._body.total_bytes > taken or self._buffer_paused:
+                self._unended = 0
+            else:
+                self._unended += len(piece)
+                if self._unended > MAX_HEADER:
+                    self._refuse()
+
+    def _refuse(self) -> None:
+        """As aiohttp does what it cannot read: in its turn."""
+        self._request_count += 1
+        self._messages.append((_ErrInfo(_TOO_LARGE.code, _TOO_LARGE, ""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def pause_writing(self) -> None:
         """The client does not read its answer: not for ever."""
@@ -332,5 +366,7 @@ def _peer_of(transport: asyncio.BaseTransport) -> str:
 def _malformed(exc: HttpProcessingError) -> web.Response:
     if isinstance(exc, LineTooLong):
         return problem(431, "header too large", "a line of the header may have 8190 bytes")
+    if exc is _TOO_LARGE:
+        return problem(431, "header too large", exc.message)
     words = exc.message.partition("\n")[0].rstrip(": ")
     return problem(400, "malformed", f"this is no HTTP: {words[:160]}")
