@@ -48,6 +48,7 @@ class Hall:
                 web.get("/quick", self.quick),
                 web.get("/slow", self.slow),
                 web.get("/large", self.large),
+                web.get("/narrow", self.narrow),
                 web.get("/bad", self.bad),
                 web.post("/body", self.body),
             ]
@@ -72,6 +73,13 @@ class Hall:
 
     async def large(self, _: web.Request) -> web.Response:
         return web.Response(body=bytes(32 << 20))
+
+    async def narrow(self, request: web.Request) -> web.Response:
+        """Of which the system takes a part alone."""
+        assert request.transport is not None
+        sock = request.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        return web.Response(body=bytes(48 << 10))
 
     async def bad(self, _: web.Request) -> web.Response:
         raise ZeroDivisionError
@@ -406,14 +414,17 @@ async def test_a_body_that_drips_is_answered_408_and_ends_its_connection(
 
 
 @pytest.mark.loops
+@pytest.mark.parametrize("size", ["large", "narrow"])
 async def test_a_client_that_does_not_read_its_answer_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, size: str
 ) -> None:
     monkeypatch.setattr(doors, "READ_WITHIN", 0.2)
     hall = Hall()
     async with hall.open() as door:
-        sock = socket.create_connection(("127.0.0.1", hall.port))
-        sock.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        sock.connect(("127.0.0.1", hall.port))
+        sock.sendall(GET.replace(b"quick", size.encode()))
         async with asyncio.timeout(WITHIN):
             while not hall.cut("unread") or len(door):
                 await asyncio.sleep(0.02)

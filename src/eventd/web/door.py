@@ -244,6 +244,9 @@ class Connection(web.RequestHandler):
         self._peer = _peer_of(transport)
         if self._door.enter(self, self._peer):
             super().connection_made(transport)
+            if self.transport is not None:
+                # an answer is done when the system has all of it: the rest could wait for ever
+                self.transport.set_write_buffer_limits(high=1)
             return
         self._force_close = True
         BaseProtocol.connection_made(self, transport)
@@ -352,7 +355,7 @@ class Connection(web.RequestHandler):
             secure.set_write_buffer_limits(high=0)  # pauses us until all is passed on
             await self._drain_helper()
             if self.connected:
-                secure.set_write_buffer_limits()
+                secure.set_write_buffer_limits(high=1)
 
 
 Guest = Connection | Handshake
