@@ -20,6 +20,7 @@ from eventd.answers import Problem, problem
 from eventd.intake import body_of
 from eventd.metrics import Meter
 from eventd.web import door as doors
+from eventd.web import handshake
 from eventd.web.door import Bounds, Door
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -164,7 +165,7 @@ async def test_handshakes_that_do_not_come_give_way_and_end_in_time(
     per_peer: int,
 ) -> None:
     """D32, over TLS."""
-    monkeypatch.setattr(doors, "HANDSHAKE_WITHIN", 0.5)
+    monkeypatch.setattr(handshake, "HANDSHAKE_WITHIN", 0.5)
     hall = Hall(connections, per_peer)
     hall.tls, client = tls
     async with hall.open() as door:
@@ -301,7 +302,7 @@ def _say(port: int, client: ssl.SSLContext, what: bytes) -> ssl.SSLSocket:
 async def test_a_client_that_is_slow_to_take_its_last_answer_gets_all_of_it(
     tls: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doors, "FAREWELL_WITHIN", 0.2)
+    monkeypatch.setattr(handshake, "FAREWELL_WITHIN", 0.2)
     hall = Hall()
     hall.tls, client = tls
 

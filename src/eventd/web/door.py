@@ -17,11 +17,9 @@ from msgspec import Struct
 
 from eventd.answers import RETRY_AFTER, problem
 from eventd.clock import monotonic
+from eventd.web.handshake import Handshake, peer_of
 
 HEADER_WITHIN = 10.0  # s; also how long a connection may be idle between requests
-# s for a TLS handshake, and for the peer's farewell at its end: with a header 15 in all
-HANDSHAKE_WITHIN = 4.0
-FAREWELL_WITHIN = 1.0
 LINGER = 1.0  # s the rest of a refused body is read and dropped, so that its sender sees the answer
 # bytes of a header, or of what follows a body, until it has to end: aiohttp would hold 128 fields
 # of 8,190 bytes, and twice
@@ -140,57 +138,6 @@ class Door:
         return False
 
 
-class Handshake(asyncio.Protocol):
-    """A connection that is to agree on TLS: asyncio would tell of it only when that is done."""
-
-    waits = unused = True
-    receives = False
-
-    def __init__(
-        self,
-        door: Door,
-        connection: Connection,
-        tls: ssl.SSLContext,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self._door, self._connection, self._tls, self._loop = door, connection, tls, loop
-
-    def give_way(self) -> None:
-        """Close at once, for another."""
-        self._door.leave(self, self._peer)
-        self._bare.abort()
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # a listener's are streams
-        """Let it begin, if there is room."""
-        self._bare, self._peer = transport, _peer_of(transport)
-        if not self._door.enter(self, self._peer):
-            transport.abort()
-            return
-        transport.set_write_buffer_limits(high=1)  # tells of all that waits
-        # its first step is done here and not in a task, before which the first bytes could come
-        self._steps = self._loop.start_tls(
-            transport,
-            self._connection,
-            self._tls,
-            server_side=True,
-            ssl_handshake_timeout=HANDSHAKE_WITHIN * random.uniform(0.8, 1.0),
-            ssl_shutdown_timeout=FAREWELL_WITHIN,
-        ).__await__()
-        next(self._steps).add_done_callback(self._end)
-
-    def _end(self, _: asyncio.Future[None]) -> None:
-        """Over to the connection, unless it came to nothing."""
-        self._door.leave(self, self._peer)
-        try:
-            next(self._steps)
-        except OSError:
-            return
-        except StopIteration as done:
-            if not self._bare.is_closing():
-                self._connection.bare = self._bare
-                self._connection.connection_made(done.value)
-
-
 class Connection(web.RequestHandler):
     """One client's connection.
 
@@ -241,7 +188,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, or tell it that there is no room."""
-        self._peer = _peer_of(transport)
+        self._peer = peer_of(transport)
         if self._door.enter(self, self._peer):
             super().connection_made(transport)
             if self.transport is not None:
@@ -359,11 +306,6 @@ class Connection(web.RequestHandler):
 
 
 Guest = Connection | Handshake
-
-
-def _peer_of(transport: asyncio.BaseTransport) -> str:
-    name = transport.get_extra_info("peername")
-    return str(name[0]) if name else ""
 
 
 def _malformed(exc: HttpProcessingError) -> web.Response:
