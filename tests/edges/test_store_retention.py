@@ -325,6 +325,28 @@ async def test_what_is_too_much_does_not_wait_for_a_snapshot(
                     await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize(("most", "looks"), [(8 << 20, range(6, 12)), (8 << 30, range(1, 3))])
+async def test_who_has_room_is_seldom_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, looks: range
+) -> None:
+    """The first look is after a mebibyte; each holds up a commit."""
+    seen: list[int] = []
+    bite = Retention.bite
+
+    def looked(keeper: Retention, inputs: int) -> bool:
+        seen.append(inputs)
+        return bite(keeper, inputs)
+
+    monkeypatch.setattr(Retention, "bite", looked)
+    async with alive(tmp_path, max_bytes=most) as life:
+        for n in range(28):
+            await life.submit(at(n), event("a"), payload=os.urandom(1 << 18))
+            await settled(life)
+
+    assert len(seen) in looks
+    assert sum(seen) <= 28
+
+
 async def test_closed_incidents_go_with_their_reasons_open_ones_stay(tmp_path: Path) -> None:
     keep = timedelta(days=1)
     async with alive(tmp_path, journal_for=keep) as life:

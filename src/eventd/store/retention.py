@@ -48,6 +48,11 @@ class Retention:
         self._unread = unread
         self._left = ANY_SIZE  # by the last bite
 
+    @property
+    def room(self) -> int:
+        """Bytes that were still free after the last bite."""
+        return self._limits.max_bytes - self._left
+
     def bite(self, inputs: int) -> bool:
         """Delete what is too old, or too much; whether there may be more.
 

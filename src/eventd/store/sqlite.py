@@ -40,9 +40,12 @@ T = TypeVar("T")
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DEFAULTS = Limits()
-# Bytes written to the log between checkpoints. Commits wait behind one: 5 to 10 ms, 40 with 16 MB;
-# writing the same pages more often costs no more than can be measured.
+# Bytes written to the log between checkpoints. Commits wait behind one: beside a flood, in memory,
+# 1.4 ms with the least and 3.7 with the most; 40 with 16 MB. Its syncs should take no longer than
+# its copying, of so many bytes a second: where they are quick it comes more often.
+CHECKPOINT_LEAST = 512 << 10
 CHECKPOINT_EVERY = 2 << 20
+COPIED = 1 << 30
 # Who comes before a checkpoint may wait for five syncs: the commit under way, the log, the
 # database, the new beginning of the log, and his own commit. Where one takes longer than SLOW_SYNC
 # seconds, checkpoints lie so many times its length apart, so that fewer than 1 answer in 100 is
@@ -52,9 +55,10 @@ SYNCS_BETWEEN = 400
 # Bytes a commit writes besides bodies: four pages and their frames.
 COMMIT_OVERHEAD = 4 * 8192
 # Engine time, microseconds, between looks for what is too old; bytes written between looks for what
-# is too much.
+# is too much, or such a part of the room there is. Beside a flood a commit waits 2 ms for a look.
 TRIM_EVERY = 60 * 1_000_000
 TRIM_AFTER = 1 << 20
+TRIM_AFTER_PART = 8
 
 
 class SqliteStore:
@@ -86,6 +90,7 @@ class SqliteStore:
         self._checked_last = False  # nothing else was done since
         self._trimmed = 0  # engine time of the last look for what is too old
         self._trimming = False
+        self._trim_after = TRIM_AFTER
         self._inputs = self._written = 0  # since then; the latter in bytes
         self._tidying = False
         self._closing = False
@@ -247,19 +252,22 @@ class SqliteStore:
         self._snapshot = SnapshotFile(self.directory, snapshot, next_seq, now, self._unread)
 
     def _untidy(self) -> bool:
-        return self._snapshot is not None or self._checkpoint_due() or self._forgets()
+        return self._checkpoint_due() or self._behind()
+
+    def _behind(self) -> bool:
+        return self._snapshot is not None or self._forgets()
 
     def _forgets(self) -> bool:
         return (
             self._trimming
-            or self._written >= TRIM_AFTER
+            or self._written >= self._trim_after
             or self._open_tables().now - self._trimmed >= TRIM_EVERY
         )
 
     def _checkpoint_due(self) -> bool:
-        if self._unchecked < CHECKPOINT_EVERY:
-            return False
         sync = self._open_tables().sync_took
+        if self._unchecked < min(max(CHECKPOINT_LEAST, sync * COPIED), CHECKPOINT_EVERY):
+            return False
         return (
             sync < SLOW_SYNC
             or self._unchecked >= WAL_LIMIT
@@ -286,7 +294,7 @@ class SqliteStore:
     def _bite(self) -> None:
         """Of what is due nothing waits for ever: under load all of it always is."""
         tables, retention = self._open_tables(), self._retention
-        if self._checkpoint_due() and not self._checked_last:
+        if self._checkpoint_due() and not (self._checked_last and self._behind()):
             self._checked_last = True
             self._checkpoint(tables)
             return
@@ -297,6 +305,7 @@ class SqliteStore:
             inputs, self._inputs, self._written = self._inputs, 0, 0
             self._trimmed = tables.now
             self._trimming = self._guarded(lambda: retention.bite(inputs))
+            self._trim_after = max(TRIM_AFTER, retention.room // TRIM_AFTER_PART)
 
     def _advance(self, snapshot: SnapshotFile) -> None:
         """Write a little of the snapshot. Want of space gives it up, anything else is doubt."""
