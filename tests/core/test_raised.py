@@ -40,6 +40,7 @@ from eventd.core.model import (
     ClearReason,
     Counted,
     Event,
+    EventDuplicate,
     Fact,
     Grouped,
     IncidentOpened,
@@ -77,6 +78,20 @@ def fired(facts: list[Fact]) -> list[Alert]:
     """Alerts of rules that began to."""
     alerts = [fact.alert for fact in facts if isinstance(fact, AlertFired)]
     return [alert for alert in alerts if alert.source == "eventd"]
+
+
+def test_a_rule_that_says_the_same_twice_at_one_time_makes_no_duplicate_of_what_was_sent() -> None:
+    """Else the event is told to have come before, and counts as such."""
+    often = kind_rule("threshold", {"match": 'name="a"', "count": 2, "of": "events"}, "often")
+    engine = engine_with(fires(often))
+
+    sent = [engine.step(event("a", id=f"a{n}"), at(1)) for n in range(6)]
+    again = engine.step(event("a", id="a5"), at(1))
+
+    assert [type(one) for one in again] == [EventDuplicate]
+    assert [fact for one in sent for fact in one if isinstance(fact, EventDuplicate)] == []
+    assert [one.name for one in fired([fact for one in sent for fact in one])] == ["often"]
+    assert engine.alert(event("a").fingerprint).count == 6
 
 
 def ended(facts: list[Fact], fingerprint: str) -> list[tuple[float, ClearReason]]:

@@ -105,7 +105,7 @@ class Engine:
             self.correlating,
             self._explaining,
             self._noting,
-            self._event,
+            self._say,
             self._cleared,
         )
         self._overruling = Overruling(state.table, state.incidents, state.correlation)
@@ -315,12 +315,19 @@ class Engine:
             seen = Seen(alert, Transition.HEARD, self._happened(event, now))
             self._asking.ask(self.rules.on_hearing(alert), None, seen, now, facts)
 
+    def _say(self, event: Event, now: datetime, facts: list[Fact]) -> None:
+        """Take in what eventd says itself: where it is known already, nobody sent it twice."""
+        told = len(facts)
+        self._event(event, now, facts)
+        if len(facts) == told + 1 and type(facts[told]) is EventDuplicate:
+            facts.pop()
+
     def _noted(self, event: Event, now: datetime, facts: list[Fact]) -> None:
         facts.append(EventNoted(now, event.source, event.status))
         if event.status is Status.HEARTBEAT:
             back = self.heartbeats.beat(event, now.timestamp())
             if back is not None:
-                self._event(back, now, facts)
+                self._say(back, now, facts)
         if event.status in self.rules.heard:
             alert = as_alert(event, now)
             seen = Seen(alert, Transition.NOTED, self._happened(event, now))
@@ -753,7 +760,7 @@ class Engine:
     def _silent(self, heartbeat: str, at: datetime, facts: list[Fact]) -> None:
         silent = self.heartbeats.due(heartbeat, at.timestamp())
         if silent is not None:
-            self._event(silent, at, facts)
+            self._say(silent, at, facts)
 
     def _look_at(self, cluster: str, at: datetime, facts: list[Fact]) -> None:
         covers = self.suppressions.silences or self.suppressions.windows or self.rules.calendars
