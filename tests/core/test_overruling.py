@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tests.builders import (
     TICK,
@@ -34,6 +36,7 @@ from eventd.core.model import (
     Detach,
     EndReason,
     Event,
+    Fact,
     IncidentClosed,
     IncidentMerged,
     IncidentOpened,
@@ -237,6 +240,29 @@ def test_alerts_that_are_split_off_are_an_incident_of_their_own() -> None:
     assert engine.incident(apart).title == "slow on ams-appa"
     assert engine.incident(AMS).firing == engine.incident(apart).firing == 1
     assert engine.alert(fingerprint).incident == apart
+
+
+@pytest.mark.parametrize(
+    ("order", "whole"),
+    [
+        (lambda text: Merge(FRA, AMS, "ann", text), IncidentMerged),
+        (lambda text: Split(AMS, (slow("ams").fingerprint,), "ann", text), IncidentSplit),
+    ],
+)
+def test_a_long_text_is_not_told_to_each_of_many_alerts(
+    order: Callable[[str], Input], whole: type[Fact]
+) -> None:
+    """They may be 100,000; the timeline has all of it."""
+    long = "0123456789" * 1_000
+
+    facts = two().step(order(long), at(800))
+
+    because = [one.because for one in facts if isinstance(one, AlertJoined)]
+    told = {one.text for one in because if isinstance(one, Ordered)}
+    left = {one.text for one in facts if isinstance(one, AlertDetached)}
+    assert told == {f"{long[:200]}…"}
+    assert left == (set() if whole is IncidentMerged else told)
+    assert long in str(only(whole, facts))
 
 
 def test_later_alerts_follow_what_was_split_off() -> None:

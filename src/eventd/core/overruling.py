@@ -29,6 +29,8 @@ from eventd.core.model import (
 )
 from eventd.core.placement import as_of, is_in, is_remembered
 
+MAX_TOLD = 200  # characters of an operator's text that each alert is told
+
 Order = Acknowledge | Comment | Resolve | Close | Reopen | Merge | Split | Detach
 
 
@@ -78,7 +80,7 @@ class Overruling:
         if source.firing and into.state is IncidentState.RESOLVED:
             reopen = Reopen(into.id, order.actor, order.text)
             facts += self._incidents.command(reopen, now)
-        self._place(into, source, source.members, because, now, facts)
+        self._place(into, source, source.members, _of_each(order), now, facts)
         facts += self._incidents.merged(source.id, into.id, now, order.actor, order.text)
         self._incidents.answer_for(into, source)
         for incident in (source, into):
@@ -100,10 +102,11 @@ class Overruling:
         lead = min(known, key=lambda one: (-one.severity, one.started_at, one.fingerprint))
         because = Ordered(order.actor, order.text)
         apart = self._incidents.split_off(_title(lead, known), lead.value(), because, now)
+        because = _of_each(order)
         facts: list[Fact] = []
         self._place(apart, record, leaving, because, now, facts, opening=True)
         facts.append(IncidentSplit(now, record.id, apart.id, order.actor, order.text))
-        facts += [self._release(record, one, apart.id, order, now) for one in leaving]
+        facts += [self._release(record, one, apart.id, because, now) for one in leaving]
         self._correlation.overruled(record.id, apart.id, now.timestamp(), meant)
         facts += self._ranked(record, leaving, now)
         for incident in (record, apart):
@@ -114,7 +117,8 @@ class Overruling:
         record = self._incidents.live(order.incident, now)
         leaving = self._leaving(record, (order.fingerprint,))
         meant = self._remembered(record, leaving)
-        fact = self._release(record, order.fingerprint, "", order, now)
+        because = Ordered(order.actor, order.text)
+        fact = self._release(record, order.fingerprint, "", because, now)
         alert = self._alerts.records.get(order.fingerprint)
         if alert is not None and fact.fires:
             alert.detached = True
@@ -176,7 +180,7 @@ class Overruling:
         incident: IncidentRecord,
         fingerprint: str,
         into: str,
-        order: Split | Detach,
+        because: Ordered,
         now: datetime,
     ) -> AlertDetached:
         episode = incident.members[fingerprint]
@@ -187,8 +191,14 @@ class Overruling:
         if alert is not None and present:
             alert.incident = into
         return AlertDetached(
-            now, incident.id, fingerprint, episode, fires, into, order.actor, order.text
+            now, incident.id, fingerprint, episode, fires, into, because.actor, because.text
         )
+
+
+def _of_each(order: Merge | Split) -> Ordered:
+    """What each alert is told: it may be one of 100,000, and the timeline has the whole text."""
+    text = order.text
+    return Ordered(order.actor, text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}…")
 
 
 def _title(lead: Record, alerts: list[Record]) -> str:
