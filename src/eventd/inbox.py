@@ -22,6 +22,7 @@ OTHERS_FOR = 250  # batches, about a second, for which others are still expected
 BROKERS = "(brokers)"  # the holder of what came over MQTT; no source can have this name
 OWN = ""  # the holder of what eventd asks itself
 FAILED = "the store has failed; try again"
+CRASHED = "it crashed the daemon before"
 _COUNTED = (Event, Refused)  # what a delivery of events holds; commands are no events
 
 
@@ -31,6 +32,7 @@ class Outcome(Struct, frozen=True, gc=False):
     accepted: int  # inputs journaled: duplicates and refusals among them
     duplicates: int
     facts: tuple[Fact, ...]
+    crashed: tuple[int, ...] = ()  # positions of inputs that did before and were not stepped
 
 
 Done = Callable[["Outcome | EventdError"], None]

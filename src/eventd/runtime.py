@@ -58,7 +58,7 @@ from eventd.core.model import (
 )
 from eventd.core.snapshot import Snapshot
 from eventd.errors import EventdError, Poisoned, Stopping, StoreFull
-from eventd.inbox import Inbox, Outcome, Submission
+from eventd.inbox import CRASHED, Inbox, Outcome, Submission
 
 MAX_BATCH_INPUTS = 2_000  # about 20 ms of stepping: how long the loop may be held
 # A restart steps again what came after the snapshot: some three seconds of a core at most. An alert
@@ -331,7 +331,7 @@ class Runtime:
                 continue
             inputs = self._without_quarantined(item) if self._quarantine else item.inputs
             if not inputs:
-                outcomes.append(Outcome(0, 0, (CommandRejected(now, False, _CRASHED),)))
+                outcomes.append(Outcome(0, 0, (CommandRejected(now, False, CRASHED),)))
                 continue
             facts, duplicates, quarantined = self._step(item, inputs, now)
             if quarantined is not None:
@@ -339,7 +339,8 @@ class Runtime:
                 continue
             steps.append(self._record(now, item.delivery, inputs, facts))
             self._mark(facts, touched)
-            outcomes.append(Outcome(len(inputs), duplicates, facts))
+            crashed = _crashed(inputs) if self._quarantine else ()
+            outcomes.append(Outcome(len(inputs), duplicates, facts, crashed))
         asked = last or any(item.flush for item in items)
         batch = self._batch(steps, touched, quarantined, asked=asked, last=last)
         try:
@@ -402,7 +403,7 @@ class Runtime:
         if not isinstance(inputs[0], Event | Refused):
             return () if known_by(inputs[0], item.delivery) in self._quarantine else inputs
         return tuple(
-            Refused(one.source, QUARANTINED, _CRASHED, index)
+            Refused(one.source, QUARANTINED, CRASHED, index)
             if isinstance(one, Event) and one.key in self._quarantine
             else one
             for index, one in enumerate(inputs)
@@ -566,8 +567,15 @@ def _is_start(items: tuple[Submission, ...]) -> bool:
     return any(type(one) is Started for item in items[:1] for one in item.inputs[:1])
 
 
+def _crashed(inputs: tuple[Input, ...]) -> tuple[int, ...]:
+    return tuple(
+        index
+        for index, one in enumerate(inputs)
+        if isinstance(one, Refused) and one.reason == QUARANTINED
+    )
+
+
 _PROBED = Outcome(0, 0, ())
-_CRASHED = "it crashed the daemon before"
 _RESTARTS = "the daemon restarts after a poisonous input"
 _OF_ALERTS = (AlertChanged, AlertSuppressed, AlertUnsuppressed)
 _OF_INCIDENTS = (

@@ -192,6 +192,16 @@ async def test_an_unreadable_message_is_refused_and_acknowledged_in_its_turn(
     assert words(after) == ["marker"]
 
 
+async def test_long_junk_is_not_kept(broker: Mosquitto) -> None:
+    desk = Desk()
+    async with desk.source(yard(broker.port)):
+        broker.publish("events/a", "bad", "bad " * 20_000)
+        taken = await desk.commit(2)
+
+    assert [len(item.delivery.payload) for item in taken if item.delivery] == [3, 0]
+    assert [type(one) for item in taken for one in item.inputs] == [Refused, Refused]
+
+
 async def test_a_delivery_carries_all_that_the_broker_and_the_operator_said(
     broker: Mosquitto,
 ) -> None:

@@ -40,6 +40,36 @@ async def test_what_is_not_taken_when_full_or_stopping_is_told_and_leaves_the_su
     assert (found["received"], found["refused"]) == (1, 1)
 
 
+async def test_alerts_that_a_sender_left_out_are_counted_once_they_are_in() -> None:
+    meter = Meter()
+    inbox = Inbox(1 << 20)
+    policies = {"prom": SourcePolicy(name="prom", decoder="alertmanager")}
+    app = web.Application()
+    app.add_routes(Webhooks(inbox, decode, policies, meter, Limits(commit_within=0.2)).routes())
+    alert = {"labels": {"alertname": "x"}, "startsAt": "2026-01-01T00:00:00Z", "status": "firing"}
+    counted = []
+
+    async with TestClient(TestServer(app)) as client:
+        for alerts, outcome in (
+            ([alert], None),
+            ([alert], Outcome(1, 0, ())),
+            ([alert], Outcome(1, 1, ())),
+            ([], None),
+        ):
+            body = {"version": "4", "alerts": alerts, "truncatedAlerts": 7}
+            async with asyncio.TaskGroup() as group:
+                sent = group.create_task(client.post("/v1/webhooks/prom", json=body))
+                if outcome is not None:
+                    while (item := inbox.take()) is None:
+                        await asyncio.sleep(0.01)
+                    item.done(outcome)
+            inbox.take()
+            shown = samples(meter.page()).get('eventd_alerts_truncated_total{source="prom"}', 0.0)
+            counted.append((sent.result().status, shown))
+
+    assert counted == [(503, 0), (202, 7), (202, 7), (202, 14)]
+
+
 async def test_no_202_goes_out_once_the_store_has_failed() -> None:
     desk = Desk()
     desk.inbox.failed = lambda: True

@@ -50,10 +50,8 @@ def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
 
 def _without_nul(decoded: Decoded) -> Decoded:
     """Reject events with NUL."""
-    bad = {index for index, _ in decoded.rejected}
-    places = (place for place in range(len(bad) + len(decoded.events)) if place not in bad)
     good, rejected = [], list(decoded.rejected)
-    for place, event in zip(places, decoded.events, strict=True):
+    for place, event in zip(decoded.places(), decoded.events, strict=True):
         if has_nul(msgspec.json.encode(event)):
             rejected.append((place, "expected text without NUL, got one with it"))
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -13,6 +13,7 @@ from eventd.errors import DecodeError
 MAX_EVENTS = 10_000  # a delivery; RELIABILITY §6
 MAX_LABELS = 64
 MAX_NAME = 128  # characters of a label's name
+MAX_UNREADABLE = 64 << 10  # bytes kept of what cannot be read: junk shall not fill the disk
 MAX_VALUE = 4_096  # characters of a label's value, and of any other text
 # Where a sender puts its own key for a whole delivery, its name in lower case. The first counts,
 # and is the one that a signature may be over: whoever sends a signed call again cannot change it.
@@ -31,6 +32,11 @@ class Decoded(Struct, frozen=True, gc=False):
     events: tuple[Event, ...]
     rejected: tuple[tuple[int, str], ...] = ()
     truncated: int = 0  # alerts the sender left out and said so
+
+    def places(self) -> Iterator[int]:
+        """The events' positions in the delivery."""
+        bad = {place for place, _ in self.rejected}
+        return (place for place in range(len(bad) + len(self.events)) if place not in bad)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

@@ -27,7 +27,7 @@ from eventd.clock import monotonic
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
 from eventd.errors import DecodeError
 from eventd.inbox import Inbox
-from eventd.sources.decoded import Decoded
+from eventd.sources.decoded import MAX_UNREADABLE, Decoded
 from eventd.sources.frames import Publish
 from eventd.sources.session import Session
 from eventd.sources.terms import granted, heed_expiry
@@ -303,6 +303,8 @@ class MqttSource:
         try:
             decoded = self._decode(delivery)
         except DecodeError as e:
+            if len(publish.payload) > MAX_UNREADABLE:
+                delivery = replace(delivery, payload=b"")
             return delivery, (Refused(policy.name, "decode", str(e)),)
         if not decoded.rejected:
             return delivery, decoded.events

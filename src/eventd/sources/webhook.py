@@ -18,14 +18,13 @@ from eventd.clock import monotonic, wall
 from eventd.core.model import Delivery, Input, Refused, SourcePolicy
 from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopping, StoreBroken
-from eventd.inbox import FAILED, Inbox, Outcome, Submission
+from eventd.inbox import CRASHED, FAILED, Inbox, Outcome, Submission
 from eventd.intake import body_of, check_text, unpacked
-from eventd.sources.decoded import KEY_HEADERS, Decoded
+from eventd.sources.decoded import KEY_HEADERS, MAX_UNREADABLE, Decoded
 from eventd.sources.lobby import LARGE, Guest, Lobby
 
 KEPT_HEADERS = ("content-type", "user-agent", *KEY_HEADERS)
 MAX_HEADER = 256  # characters kept of a header; a key may have one less
-MAX_UNREADABLE = 64 << 10  # bytes kept of what cannot be read: junk shall not fill the disk
 LOBBY = 8  # largest bodies that may be read at once, or as many bytes of smaller ones
 MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery
 # s until a sender is told that there is no room: who comes again at once, whatever Retry-After
@@ -171,7 +170,7 @@ class Webhooks:
     async def _submit(self, delivery: Delivery, guest: Guest) -> web.Response:
         meter, source = self._meter, delivery.source
         refusal: web.Response | None = None
-        rejected: tuple[tuple[int, str], ...] = ()
+        decoded = Decoded(())
         try:
             decoded = self._decode(delivery)
         except DecodeError as error:
@@ -181,12 +180,12 @@ class Webhooks:
             if len(delivery.payload) > MAX_UNREADABLE:
                 delivery = replace(delivery, payload=b"")
         else:
-            inputs, rejected = decoded.events, decoded.rejected
-            if rejected:
-                inputs = (*inputs, *(Refused(source, "invalid", e, i) for i, e in rejected))
-            if decoded.truncated:
-                meter.truncated(source, decoded.truncated)
+            inputs = decoded.events
+            if decoded.rejected:
+                bad = (Refused(source, "invalid", error, at) for at, error in decoded.rejected)
+                inputs = (*inputs, *bad)
             if not inputs:
+                self._left_out(source, decoded.truncated)
                 return accepted(0, 0, ())
         future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
         try:
@@ -203,11 +202,13 @@ class Webhooks:
             return unavailable(str(outcome) or "eventd is stopping")
         if refusal is not None:
             return refusal
-        good = outcome.accepted - len(rejected)
-        if rejected and not good:
-            rows = [{"index": index, "error": error} for index, error in rejected]
-            return problem(400, "no event could be read", rejected[0][1], rejected=rows)
-        return accepted(good, outcome.duplicates, rejected)
+        if outcome.duplicates < outcome.accepted:  # else it came before, and was counted
+            self._left_out(source, decoded.truncated)
+        return _told(decoded, outcome)
+
+    def _left_out(self, source: str, alerts: int) -> None:
+        if alerts:
+            self._meter.truncated(source, alerts)
 
     async def _committed(self, future: asyncio.Future[Settled]) -> Settled:
         """Wait for the commit; a disk that is full is waited for only so long.
@@ -239,6 +240,19 @@ class Webhooks:
 def _settle(future: asyncio.Future[Settled], result: Settled) -> None:
     if not future.done():
         future.set_result(result)
+
+
+def _told(decoded: Decoded, outcome: Outcome) -> web.Response:
+    """What became of each event of a delivery that could be read."""
+    rejected = decoded.rejected
+    if outcome.crashed:
+        places = tuple(decoded.places())
+        rejected += tuple((places[one], CRASHED) for one in outcome.crashed)
+    good = outcome.accepted - len(rejected)
+    if rejected and not good and not outcome.crashed:
+        rows = [{"index": index, "error": error} for index, error in rejected]
+        return problem(400, "no event could be read", rejected[0][1], rejected=rows)
+    return accepted(good, outcome.duplicates, rejected)
 
 
 def accepted(events: int, duplicates: int, rejected: tuple[tuple[int, str], ...]) -> web.Response:
