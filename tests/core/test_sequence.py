@@ -479,6 +479,23 @@ def test_a_key_lets_go_the_oldest_sighting_of_what_it_saw_most() -> None:
     assert state._seen.tracks[("shop",)].rows[0].parts == (0,)
 
 
+@pytest.mark.parametrize("kind", ["sequence", "all"])
+@pytest.mark.parametrize("before", [0, 2], ids=["of one moment", "late"])
+def test_of_more_than_are_kept_the_one_that_came_now_is_judged_all_the_same(
+    kind: str, before: float
+) -> None:
+    """It may be the oldest, by time or, at one time, by name: the rule was off then."""
+    engine = engine_with(kind_rule(kind, steps("a", "b")))
+    crowd = [says("a", 5, ci=f"web{n}") for n in range(3 * LEAST_ROWS)]
+    late = [says("a", 5 - before, ci=f"app{n}") for n in range(LEAST_ROWS)]
+    facts = run(engine, [(at(6), one) for one in (*crowd, *late)])
+
+    facts += run(engine, [(at(7), says("b", 5, ci="db"))])
+
+    assert [fact for fact in facts if isinstance(fact, RuleSwitchedOff)] == []
+    assert [fact.incident.rule for fact in facts if isinstance(fact, IncidentOpened)] == ["it"]
+
+
 def test_nothing_is_remembered_longer_than_it_can_count() -> None:
     engine = engine_after([*feed((0, "a"), (50, "a")), (at(120), TICK)], A_THEN_B)
     state = engine.rules.states["it"]

@@ -68,7 +68,7 @@ class Sightings:
         row = Sighting(seen.at, tuple(parts), alert.fingerprint, alert.episode)
         insort(track.rows, row, key=_order)
         if len(track.rows) > self._most:
-            _thin_out(track.rows)
+            _thin_out(track.rows, row)
             self._drop("sightings")
         self._file(key, track)
         # a cap that was lowered since is not yet kept by what stays
@@ -142,11 +142,14 @@ def _order(row: Sighting) -> tuple[datetime, tuple[int, ...], str, int]:
     return row.at, row.parts, row.fingerprint, row.episode
 
 
-def _thin_out(rows: list[Sighting]) -> None:
-    """Drop the oldest sighting of the part that was seen most."""
+def _thin_out(rows: list[Sighting], new: Sighting) -> None:
+    """Drop the oldest sighting of the part that was seen most, but the new one: it is judged now.
+
+    Of one moment, or late, it may well be the first.
+    """
     counts: dict[int, int] = {}
     for row in rows:
-        for part in row.parts:
+        for part in row.parts if row is not new else ():
             counts[part] = counts.get(part, 0) + 1
     most = max(counts, key=lambda part: (counts[part], part))
-    del rows[next(i for i, row in enumerate(rows) if most in row.parts)]
+    del rows[next(i for i, row in enumerate(rows) if most in row.parts and row is not new)]
