@@ -174,6 +174,23 @@ def test_what_is_over_makes_room_and_beyond_the_cap_the_oldest(
     assert run(engine, [(at(701), clear())])[0].at == at(701)
 
 
+def test_of_many_changes_of_one_service_the_newest_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each alert there looks at all of them."""
+    monkeypatch.setattr(changes, "MAX_ALIKE", 2)
+    engine = engine_after([(at(n), deploy(payload=f"{n}")) for n in (0, 1)], group_rule(), RULE)
+    engine.step(deploy(service="bank"), at(2))
+
+    assert [type(f) for f in run(engine, [(at(3), deploy(payload="3"))])][1:] == [CapHit]
+    assert frames(revived(engine)) == frames(engine)
+    assert told(run(engine, [(at(4), event())])) == [(4, "INC-000001", 3), (4, "INC-000001", 1)]
+    facts = run(engine, [(at(605 + n), deploy(payload=f"{n}")) for n in (0, 1)])
+    assert [fact for fact in facts if isinstance(fact, CapHit)] == []  # they explain no more
+    run(engine, [(at(4_000), deploy(service="bank"))])
+    assert len(engine._state.changes.known) == 1
+
+
 def test_of_so_many_sets_of_labels_changes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "MAX_SORTS", 1)
     by_ci = {**RULE, "name": "by-ci", "by": ["ci"]}

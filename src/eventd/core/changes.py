@@ -10,11 +10,13 @@ from eventd.core.model import Alert, Change
 from eventd.core.rules.rule import Grouping
 
 MAX_CHANGES = 10_000  # remembered; at the cap the oldest goes
+MAX_ALIKE = 16  # of these of one CI, service or whatever: each alert there looks at all of them
 MAX_JOINED = 256  # alerts whose change may be told late
 MAX_SORTS = 16  # sets of labels by which changes are kept; the rules' first ones
 
 Sort = tuple[str, ...]  # labels
 Values = tuple[str, ...]
+_NONE: dict[int, Change] = {}
 
 
 class Changes:
@@ -23,7 +25,7 @@ class Changes:
     def __init__(self, full: list[str]) -> None:
         """None; `full` is told when one makes room."""
         self._full = full
-        self._by: dict[Sort, dict[Values, list[Change]]] = {}
+        self._by: dict[Sort, dict[Values, dict[int, Change]]] = {}  # by their number, in order
         self._groupings: dict[Sort, Grouping] = {}
         self.known: dict[tuple[Sort, Values, int], Change] = {}  # in order
         self._count = 0
@@ -47,16 +49,21 @@ class Changes:
                 self._full.append("rule_changes")
                 return
             self._by[by], self._groupings[by] = {}, Grouping(by)
+        alike = self._by[by].setdefault(values, {})
+        if len(alike) >= MAX_ALIKE:
+            first = next(iter(alike))
+            if alike[first].until > now:
+                self._full.append("rule_changes")
+            del alike[first], self.known[by, values, first]
         self._count += 1
-        self.known[by, values, self._count] = change
-        self._by[by].setdefault(values, []).append(change)
+        self.known[by, values, self._count] = alike[self._count] = change
 
     def of(self, alert: Alert) -> Iterator[tuple[dict[str, str], Change]]:
         """What was changed before the alert began and may explain it, and what they share."""
         for by, known in self._by.items():
             grouping = self._groupings[by]
             values = grouping.of(alert)
-            for change in known.get(values, ()) if values is not None else ():
+            for change in known.get(values, _NONE).values() if values is not None else ():
                 if change.at <= alert.started_at < change.until:
                     yield grouping.named(values or ()), change
 
@@ -66,7 +73,7 @@ class Changes:
             grouping = self._groupings[by]
             values = grouping.of(alert)
             began, latest = alert.started_at, None
-            for change in known.get(values, ()) if values is not None else ():
+            for change in known.get(values, _NONE).values() if values is not None else ():
                 near = change.until <= began < change.until + (change.until - change.at)
                 if near and (latest is None or change.at > latest.at):
                     latest = change
@@ -83,10 +90,9 @@ class Changes:
             self.add(by, values, change, change.at)
 
     def _drop(self, key: tuple[Sort, Values, int]) -> None:
-        change, (by, values, _) = self.known.pop(key), key
-        kept = self._by[by][values]
-        kept.remove(change)
-        if not kept:
+        by, values, number = key
+        del self.known[key], self._by[by][values][number]
+        if not self._by[by][values]:
             del self._by[by][values]
         if not self._by[by]:
             del self._by[by], self._groupings[by]

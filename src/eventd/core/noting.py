@@ -46,15 +46,15 @@ class Noting:
         self._changes.add(noted.by, noted.values, change, now)
         if change.at == now:
             return
-        grouping = Grouping(noted.by)
-        for fingerprint, episode in tuple(self._changes.joined):
+        grouping, told = Grouping(noted.by), {""}  # incidents, each of which is told once
+        for fingerprint, episode in self._changes.joined:
             record = self._alerts.records.get(fingerprint)
             if record is None or record.episode != episode or record.started_at < change.at:
                 continue
-            alert = record.value()
-            if grouping.of(alert) == noted.values:
+            if record.incident not in told and grouping.of(record) == noted.values:
+                told.add(record.incident)
                 group = grouping.named(noted.values)
-                facts += self._told(alert.incident, alert, group, change, now)
+                facts += self._told(record.incident, record.value(), group, change, now)
 
     # -- parts ------------------------------------------------------------------------------------
 

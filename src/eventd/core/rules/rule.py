@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from eventd.core.inventory import Inventory
 from eventd.core.model import Alert, Because, Change, Event, Matcher, Status
 from eventd.core.rules.recurrence import Calendar
-from eventd.core.rules.selectors import Test, compile_matcher, reader_of
+from eventd.core.rules.selectors import Labelled, Test, compile_matcher, reader_of
 from eventd.errors import RuleError
 
 T = TypeVar("T")
@@ -341,7 +341,7 @@ class Grouping:
         self._by = by
         self._readers = tuple(map(reader_of, by))
 
-    def of(self, alert: Alert) -> tuple[str, ...] | None:
+    def of(self, alert: Labelled) -> tuple[str, ...] | None:
         """The alert's values; None where it lacks one of them."""
         values = tuple(map(call, self._readers, repeat(alert)))
         return values if all(values) else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from operator import attrgetter
+from typing import Protocol
 
 import re2
 
@@ -30,8 +31,30 @@ _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 Test = Callable[[Alert], bool]
 
+
 # What reads each field; `alertname` is what Prometheus calls the name.
-READERS: dict[str, Callable[[Alert], str]] = {
+class Labelled(Protocol):
+    """What has labels as alerts have them: these, or the alert table's own records."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def service(self) -> str: ...
+    @property
+    def ci(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def severity(self) -> Severity: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+READERS: dict[str, Callable[[Labelled], str]] = {
     "name": attrgetter("name"),
     "alertname": attrgetter("name"),
     "source": attrgetter("source"),
@@ -99,7 +122,7 @@ def _unescape(quoted: str) -> str:
     return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], "\\" + m[1]), quoted)
 
 
-def reader_of(label: str) -> Callable[[Alert], str]:
+def reader_of(label: str) -> Callable[[Labelled], str]:
     """What reads the text a matcher on `label` looks at; "" where the alert has no such label."""
     return READERS.get(label) or (lambda alert: alert.labels.get(label, ""))
 
