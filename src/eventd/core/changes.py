@@ -51,10 +51,10 @@ class Changes:
             self._by[by], self._groupings[by] = {}, Grouping(by)
         alike = self._by[by].setdefault(values, {})
         if len(alike) >= MAX_ALIKE:
-            first = next(iter(alike))
-            if alike[first].until > now:
+            oldest = next(iter(alike))
+            if alike[oldest].until > now:
                 self._full.append("rule_changes")
-            del alike[first], self.known[by, values, first]
+            del alike[oldest], self.known[by, values, oldest]
         self._count += 1
         self.known[by, values, self._count] = alike[self._count] = change
 

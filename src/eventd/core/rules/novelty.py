@@ -11,10 +11,10 @@ from math import exp, log10
 
 import msgspec
 
-from eventd.core.model import Alert
 from eventd.core.rules.keys import Key
 from eventd.core.rules.own import NEW
 from eventd.core.rules.rule import Answer, Grouping, Limits, Rule, Seen, Wake
+from eventd.core.rules.selectors import Labelled
 from eventd.core.rules.watching import Look, Watched, Watching
 from eventd.core.scoring.reasons import known_since, newly
 from eventd.core.scoring.scorer import HALF
@@ -122,7 +122,7 @@ class _Texts(Grouping):
         self._readers = tuple(_template if one == TEMPLATE else read for one, read in readers)
 
 
-def _template(alert: Alert) -> str:
+def _template(alert: Labelled) -> str:
     return template_of(alert.summary)
 
 

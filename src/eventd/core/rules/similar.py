@@ -8,9 +8,9 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from eventd.core.labels import shape
-from eventd.core.model import Alert
 from eventd.core.rules import threshold
 from eventd.core.rules.rule import Grouping, Limits, Matching, Rule
+from eventd.core.rules.selectors import Labelled
 
 NAME, ALIKE = "name", "alike"  # what tells groups apart, beside the labels of `by`
 
@@ -31,7 +31,7 @@ class Shapes(Grouping):
         super().__init__((*by, NAME, ALIKE))
         self._labels = Grouping(by)
 
-    def of(self, alert: Alert) -> tuple[str, ...] | None:
+    def of(self, alert: Labelled) -> tuple[str, ...] | None:
         """None where it names no CI, or lacks a label."""
         values = self._labels.of(alert)
         if values is None or not alert.ci:
