@@ -52,6 +52,7 @@ from eventd.store.journal import JournalRow, iter_journal
 from eventd.store.payloads import MAX_RECENT, MIN_SIZE, RecentPayloads
 from eventd.store.queries import insert
 from eventd.store.sqlite import CHECKPOINT_EVERY, CHECKPOINT_LEAST, SqliteStore
+from eventd.store.tables import Tables
 from eventd.store.writer import WriterThread
 
 HOLD = """
@@ -577,6 +578,27 @@ async def test_the_log_is_checkpointed_and_used_again(
 
         assert log < CHECKPOINT_EVERY * 1.5
         assert (tmp_path / DATABASE).stat().st_size > 40 << 20
+
+
+async def test_what_finds_no_room_lets_the_log_be_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "CHECKPOINT_EVERY", 1 << 40)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    async with SqliteStore.open(tmp_path) as store:
+        await store.commit(batch(step(0, at(0), event("a"), payload=os.urandom(1 << 20))))
+        before = (tmp_path / DATABASE).stat().st_size
+        with monkeypatch.context() as patch:
+            patch.setattr(Tables, "write", full)
+            with pytest.raises(StoreFull):
+                await store.commit(batch(step(1, at(1), event("a"))))
+        assert (tmp_path / DATABASE).stat().st_size >= before + (1 << 20)
+        await store.commit(batch(step(1, at(1), event("a"))))
+
+    assert len(list(iter_journal(tmp_path))) == 2
 
 
 @pytest.mark.parametrize(("a_byte", "most"), [(0.0, CHECKPOINT_LEAST), (1e12, CHECKPOINT_EVERY)])

@@ -47,6 +47,7 @@ class Retention:
         self._tables, self._directory, self._limits = tables, directory, limits
         self._unread = unread
         self._left = ANY_SIZE  # by the last bite
+        self.freed = 0  # bytes by the last bite, of which the log has about as many
 
     @property
     def room(self) -> int:
@@ -63,6 +64,7 @@ class Retention:
         raw_before = tables.now - limits.raw_for // MICROSECOND - REUSE_FOR
         before = tables.now - limits.journal_for // MICROSECOND
         floor = self._floor()
+        at_first = self._used()
         with unsynced(tables.db):
             tables.file_ledger()
             with transaction(tables.db):
@@ -74,6 +76,7 @@ class Retention:
                     goal = max(limits.max_bytes, min(used, self._left) - SHRINK_BY)
                     self._trim(ANY_AGE, ANY_AGE, floor, lambda: self._used() <= goal)
         self._left = self._used()
+        self.freed = max(0, at_first - self._left)
         return more or limits.max_bytes < self._left < used
 
     def _trim(self, raw_before: int, before: int, floor: int, enough: Callable[[], bool]) -> bool:

@@ -164,6 +164,7 @@ class SqliteStore:
         self._retention = Retention(tables, self.directory, self._limits, self._unread)
         self._guarded(tables.load)
         self._trimmed = tables.now
+        self._written = TRIM_AFTER  # who lives for less than a minute looks all the same
         with suppress(StoreFull):  # what is there can be read
             self._settle()
 
@@ -205,7 +206,7 @@ class SqliteStore:
         tables = self._settle()
         if batch.steps or batch.alerts or batch.forgotten or batch.incidents or batch.quarantined:
             before = tables.next_seq
-            size = self._guarded(lambda: tables.write(batch)) + COMMIT_OVERHEAD
+            size = self._write(tables, batch) + COMMIT_OVERHEAD
             self._unchecked += size
             self._written += size
             self._inputs += tables.next_seq - before
@@ -216,6 +217,15 @@ class SqliteStore:
         if not self._tidying and self._untidy():
             self._tidying = True
             self._writer.post(self._tidy)
+
+    def _write(self, tables: Tables, batch: Batch) -> int:
+        """The bytes it brought. Where they find no room, what the log holds may make some."""
+        try:
+            return self._guarded(lambda: tables.write(batch))
+        except StoreFull:
+            with suppress(StoreFull):
+                self._checkpoint(tables)
+            raise
 
     def _guarded(self, work: Callable[[], T]) -> T:
         """Run it; whatever goes wrong becomes StoreFull, or StoreBroken for ever.
@@ -305,6 +315,7 @@ class SqliteStore:
             inputs, self._inputs, self._written = self._inputs, 0, 0
             self._trimmed = tables.now
             self._trimming = self._guarded(lambda: retention.bite(inputs))
+            self._unchecked += retention.freed + COMMIT_OVERHEAD
             self._trim_after = max(TRIM_AFTER, retention.room // TRIM_AFTER_PART)
 
     def _advance(self, snapshot: SnapshotFile) -> None:
