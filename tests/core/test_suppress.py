@@ -23,6 +23,7 @@ from tests.builders import (
     threshold_rule,
 )
 
+from eventd.core import suppress
 from eventd.core.model import (
     AddSilence,
     AlertCleared,
@@ -440,6 +441,19 @@ def test_windows_have_ten_names_each_on_average_and_a_smaller_one_may_always_rep
     assert len(kinds(last(replaced))) == 3
     smaller = [*replaced, (at(1), maintenance("CHG1", cis=few))]
     assert len(kinds(last([*smaller, (at(1), maintenance("CHG2", cis=few[:8]))]))) == 2
+
+
+def test_a_name_has_no_more_windows_than_each_alert_there_may_look_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(suppress, "MAX_OF_A_NAME", 2)
+    feed: Feed = [(at(0), maintenance(f"CHG{n}", cis=["db1"], services=["s"])) for n in (1, 2)]
+    full = [NOTED, CapHit(at(0), "maintenance")]
+
+    assert last([*feed, (at(0), maintenance("CHG3", cis=["web1", "db1"]))]) == full
+    assert last([*feed, (at(0), maintenance("CHG3", services=["s"]))]) == full
+    assert len(kinds(last([*feed, (at(0), maintenance("CHG3", cis=["web1"]))]))) == 2
+    assert len(kinds(last([*feed, (at(0), maintenance("CHG2", cis=["db1", "db2"]))]))) == 3
 
 
 def test_a_window_for_no_name_covers_nothing() -> None:

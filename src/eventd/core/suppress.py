@@ -10,7 +10,10 @@ from msgspec.structs import replace
 from eventd.core.model import Alert, Maintenance, Settings, Silence, Window, seconds
 from eventd.core.rules.index import SelectorIndex
 
+MAX_OF_A_NAME = 256  # windows of one CI or service: each alert there looks at all of them
 NAMES_A_WINDOW = 10  # on average: a name takes up to 1.5 kB, all there may be 150 MB
+
+_Filed = dict[str, dict[str, None]]  # ids of windows by the name of a CI or service
 
 
 class Suppressions:
@@ -29,8 +32,8 @@ class Suppressions:
         self.names = 0  # of CIs and services, in all windows
         self._holds: dict[str, dict[str, None]] = {}
         self._index: SelectorIndex[str] | None = SelectorIndex()
-        self._by_ci: dict[str, dict[str, None]] = {}
-        self._by_service: dict[str, dict[str, None]] = {}
+        self._by_ci: _Filed = {}
+        self._by_service: _Filed = {}
 
     def cover(self, alert: Alert, now: datetime, settings: Settings) -> str:
         """The id of what suppresses the alert now, or ""."""
@@ -77,7 +80,11 @@ class Suppressions:
         """Whether `most` windows may have this one too, or instead of `before`."""
         more = _names(window) - (_names(before.window) if before is not None else 0)
         full = before is None and len(self.windows) >= most
-        return not full and (more <= 0 or self.names + more <= most * NAMES_A_WINDOW)
+        if full or (more > 0 and self.names + more > most * NAMES_A_WINDOW):
+            return False
+        own = before.id if before is not None else ""
+        filed = (table.get(name, {}) for table, names in self._filed(window) for name in names)
+        return all(len(ids) - (own in ids) < MAX_OF_A_NAME for ids in filed)
 
     def add_window(self, maintenance: Maintenance, announcement: str) -> None:
         """Known from now, instead of the window the same announcement made before."""
@@ -89,7 +96,7 @@ class Suppressions:
         self.windows[maintenance.id] = maintenance
         window = maintenance.window
         self.names += _names(window)
-        for table, names in ((self._by_ci, window.cis), (self._by_service, window.services)):
+        for table, names in self._filed(window):
             for name in filter(None, names):  # "" is what an alert without one has
                 table.setdefault(name, {})[maintenance.id] = None
 
@@ -110,12 +117,15 @@ class Suppressions:
         window = self.windows.pop(by).window
         del self._announced[self._announcement.pop(by)]
         self.names -= _names(window)
-        for table, names in ((self._by_ci, window.cis), (self._by_service, window.services)):
+        for table, names in self._filed(window):
             for name in names:
                 filed = table.get(name, {})
                 filed.pop(by, None)
                 if not filed:
                     table.pop(name, None)
+
+    def _filed(self, window: Window) -> tuple[tuple[_Filed, tuple[str, ...]], ...]:
+        return (self._by_ci, window.cis), (self._by_service, window.services)
 
     def dump(self) -> list[object]:
         """Announcement (or "") beside each."""
