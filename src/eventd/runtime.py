@@ -133,6 +133,11 @@ class Store(Protocol):
         """Snapshots that were given up for want of room."""
         ...
 
+    @property
+    def wants_snapshot(self) -> bool:
+        """What came since the last one takes much of the room there may be."""
+        ...
+
     async def commit(self, batch: Batch) -> None:
         """Raise StoreFull where it may be retried unchanged, StoreBroken where it may not."""
         ...
@@ -487,7 +492,10 @@ class Runtime:
         # under a flood the next would take the place of each before it is whole
         written = failed or self._snapshot_seq <= max(self._resumed_seq, self._store.snapshot_seq)
         due = written and (
-            behind >= SNAPSHOT_EVERY or self._fired >= SNAPSHOT_FIRED or self._long_start
+            behind >= SNAPSHOT_EVERY
+            or self._fired >= SNAPSHOT_FIRED
+            or self._long_start
+            or self._store.wants_snapshot
         )
         if failed:
             due = due or monotonic() - self._snapshot_at >= SNAPSHOT_RETRY

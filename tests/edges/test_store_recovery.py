@@ -445,6 +445,19 @@ async def test_a_start_after_many_new_alerts_takes_a_snapshot_at_once(
         assert life.runtime.beyond_snapshot <= 1
 
 
+async def test_few_events_of_many_bytes_take_a_snapshot_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal is kept back to the older one: it would outgrow what may be kept."""
+    monkeypatch.setattr("eventd.store.sqlite.SNAPSHOT_LEAST", 1 << 20)
+    async with alive(tmp_path, max_bytes=16 << 20) as life:
+        for n in range(60):
+            await life.submit(at(n), event("a"), payload=b"%d" % n * (1 << 18))
+            await life.runtime.submit(())
+        assert 5 <= life.store.snapshots <= 20
+        assert life.runtime.beyond_snapshot <= 10
+
+
 async def test_a_start_that_stepped_long_need_not_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

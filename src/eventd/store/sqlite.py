@@ -59,6 +59,10 @@ COMMIT_OVERHEAD = 4 * 8192
 TRIM_EVERY = 60 * 1_000_000
 TRIM_AFTER = 1 << 20
 TRIM_AFTER_PART = 8
+# The journal reaches back to the older snapshot whatever its size: of large events two are apart no
+# more than such a part of what may be kept, or so many bytes.
+SNAPSHOT_PART = 8
+SNAPSHOT_LEAST = 32 << 20
 
 
 class SqliteStore:
@@ -92,6 +96,7 @@ class SqliteStore:
         self._trimming = False
         self._trim_after = TRIM_AFTER
         self._inputs = self._written = 0  # since then; the latter in bytes
+        self._unsaved = 0  # bytes since the last snapshot was begun
         self._tidying = False
         self._closing = False
         self.broken: StoreBroken | None = None  # why nothing is committed any more
@@ -131,6 +136,11 @@ class SqliteStore:
             await self._writer.run(self._close)
         finally:
             self._writer.stop()
+
+    @property
+    def wants_snapshot(self) -> bool:
+        """What came since the last one takes much of the room there may be."""
+        return self._unsaved >= max(SNAPSHOT_LEAST, self._limits.max_bytes // SNAPSHOT_PART)
 
     async def commit(self, batch: Batch) -> None:
         """Write it in one transaction; return when it is durable.
@@ -209,6 +219,7 @@ class SqliteStore:
             size = self._write(tables, batch) + COMMIT_OVERHEAD
             self._unchecked += size
             self._written += size
+            self._unsaved += size - COMMIT_OVERHEAD
             self._inputs += tables.next_seq - before
         else:
             self._guarded(lambda: None)
@@ -260,6 +271,7 @@ class SqliteStore:
             self._guarded(self._snapshot.abandon)
         now = moment(self._open_tables().now)
         self._snapshot = SnapshotFile(self.directory, snapshot, next_seq, now, self._unread)
+        self._unsaved = 0
 
     def _untidy(self) -> bool:
         return self._checkpoint_due() or self._behind()
