@@ -420,6 +420,28 @@ def test_where_all_that_is_capped_fires_the_longest_known_is_evicted() -> None:
     ]
 
 
+def test_who_comes_back_after_it_made_room_is_the_youngest() -> None:
+    engine = engine_after(
+        [(T0, started(max_alerts=3)), *((at(n), event("abc"[n])) for n in (0, 1, 2))]
+    )
+    later: Feed = [
+        (at(3), event("d")),
+        (at(4), clear("b")),
+        (at(5), event("e")),
+        (at(6), event("b")),
+        (at(7), event("f")),
+        (at(8), event("g")),
+    ]
+    gone: list[str] = []
+    for now, item in later:
+        again = revived(engine)
+        facts = engine.step(item, now)
+        assert again.step(item, now) == facts
+        gone += [one.fingerprint for one in facts if isinstance(one, AlertForgotten)]
+
+    assert gone == [event(name).fingerprint for name in "abcde"]
+
+
 def test_where_keys_are_capped_the_oldest_make_room() -> None:
     feed: Feed = [
         (T0, started(max_keys=2)),

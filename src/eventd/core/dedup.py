@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import islice
 from math import ceil
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from eventd.core.model import Alert, Arrival, Event, Settings, Severity, Status
 
 HOUR = 3600  # s
 KEY_BYTES = 16
+ELDERS = 1_000  # looked for at once
 KEYS_A_ROW = 1_000  # of the snapshot
 # CPython makes a set anew when about a third of it was replaced, with four places a key where it
 # has fewer than 50,000, with two from there on. Blocks of 1 MiB and more go back to the system at
@@ -195,6 +197,8 @@ class AlertTable:
         """No alerts."""
         self.records: dict[str, Record] = {}
         self.cleared: OrderedDict[str, None] = OrderedDict()
+        # The first of `records`, looked for together: who looks passes over all that went before.
+        self._elders: OrderedDict[str, None] = OrderedDict()
         self.keys = DeliveryKeys()
 
     def is_duplicate(
@@ -306,10 +310,13 @@ class AlertTable:
         """Drop a cleared alert."""
         del self.records[record.fingerprint]
         self.cleared.pop(record.fingerprint, None)
+        self._elders.pop(record.fingerprint, None)
 
     def oldest(self) -> Record:
         """Who makes room: the longest cleared, else the longest known."""
-        return self.records[next(iter(self.cleared or self.records))]
+        if not self.cleared and not self._elders:
+            self._elders.update(dict.fromkeys(islice(self.records, ELDERS)))
+        return self.records[next(iter(self.cleared or self._elders))]
 
     def _fire(self, event: Event, record: Record, now: datetime, said: datetime) -> None:
         self.cleared.pop(record.fingerprint, None)
