@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from eventd import replay, runtime
 from eventd.config import Config
-from eventd.core import flapping, habits, heartbeats, incidents, placement
+from eventd.core import changes, dedup, flapping, habits, heartbeats, incidents, placement, suppress
 from eventd.core.correlation import parameters
 from eventd.core.model import Settings
+from eventd.core.rules import sightings
 from eventd.core.scoring import pulse
 from eventd.store import sqlite
 
@@ -54,6 +55,12 @@ def sizes(chance: random.Random, hurry: float) -> Iterator[StandIn]:
     yield sqlite, "TRIM_EVERY", chance.choice((2, 10)) * 1_000_000
     yield incidents, "DROP_AFTER", DROP_AFTER
     yield from _correlation(chance, hurry)
+    # of what is kept beyond these, something makes room
+    yield sightings, "LEAST_ROWS", chance.choice((2, 64))
+    yield sightings, "ROWS_EACH", chance.choice((1, 4))
+    yield changes, "MAX_ALIKE", chance.choice((1, 16))
+    yield suppress, "MAX_OF_A_NAME", chance.choice((1, 256))
+    yield dedup, "ELDERS", chance.choice((2, 1_000))
 
 
 def _correlation(chance: random.Random, hurry: float) -> Iterator[StandIn]:
