@@ -124,14 +124,23 @@ def _correlation(chance: random.Random, hurry: float) -> Iterator[StandIn]:
     yield habits, "NEVER_FOR", 3.0
     # who speaks for seconds seems to look once a minute, so few may
     yield habits, "LOOK_APART", chance.choice((0.1, 5.0, 5.0))
-    yield Config, "settings", _settings(Config.settings, hurry)
+    few = chance.choice((8, None, None, None)), chance.choice((2, None))
+    yield Config, "settings", _settings(Config.settings, hurry, *few)
 
 
-def _settings(plain: Callable[[Config], Settings], hurry: float) -> Callable[[Config], Settings]:
+def _settings(
+    plain: Callable[[Config], Settings], hurry: float, alerts: int | None, others: int | None
+) -> Callable[[Config], Settings]:
+    """With so few alerts, and keys of a rule, silences and windows, where it is said."""
+
     def settings(config: Config) -> Settings:
         said = plain(config)
         return replace(
             said,
+            max_alerts=alerts or said.max_alerts,
+            max_groups=others or said.max_groups,
+            max_silences=others or said.max_silences,
+            max_maintenance=others or said.max_maintenance,
             maintenance_lead=said.maintenance_lead / hurry,
             maintenance_grace=said.maintenance_grace / hurry,
         )
