@@ -97,6 +97,7 @@ class SqliteStore:
         self._trim_after = TRIM_AFTER
         self._inputs = self._written = 0  # since then; the latter in bytes
         self._unsaved = 0  # bytes since the last snapshot was begun
+        self._came = False  # something, since the last bite
         self._tidying = False
         self._closing = False
         self.broken: StoreBroken | None = None  # why nothing is committed any more
@@ -220,6 +221,7 @@ class SqliteStore:
             self._unchecked += size
             self._written += size
             self._unsaved += size - COMMIT_OVERHEAD
+            self._came = True
             self._inputs += tables.next_seq - before
         else:
             self._guarded(lambda: None)
@@ -327,7 +329,9 @@ class SqliteStore:
             inputs, self._inputs, self._written = self._inputs, 0, 0
             self._trimmed = tables.now
             self._trimming = self._guarded(lambda: retention.bite(inputs))
-            self._unchecked += retention.freed + COMMIT_OVERHEAD
+            if not self._came:  # what goes as something comes writes the log about as that does
+                self._unchecked += retention.freed
+            self._came = False
             self._trim_after = max(TRIM_AFTER, retention.room // TRIM_AFTER_PART)
 
     def _advance(self, snapshot: SnapshotFile) -> None:
