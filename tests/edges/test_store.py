@@ -51,7 +51,7 @@ from eventd.store.database import DATABASE, LOCK, LOG, SCHEMA
 from eventd.store.journal import JournalRow, iter_journal
 from eventd.store.payloads import MAX_RECENT, MIN_SIZE, RecentPayloads
 from eventd.store.queries import insert
-from eventd.store.sqlite import CHECKPOINT_EVERY, CHECKPOINT_LEAST, SqliteStore
+from eventd.store.sqlite import CHECKPOINT_EVERY, SqliteStore
 from eventd.store.tables import Tables
 from eventd.store.writer import WriterThread
 
@@ -601,26 +601,10 @@ async def test_what_finds_no_room_lets_the_log_be_used_again(
     assert len(list(iter_journal(tmp_path))) == 2
 
 
-@pytest.mark.parametrize(("a_byte", "most"), [(0.0, CHECKPOINT_LEAST), (1e12, CHECKPOINT_EVERY)])
-async def test_the_quicker_a_disk_syncs_the_shorter_are_checkpoints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, a_byte: float, most: int
-) -> None:
-    monkeypatch.setattr(sqlite, "SLOW_SYNC", 1e9)  # however busy this disk is
-    monkeypatch.setattr(sqlite, "COPIED", a_byte)
-    async with SqliteStore.open(tmp_path) as store:
-        for n in range(50):
-            await store.commit(batch(step(n, at(n), event("a"), payload=os.urandom(1 << 17))))
-            await store.commit(Batch())  # a checkpoint comes between
-        log = (tmp_path / f"{DATABASE}-wal").stat().st_size
-
-    assert most * 0.75 < log < most * 1.5
-
-
 async def test_on_a_disk_that_is_slow_to_sync_checkpoints_are_rare(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grown: list[int] = []
-    monkeypatch.setattr(sqlite, "CHECKPOINT_LEAST", CHECKPOINT_EVERY)  # however quick this one is
     monkeypatch.setattr(sqlite, "SLOW_SYNC", 0.0)  # each of these is
     monkeypatch.setattr(sqlite, "SYNCS_BETWEEN", 0.0)
 
