@@ -247,7 +247,8 @@ def _told(decoded: Decoded, outcome: Outcome) -> web.Response:
     rejected = decoded.rejected
     if outcome.crashed:
         places = tuple(decoded.places())
-        rejected += tuple((places[one], CRASHED) for one in outcome.crashed)
+        crashed = [(places[one], CRASHED) for one in outcome.crashed]
+        rejected = tuple(sorted((*rejected, *crashed)))
     good = outcome.accepted - len(rejected)
     if rejected and not good and not outcome.crashed:
         rows = [{"index": index, "error": error} for index, error in rejected]
