@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 
 from msgspec import Struct
 
+from eventd.clock import monotonic
 from eventd.core.model import Delivery, Event, Fact, Input, Refused, Status
 from eventd.errors import EventdError, Overloaded, OverShare, Stopping
 
@@ -18,6 +20,9 @@ KEPT_FOR_CLEARS = 8  # the last eighth of the room is for clears and commands ..
 KEPT_FOR_COMMANDS = 16  # ... and the last sixteenth for commands
 TURN = 25  # inputs a holder may have in a batch while others send too: some 2 ms of stepping
 OTHERS_FOR = 250  # batches, about a second, for which others are still expected
+# Who leaves something waiting rests so many times as long as its batch took, seconds at most, while
+# somebody is there who does not: on a slow disk it is the sync that takes long, and no rest helps.
+REST, LONGEST_REST = 1.0, 0.01
 
 BROKERS = "(brokers)"  # the holder of what came over MQTT; no source can have this name
 OWN = ""  # the holder of what eventd asks itself
@@ -67,12 +72,13 @@ class Submission(Struct, frozen=True):
 class _Line:
     """What of one holder waits, oldest first, each with its bytes and events."""
 
-    __slots__ = ("bytes", "credit", "items")
+    __slots__ = ("bytes", "credit", "items", "rests_until")
 
     def __init__(self) -> None:
         self.items: deque[tuple[Submission, int, int]] = deque()
         self.bytes = 0
         self.credit = 0  # inputs it may have and has not had
+        self.rests_until = 0.0  # s of the monotonic clock
 
 
 class Inbox:
@@ -80,7 +86,9 @@ class Inbox:
 
     Holders take turns of as many inputs each, so that nobody waits behind a flood of another; a
     delivery that is larger saves up for it (Shreedhar and Varghese, "Efficient Fair Queuing Using
-    Deficit Round-Robin", 1996). What one of them sends is taken in its order.
+    Deficit Round-Robin", 1996). What one of them sends is taken in its order. Beside a holder that
+    sends little, who sends more than is taken rests half of the time: else the other would nearly
+    always come while a batch of it is under way, and wait for its end.
 
     Of the cap, an eighth is a reserve: deliveries with a clear fill it to the half, commands whole,
     and what eventd asks itself is never refused. What else comes finds room while its source holds
@@ -121,6 +129,8 @@ class Inbox:
         self._room.set()
         self._closed = False
         self._others = 0  # batches for which others are expected
+        self._light = 0  # the same of those who send little
+        self._resting: list[_Line] = []  # until the batch they left something of is committed
 
     def __len__(self) -> int:
         return sum(len(line.items) for line in self._turns)
@@ -212,19 +222,62 @@ class Inbox:
             self._others = OTHERS_FOR
         turn = TURN if self._others else max_inputs
         taken: list[Submission] = []
-        while turns and not taken:
+        served: list[_Line] = []
+        now = monotonic()
+        while not taken and any(self._awake(line, now) for line in turns):
             for _ in range(len(turns)):
                 line = turns[0]
-                line.credit += turn
-                while line.items and len(line.items[0][0].inputs) <= line.credit:
-                    line.credit -= len(line.items[0][0].inputs)
-                    taken.append(line.items[0][0])
-                    self.take()
+                if self._awake(line, now) and self._serve(line, turn, taken):
+                    served.append(line)
                 if line.items:
                     turns.rotate(-1)
         if taken and self._others:
             self._others -= 1
+        self._hold_back([line for line in served if line is not self._own])
         return tuple(taken)
+
+    def _awake(self, line: _Line, now: float) -> bool:
+        return line.rests_until <= now or self._closed
+
+    def _serve(self, line: _Line, turn: int, taken: list[Submission]) -> bool:
+        """Take what the first line may have by now; say whether that was anything."""
+        line.credit += turn
+        before = len(taken)
+        while line.items and len(line.items[0][0].inputs) <= line.credit:
+            line.credit -= len(line.items[0][0].inputs)
+            taken.append(line.items[0][0])
+            self.take()
+        return len(taken) > before
+
+    def _hold_back(self, served: list[_Line]) -> None:
+        """See whether somebody sends little: then who has more waits for the batch, and rests."""
+        left = [line for line in served if line.items]
+        if len(left) < len(served) and any(line is not self._own for line in self._turns):
+            self._light = OTHERS_FOR
+        if self._light:
+            for line in left:
+                line.rests_until = math.inf
+            self._resting += left
+
+    @property
+    def gives_way(self) -> bool:
+        """There was somebody lately who sends little beside one who sends much."""
+        return self._light > 0
+
+    def rest(self, took: float) -> None:
+        """The batch took so many seconds, in which who left something was given no more."""
+        until = monotonic() + min(REST * took, LONGEST_REST)
+        for line in self._resting:
+            line.rests_until = until
+        self._resting.clear()
+        self._light -= self._light > 0
+
+    def ready_in(self) -> float | None:
+        """Seconds until something may be taken, 0 at least; None where nothing waits."""
+        if not self._turns:
+            return None
+        first = min(line.rests_until for line in self._turns)
+        return 0.0 if self._closed else max(first - monotonic(), 0.0)
 
 
 def _holder(item: Submission) -> str:

@@ -118,6 +118,21 @@ class Batch(Struct, frozen=True):
     quarantined: Quarantined | None = None
     snapshot: Snapshot | None = None  # to be written once the transaction is durable
     next_seq: int = 0  # the journal position after this batch
+    brief: bool = False  # somebody waits for the next: what is done between should be short
+
+
+class _Work:
+    """A batch in the making."""
+
+    __slots__ = ("items", "outcomes", "quarantined", "steps", "touched")
+
+    def __init__(self, touched: dict[str, None]) -> None:
+        """Nothing but incidents whose rows are behind."""
+        self.items: list[Submission] = []
+        self.outcomes: list[Outcome | EventdError] = []  # one an item
+        self.steps: list[Step] = []
+        self.touched = touched
+        self.quarantined: Quarantined | None = None  # what poisoned the engine
 
 
 class Store(Protocol):
@@ -266,11 +281,11 @@ class Runtime:
         StoreFull only where the inbox is closed: until then a full disk is waited out.
         """
         while True:
-            waiting = self.inbox.events
-            items = self.inbox.drain(MAX_BATCH_INPUTS)
-            self._working = waiting - self.inbox.events
+            items = self._drain()
             if items or self._flush_due():
+                began = monotonic()
                 await self._work(items)
+                self.inbox.rest(monotonic() - began)
                 # the answers go out before the next batch is stepped, which holds up the loop
                 await asyncio.sleep(0)
             elif self.inbox.closed:
@@ -279,9 +294,15 @@ class Runtime:
                 self._arm()
                 await self.inbox.wake.wait()
             self.inbox.wake.clear()
-            if len(self.inbox) or self.inbox.closed:
+            if self.inbox.ready_in() == 0.0 or self.inbox.closed:
                 self.inbox.wake.set()
         await self._work((), last=True)
+
+    def _drain(self) -> tuple[Submission, ...]:
+        waiting = self.inbox.events
+        items = self.inbox.drain(MAX_BATCH_INPUTS)
+        self._working += waiting - self.inbox.events
+        return items
 
     def _flush_due(self) -> bool:
         due = self.engine.deadline()
@@ -306,6 +327,8 @@ class Runtime:
         elif self._seen:
             due_at = max(self._seen_at + SEEN_EVERY, self._flushed + FLUSH_EVERY)
             waits.append(due_at - monotonic())
+        if (rest := self.inbox.ready_in()) is not None:
+            waits.append(rest)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -315,52 +338,60 @@ class Runtime:
             self._timer = asyncio.get_running_loop().call_later(delay, self.inbox.wake.set)
 
     async def _work(self, items: tuple[Submission, ...], *, last: bool = False) -> None:
-        steps: list[Step] = []
-        outcomes: list[Outcome | EventdError] = []
-        quarantined: Quarantined | None = None
-        touched: dict[str, None] = dict.fromkeys(self._moved)
-        due = self.engine.deadline()
-        now = self._tell_time()
-        # a start puts off what fell due while nobody was there: it has to come first
-        if due is not None and due <= now and not _is_start(items):
-            facts = self.engine.step(Tick(), now)
-            # also where nothing came of it: the start after this one must not put it off again
-            steps.append(self._record(now, None, (Tick(),), facts))
-            self._mark(facts, touched)
-        for item in items:
-            if quarantined is not None:
-                outcomes.append(Poisoned(_RESTARTS))
-                continue
-            if not item.inputs:
-                outcomes.append(_PROBED)
-                continue
-            inputs = self._without_quarantined(item) if self._quarantine else item.inputs
-            if not inputs:
-                outcomes.append(Outcome(0, 0, (CommandRejected(now, False, CRASHED),)))
-                continue
-            facts, duplicates, quarantined = self._step(item, inputs, now)
-            if quarantined is not None:
-                outcomes.append(Poisoned("the daemon could not process this input"))
-                continue
-            steps.append(self._record(now, item.delivery, inputs, facts))
-            self._mark(facts, touched)
-            crashed = _crashed(inputs) if self._quarantine else ()
-            outcomes.append(Outcome(len(inputs), duplicates, facts, crashed))
-        asked = last or any(item.flush for item in items)
-        batch = self._batch(steps, touched, quarantined, asked=asked, last=last)
+        work = _Work(dict.fromkeys(self._moved))
+        self._take_up(items, work)
+        if self.inbox.gives_way:
+            # two rounds of the loop, in which what lies in the sockets is read and handed in: it
+            # goes along, and need not wait for this batch's end and then for its own
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self._take_up(self._drain(), work)
+        asked = last or any(item.flush for item in work.items)
+        batch = self._batch(work, asked=asked, last=last)
         try:
             await self._commit(batch)
         except StoreFull:
-            for item in (*items, *iter(self.inbox.take, None)):
+            for item in (*work.items, *iter(self.inbox.take, None)):
                 item.done(Stopping("eventd is stopping, and its disk is full"))
             raise
         self._working = 0
-        for item, outcome in zip(items, outcomes, strict=True):
+        told = tuple(zip(work.items, work.outcomes, strict=True))
+        for item, outcome in told:
             item.done(outcome)
         self._observer.observe(batch)
-        if quarantined is not None:
-            self._abandon([i for i, o in zip(items, outcomes, strict=True) if type(o) is Poisoned])
-            raise Poisoned(quarantined.traceback)
+        if work.quarantined is not None:
+            self._abandon([item for item, outcome in told if type(outcome) is Poisoned])
+            raise Poisoned(work.quarantined.traceback)
+
+    def _take_up(self, items: tuple[Submission, ...], work: _Work) -> None:
+        """Step what is submitted, as far as nothing poisons the engine."""
+        due = self.engine.deadline()
+        now = self._tell_time()
+        # a start puts off what fell due while nobody was there: it has to come first
+        if work.quarantined is None and due is not None and due <= now and not _is_start(items):
+            facts = self.engine.step(Tick(), now)
+            # also where nothing came of it: the start after this one must not put it off again
+            work.steps.append(self._record(now, None, (Tick(),), facts))
+            self._mark(facts, work.touched)
+        for item in items:
+            work.items.append(item)
+            work.outcomes.append(self._outcome(item, now, work))
+
+    def _outcome(self, item: Submission, now: datetime, work: _Work) -> Outcome | EventdError:
+        if work.quarantined is not None:
+            return Poisoned(_RESTARTS)
+        if not item.inputs:
+            return _PROBED
+        inputs = self._without_quarantined(item) if self._quarantine else item.inputs
+        if not inputs:
+            return Outcome(0, 0, (CommandRejected(now, False, CRASHED),))
+        facts, duplicates, work.quarantined = self._step(item, inputs, now)
+        if work.quarantined is not None:
+            return Poisoned("the daemon could not process this input")
+        work.steps.append(self._record(now, item.delivery, inputs, facts))
+        self._mark(facts, work.touched)
+        crashed = _crashed(inputs) if self._quarantine else ()
+        return Outcome(len(inputs), duplicates, facts, crashed)
 
     def _abandon(self, items: list[Submission]) -> None:
         """Take no more; tell all whose events will not be committed, `items` and who waits.
@@ -469,22 +500,15 @@ class Runtime:
     def _lagging(self) -> bool:
         return self._behind() and monotonic() - self._flushed >= FLUSH_EVERY
 
-    def _batch(
-        self,
-        steps: list[Step],
-        touched: dict[str, None],
-        quarantined: Quarantined | None,
-        *,
-        asked: bool,
-        last: bool,
-    ) -> Batch:
+    def _batch(self, work: _Work, *, asked: bool, last: bool) -> Batch:
         """Collect the rows.
 
         After poison the engine's memory is in doubt: nothing of it is read, the restart replays
         the journal and writes the rows anew.
         """
-        if quarantined is not None:
-            return Batch(tuple(steps), quarantined=quarantined, next_seq=self._seq)
+        steps, touched = tuple(work.steps), work.touched
+        if work.quarantined is not None:
+            return Batch(steps, quarantined=work.quarantined, next_seq=self._seq)
         behind = self._seq - self._snapshot_seq
         snapshot = None
         failures = self._store.snapshot_failures
@@ -518,7 +542,15 @@ class Runtime:
             self._flushed = monotonic()
         incidents = tuple(self._known(touched))
         self._moved.clear()
-        return Batch(tuple(steps), incidents, alerts, forgotten, quarantined, snapshot, self._seq)
+        return Batch(
+            steps,
+            incidents,
+            alerts,
+            forgotten,
+            snapshot=snapshot,
+            next_seq=self._seq,
+            brief=self.inbox.gives_way,
+        )
 
     def _known(self, incidents: Iterable[str]) -> Iterator[Incident]:
         """Counters may lag behind the close that dropped the incident: its row stands.

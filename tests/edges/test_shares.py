@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
+from tests.edges.store_desk import alive, wrong
 
-from eventd.core.model import Comment, Delivery, Input
+from eventd import inbox as inbox_module
+from eventd.core.model import Comment, Delivery, Fact, Input
 from eventd.errors import EventdError, Overloaded, OverShare, Stopping
-from eventd.inbox import OVERHEAD, Inbox, Outcome, Submission
+from eventd.inbox import LONGEST_REST, OTHERS_FOR, OVERHEAD, Inbox, Outcome, Submission
+from eventd.runtime import Batch
 from eventd.sources.decode import decode
 
 CAP = 64 * OVERHEAD  # 56 for everybody, 4 more for clears, the last 4 for commands
@@ -46,6 +52,13 @@ def fill(inbox: Inbox, *items: Submission) -> int:
                 inbox.put(item)
             except Overloaded:
                 continue
+    return taken
+
+
+def batch(inbox: Inbox) -> tuple[Submission, ...]:
+    """What is taken for one that takes no time."""
+    taken = inbox.drain(2_000)
+    inbox.rest(0.0)
     return taken
 
 
@@ -104,7 +117,7 @@ def test_sources_take_turns_and_each_keeps_its_order() -> None:
     for item in (*flood, *late):
         inbox.put(item)
 
-    turns = [inbox.drain(2_000) for _ in range(3)]
+    turns = [batch(inbox) for _ in range(3)]
     assert (
         [list(map(id, turn)) for turn in turns]
         == [
@@ -123,11 +136,93 @@ def test_a_delivery_larger_than_a_turn_lets_others_pass_while_it_saves_up() -> N
 
     for _ in range(3):
         inbox.put(small)
-        turns.append(inbox.drain(2_000))
+        turns.append(batch(inbox))
 
     assert [list(map(id, turn)) for turn in turns] == [
         [id(small)], [id(small)], [id(large), id(small)]
     ]  # fmt: skip
+
+
+def test_beside_who_sends_little_a_flood_rests_as_long_as_its_batch_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """D27: who came while a batch of the flood is under way would wait for its end."""
+    now = 100.0
+    monkeypatch.setattr(inbox_module, "monotonic", lambda: now)
+    inbox = Inbox(1 << 20)
+    for item in (*(sent("flood", events=20) for _ in range(9)), sent("quiet")):
+        inbox.put(item)
+
+    assert [len(inbox.drain(2_000)), len(inbox.drain(2_000))] == [2, 0]  # until the commit
+    inbox.put(sent("quiet"))
+    assert len(inbox.drain(2_000)) == 1  # it goes along
+    inbox.rest(0.004)
+    assert inbox.gives_way
+    assert inbox.ready_in() == pytest.approx(0.004)
+    assert not inbox.drain(2_000)
+    inbox.put(sent("quiet"))
+    assert inbox.ready_in() == 0.0
+    assert len(inbox.drain(2_000)) == 1  # at once
+    now += 0.0041
+    assert len(inbox.drain(2_000)) == 1
+    inbox.rest(60.0)  # on a disk that was full
+    assert inbox.ready_in() == pytest.approx(LONGEST_REST)
+    inbox.close()
+    assert inbox.ready_in() == 0.0
+    assert len(inbox.drain(2_000)) == 1  # what waits at the end has no neighbours
+
+
+def test_a_flood_rests_no_more_once_its_neighbour_is_gone_and_floods_do_not_for_each_other() -> (
+    None
+):
+    inbox = Inbox(1 << 27)
+    inbox.put(sent("quiet"))
+    for n in range(2_000):
+        inbox.put(sent(f"flood {n % 2}", events=20))
+    turns = []
+
+    for _ in range(3 * OTHERS_FOR):
+        turns.append((inbox.gives_way, inbox.ready_in()))
+        inbox.drain(2_000)
+        inbox.rest(0.0)
+
+    assert turns[0] == (False, 0.0)  # nobody has come yet
+    assert turns[1 : OTHERS_FOR - 1] == [(True, 0.0)] * (OTHERS_FOR - 2)
+    assert turns[OTHERS_FOR + 1 :] == [(False, 0.0)] * (2 * OTHERS_FOR - 1)
+
+
+async def test_who_comes_while_a_batch_of_a_flood_is_stepped_goes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[list[str]] = []
+    told: list[Outcome | EventdError] = []
+    late = [replace(sent("late"), done=told.append)]
+
+    async with alive(tmp_path / "state") as life:
+        loop, commit, step = asyncio.get_running_loop(), life.store.commit, life.runtime.engine.step
+
+        async def committed(batch: Batch) -> None:
+            batches.append([one.delivery.source for one in batch.steps if one.delivery])
+            await commit(batch)
+
+        def stepped(item: Input, now: datetime) -> tuple[Fact, ...]:
+            if batches and late:
+                loop.call_soon(life.inbox.put, late.pop())
+            return step(item, now)
+
+        monkeypatch.setattr(life.store, "commit", committed)
+        monkeypatch.setattr(life.runtime.engine, "step", stepped)
+        for item in (*(sent("flood", events=20) for _ in range(4)), sent("quiet")):
+            life.inbox.put(replace(item, done=told.append))
+        async with asyncio.timeout(10):
+            while len(told) < 6:
+                await asyncio.sleep(0.001)
+
+    with_flood = [one for one in batches if "flood" in one]
+    assert len(with_flood) == 4  # each in a batch of its own, after a rest
+    assert "quiet" in with_flood[0]
+    assert [one for one in batches if "late" in one] == [["flood", "late"]]
+    assert not wrong(tmp_path / "state")
 
 
 def test_who_sends_alone_is_taken_in_large_batches() -> None:
