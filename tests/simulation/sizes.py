@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from eventd import replay, runtime
+from eventd import inbox, replay, runtime
 from eventd.config import Config
 from eventd.core import (
     changes,
@@ -62,6 +62,7 @@ TIMES: tuple[tuple[object, tuple[str, ...]], ...] = (
 )
 # What makes room for more, or is not looked at beyond: in half of the seeds it is so few.
 CAPS: tuple[tuple[object, str, int], ...] = (
+    (inbox, "TURN", 1),
     (sightings, "LEAST_ROWS", 2),
     (sightings, "ROWS_EACH", 1),
     (sliding, "MAX_WAITING", 1),
@@ -104,6 +105,7 @@ def sizes(chance: random.Random, hurry: float) -> Iterator[StandIn]:
     yield runtime, "SNAPSHOT_FIRED", chance.choice((5, 25_000))
     yield runtime, "LONG_START", chance.choice((5, 10_000))
     yield sqlite, "CHECKPOINT_EVERY", chance.choice((1 << 17, 1 << 20))
+    yield sqlite, "BRIEF", 1 << 17
     yield sqlite, "TRIM_EVERY", chance.choice((2, 10)) * 1_000_000
     yield incidents, "DROP_AFTER", DROP_AFTER
     yield from _correlation(chance, hurry)

@@ -40,9 +40,10 @@ T = TypeVar("T")
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DEFAULTS = Limits()
-# Bytes written to the log between checkpoints. Commits wait behind one: 4 to 10 ms, 40 with 16 MB;
-# with a quarter they wait 1.4 beside a flood, but posts of one event each cost a twentieth more.
-CHECKPOINT_EVERY = 2 << 20
+# Bytes written to the log between checkpoints. Commits wait behind one: 4 to 10 ms, 40 with 16 MB.
+# With a quarter they wait 1.4, but posts of one event each cost a twentieth more: so this is for
+# those who send little beside a flood, whose every 30th delivery would come while one is made.
+CHECKPOINT_EVERY, BRIEF = 2 << 20, 512 << 10
 # Who comes before a checkpoint may wait for five syncs: the commit under way, the log, the
 # database, the new beginning of the log, and his own commit. Where one takes longer than SLOW_SYNC
 # seconds, checkpoints lie so many times its length apart, so that fewer than 1 answer in 100 is
@@ -87,6 +88,7 @@ class SqliteStore:
         self._unread: dict[str, None] = {}  # snapshots recovery could not read
         self._settled = False  # what was in the log at the start is in the database
         self._unchecked = 0  # bytes since the last checkpoint
+        self._check_every = CHECKPOINT_EVERY
         self._checked = monotonic()  # when that was
         self._checked_last = False  # nothing else was done since
         self._trimmed = 0  # engine time of the last look for what is too old
@@ -212,6 +214,7 @@ class SqliteStore:
 
     def _commit(self, batch: Batch) -> None:
         tables = self._settle()
+        self._check_every = BRIEF if batch.brief else CHECKPOINT_EVERY
         if batch.steps or batch.alerts or batch.forgotten or batch.incidents or batch.quarantined:
             before = tables.next_seq
             size = self._write(tables, batch) + COMMIT_OVERHEAD
@@ -286,7 +289,7 @@ class SqliteStore:
         )
 
     def _checkpoint_due(self) -> bool:
-        if self._unchecked < CHECKPOINT_EVERY:
+        if self._unchecked < self._check_every:
             return False
         sync = self._open_tables().sync_took
         return (
