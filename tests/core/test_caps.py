@@ -8,7 +8,7 @@ from tests.builders import T0, Feed, at, clear, engine_after, event, run
 from eventd.core import habits, heartbeats
 from eventd.core.correlation import parameters
 from eventd.core.engine import Engine
-from eventd.core.model import CapHit, Severity, Status
+from eventd.core.model import CapHit, EventDuplicate, Severity, Status
 
 
 def beat(name: str, source: str = "agent") -> Feed:
@@ -49,3 +49,13 @@ def test_a_table_at_its_cap_makes_room_and_says_so(
 
     hits = [fact.table for fact in facts if isinstance(fact, CapHit)]
     assert hits == [table]
+
+
+def test_that_an_event_came_twice_stands_last_beside_a_table_that_was_full() -> None:
+    """It is looked for there: else it is answered and counted as new, and `check` finds it twice."""
+    engine = engine_after([(at(0), event("disk", id="1"))])
+    engine._state.full.append("checks")  # noqa: SLF001 - as what is due in the same step does
+
+    facts = engine.step(event("disk", id="1"), at(1))
+
+    assert [type(fact) for fact in facts] == [CapHit, EventDuplicate]

@@ -100,10 +100,10 @@ def _traps() -> Iterator[StandIn]:
     """Inputs on which the core raises, an alert on which a rule does."""
     step, other, observe = Engine._event, Engine._other, group.State.observe
 
-    def stepped(engine: Engine, event: Event, *args: Any) -> None:
+    def stepped(engine: Engine, event: Event, *args: Any) -> Any:
         if event.name == POISON:
             raise ZeroDivisionError(POISON)
-        step(engine, event, *args)
+        return step(engine, event, *args)
 
     def handled(engine: Engine, item: Any, *args: Any) -> None:
         if POISON in (getattr(item, "text", ""), getattr(item, "version", "")):

@@ -174,12 +174,12 @@ class Engine:
                 except Exception as error:  # noqa: BLE001 - due again after a restart, and again
                     facts.append(TimerFailed(at, kind, key, repr(error)))
                 self._follow(facts, told, at)
-        told = len(facts)
+        told, duplicate = len(facts), None
         if isinstance(item, Event):
             if self.enrichment.active:
-                self._enriched(item, now, facts)
+                duplicate = self._enriched(item, now, facts)
             else:
-                self._event(item, now, facts)
+                duplicate = self._event(item, now, facts)
         else:
             self._other(item, now, facts)
         if len(facts) > told + 1:  # the first says what the input is
@@ -187,6 +187,8 @@ class Engine:
         if self._full:
             facts += [CapHit(now, table) for table in self._full]
             self._full.clear()
+        if duplicate is not None:  # last, where it is looked for, whatever else it caused
+            facts.append(duplicate)
         return tuple(facts)
 
     def _follow(self, facts: list[Fact], told: int, now: datetime) -> None:
@@ -254,18 +256,17 @@ class Engine:
 
     # -- events ------------------------------------------------------------------------------
 
-    def _enriched(self, said: Event, now: datetime, facts: list[Fact]) -> None:
+    def _enriched(self, said: Event, now: datetime, facts: list[Fact]) -> EventDuplicate | None:
         """Take the event as the inventory has it; remember what it lacks, and whom it spoke of."""
         enrichment = self.enrichment
         place = enrichment.place(said)
         if place.plain and said.fingerprint not in enrichment.known_as:
-            self._event(said, now, facts)
-            return
+            return self._event(said, now, facts)
         own = self._identity(said, place)
         event = replace(said, ci=place.ci, service=place.service, fingerprint=own)
-        self._event(event, now, facts)
-        if type(facts[-1]) is EventDuplicate:
-            return
+        duplicate = self._event(event, now, facts)
+        if duplicate is not None:
+            return duplicate
         if place.unknown and enrichment.count(place.unknown):
             facts.append(CapHit(now, "unknown_names"))
         renamed = own != said.fingerprint and event.status is Status.FIRING
@@ -273,8 +274,10 @@ class Engine:
             episode = self.table.records[own].episode
             if enrichment.know(said.fingerprint, own, episode):
                 facts.append(CapHit(now, "known_as"))
+        return None
 
-    def _event(self, event: Event, now: datetime, facts: list[Fact]) -> None:
+    def _event(self, event: Event, now: datetime, facts: list[Fact]) -> EventDuplicate | None:
+        """What it caused is added to the facts; that it is known already is for the caller."""
         table, settings = self.table, self.settings
         record = table.records.get(event.fingerprint)
         if table.is_duplicate(event, record, now, settings.weak_key_within):
@@ -286,15 +289,14 @@ class Engine:
                 record.last_seen_at = now
                 self._promise(event, record, now, extend=True)
             known = event.fingerprint if record is not None else ""
-            facts.append(EventDuplicate(now, known))
-            return
+            return EventDuplicate(now, known)
         status = event.status
         beats = status is Status.HEARTBEAT  # never a duplicate: its key recognises nothing
         if event.strong and not beats and table.keys.add(event.key, now, settings):
             facts.append(CapHit(now, "keys"))
         if status is not Status.FIRING and status is not Status.CLEARED:
             self._noted(event, now, facts)
-            return
+            return None
         if record is None and len(table.records) >= settings.max_alerts:
             self._make_room(now, facts)
             record = table.records.get(event.fingerprint)  # of a rule's that this has fired
@@ -314,13 +316,11 @@ class Engine:
             alert = record.value()
             seen = Seen(alert, Transition.HEARD, self._happened(event, now))
             self._asking.ask(self.rules.on_hearing(alert), None, seen, now, facts)
+        return None
 
     def _say(self, event: Event, now: datetime, facts: list[Fact]) -> None:
         """Take in what eventd says itself: where it is known already, nobody sent it twice."""
-        told = len(facts)
         self._event(event, now, facts)
-        if len(facts) == told + 1 and type(facts[told]) is EventDuplicate:
-            facts.pop()
 
     def _noted(self, event: Event, now: datetime, facts: list[Fact]) -> None:
         facts.append(EventNoted(now, event.source, event.status))
