@@ -52,7 +52,7 @@ def test_a_table_at_its_cap_makes_room_and_says_so(
 
 
 def test_that_an_event_came_twice_stands_last_beside_a_table_that_was_full() -> None:
-    """It is looked for there: else it is answered and counted as new, and `check` finds it twice."""
+    """It is looked for there: else it counts as new, and `check` says that it did twice."""
     engine = engine_after([(at(0), event("disk", id="1"))])
     engine._state.full.append("checks")  # as what is due in the same step does
 
