@@ -25,6 +25,7 @@ from eventd.runtime import Runtime
 from eventd.store.journal import JournalReader, Row
 from eventd.store.queries import QUERIES
 from eventd.store.rows import decode_inputs, moment
+from eventd.store.snapshots import KEPT
 from tests.simulation.broker import Message
 from tests.simulation.disk import Disk
 from tests.simulation.door import Answer, Request
@@ -214,7 +215,8 @@ class Oracle:
 
     def _replays(self, runtime: Runtime, reader: JournalReader) -> None:
         live = _state(runtime.engine)
-        starts = [(name, reader.load(name)) for name in reader.snapshots()]
+        # a kill between the rename and the removal leaves a third, to which nothing has to reach
+        starts = [(name, reader.load(name)) for name in reader.snapshots()[:KEPT]]
         same = _state(self.shadow.engine) == live
         self._require(same, "I3", "replay from the beginning is not the live state")
         for name, saved in starts:
