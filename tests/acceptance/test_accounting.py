@@ -24,7 +24,7 @@ real = engine.Engine._event
 def event(self, event, now, facts):
     if event.name == "poison":
         raise ZeroDivisionError("poison")
-    real(self, event, now, facts)
+    return real(self, event, now, facts)
 engine.Engine._event = event
 main()
 """
