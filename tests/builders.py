@@ -241,7 +241,7 @@ def maintenance(
     ends: float = 600,
     cis: Iterable[str] = (),
     services: Iterable[str] = (),
-    id: str = "",  # noqa: A002
+    id: str = "",  # noqa: A002 - as the field is called
 ) -> Event:
     """A change that announces planned maintenance."""
     window = Window(at(starts), at(ends), tuple(cis), tuple(services))
