@@ -249,17 +249,22 @@ async def _beside(daemon: Daemon, seconds: float, crowd: int) -> tuple[Told, Tol
     """What the quiet source and the flood were told.
 
     Each sends from a process of its own. The flood's gives way to all others: on a machine of its
-    own it would not take processors from the daemon, nor keep its neighbour from its clock.
+    own it would not take processors from the daemon, nor keep its neighbour from its clock. By
+    niceness alone it does not: whoever wakes may still wait some ms for the end of its slice.
     """
     loop, spawn = asyncio.get_running_loop(), multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(1, spawn) as quiet,
-        ProcessPoolExecutor(1, spawn, initializer=os.nice, initargs=(19,)) as flood,
+        ProcessPoolExecutor(1, spawn, initializer=_give_way) as flood,
     ):
         flooding = loop.run_in_executor(flood, _flooding, daemon.port, crowd, seconds + LEAD)
         await asyncio.sleep(LEAD if crowd else 0)
         calm = await loop.run_in_executor(quiet, _quietly, daemon.port, f"q{crowd}", seconds)
         return calm, await flooding
+
+
+def _give_way() -> None:
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _quietly(port: int, prefix: str, seconds: float) -> Told:
