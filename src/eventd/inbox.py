@@ -212,10 +212,11 @@ class Inbox:
             self._room.set()
         return item
 
-    def drain(self, max_inputs: int) -> tuple[Submission, ...]:
+    def drain(self, max_inputs: int, *, along: bool = False) -> tuple[Submission, ...]:
         """Take about `max_inputs` of a holder that sends alone, else a turn of each that waits.
 
-        At least one delivery, where any waits.
+        At least one delivery, where any waits; none that is larger than its holder may have by
+        now, where it would go along with others that wait for its end.
         """
         turns = self._turns
         if len(turns) > 1 + bool(self._own.items):
@@ -231,6 +232,8 @@ class Inbox:
                     served.append(line)
                 if line.items:
                     turns.rotate(-1)
+            if along:
+                break
         if taken and self._others:
             self._others -= 1
         self._hold_back([line for line in served if line is not self._own])

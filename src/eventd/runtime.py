@@ -298,9 +298,9 @@ class Runtime:
                 self.inbox.wake.set()
         await self._work((), last=True)
 
-    def _drain(self) -> tuple[Submission, ...]:
+    def _drain(self, *, along: bool = False) -> tuple[Submission, ...]:
         waiting = self.inbox.events
-        items = self.inbox.drain(MAX_BATCH_INPUTS)
+        items = self.inbox.drain(MAX_BATCH_INPUTS, along=along)
         self._working += waiting - self.inbox.events
         return items
 
@@ -345,7 +345,7 @@ class Runtime:
             # goes along, and need not wait for this batch's end and then for its own
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            self._take_up(self._drain(), work)
+            self._take_up(self._drain(along=True), work)
         asked = last or any(item.flush for item in work.items)
         batch = self._batch(work, asked=asked, last=last)
         try:

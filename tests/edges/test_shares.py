@@ -143,6 +143,19 @@ def test_a_delivery_larger_than_a_turn_lets_others_pass_while_it_saves_up() -> N
     ]  # fmt: skip
 
 
+def test_what_goes_along_is_no_more_than_its_holder_may_have() -> None:
+    """D27: else who sends little would wait for all of a large delivery in its own batch."""
+    inbox = Inbox(1 << 20)
+    inbox.put(sent("quiet"))
+    inbox.put(sent("flood", events=60))
+
+    turns = [len(inbox.drain(2_000)), len(inbox.drain(2_000, along=True))]
+    inbox.rest(0.0)
+
+    assert turns == [1, 0]
+    assert len(batch(inbox)) == 1
+
+
 def test_beside_who_sends_little_a_flood_rests_as_long_as_its_batch_took(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
