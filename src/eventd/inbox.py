@@ -19,6 +19,9 @@ OVERHEAD = 1_024
 KEPT_FOR_CLEARS = 8  # the last eighth of the room is for clears and commands ...
 KEPT_FOR_COMMANDS = 16  # ... and the last sixteenth for commands
 TURN = 25  # inputs a holder may have in a batch while others send too: some 2 ms of stepping
+# s a disk may sync for which that is meant. Where it takes longer, turns are as many times larger:
+# a handful every 300 ms would choke whoever is not alone.
+TURN_SYNC = 0.004
 OTHERS_FOR = 250  # batches, about a second, for which others are still expected
 # Who leaves something waiting rests so many times as long as its batch took, seconds at most, while
 # somebody is there who does not: on a slow disk it is the sync that takes long, and no rest helps.
@@ -131,6 +134,7 @@ class Inbox:
         self._others = 0  # batches for which others are expected
         self._light = 0  # the same of those who send little
         self._resting: list[_Line] = []  # until the batch they left something of is committed
+        self._sync = 0.0  # s the disk took at the end of the last batch
 
     def __len__(self) -> int:
         return sum(len(line.items) for line in self._turns)
@@ -215,13 +219,15 @@ class Inbox:
     def drain(self, max_inputs: int, *, along: bool = False) -> tuple[Submission, ...]:
         """Take about `max_inputs` of a holder that sends alone, else a turn of each that waits.
 
+        The slower the disk, the larger the turns, together up to `max_inputs`; as they are at the
+        end, when nobody comes who could wait for it.
         At least one delivery, where any waits; none that is larger than its holder may have by
         now, where it would go along with others that wait for its end.
         """
         turns = self._turns
         if len(turns) > 1 + bool(self._own.items):
             self._others = OTHERS_FOR
-        turn = TURN if self._others else max_inputs
+        turn = self._turn(max_inputs)
         taken: list[Submission] = []
         served: list[_Line] = []
         now = monotonic()
@@ -238,6 +244,12 @@ class Inbox:
             self._others -= 1
         self._hold_back([line for line in served if line is not self._own])
         return tuple(taken)
+
+    def _turn(self, max_inputs: int) -> int:
+        if not self._others:
+            return max_inputs
+        share = max_inputs // max(len(self._turns), 1)
+        return max(TURN, share if self._closed else min(share, int(TURN * self._sync / TURN_SYNC)))
 
     def _awake(self, line: _Line, now: float) -> bool:
         return line.rests_until <= now or self._closed
@@ -267,8 +279,12 @@ class Inbox:
         """There was somebody lately who sends little beside one who sends much."""
         return self._light > 0
 
-    def rest(self, took: float) -> None:
-        """The batch took so many seconds, in which who left something was given no more."""
+    def rest(self, took: float, sync: float) -> None:
+        """The batch took so many seconds, in which who left something was given no more.
+
+        The disk took `sync` of them.
+        """
+        self._sync = sync
         until = monotonic() + min(REST * took, LONGEST_REST)
         for line in self._resting:
             line.rests_until = until

@@ -144,6 +144,11 @@ class Store(Protocol):
         ...
 
     @property
+    def sync_took(self) -> float:
+        """Seconds it took at the end of the last batch until that was durable."""
+        ...
+
+    @property
     def snapshot_failures(self) -> int:
         """Snapshots that were given up for want of room."""
         ...
@@ -285,7 +290,7 @@ class Runtime:
             if items or self._flush_due():
                 began = monotonic()
                 await self._work(items)
-                self.inbox.rest(monotonic() - began)
+                self.inbox.rest(monotonic() - began, self._store.sync_took)
                 # the answers go out before the next batch is stepped, which holds up the loop
                 await asyncio.sleep(0)
             elif self.inbox.closed:

@@ -7,7 +7,7 @@ Four parts, a line of JSON each; leaves with 1 where a promise is broken.
 - a flood, as much as can be sent, inside a limit on memory (a control group where this user may
   make one; the peak is looked at in any case);
 - a quiet source, alone and beside a flooding one;
-- 1,000 events a second on a disk whose fsync takes 300 ms;
+- 1,000 events a second of two sources on a disk whose fsync takes 300 ms;
 - 2,000 half-open connections of each kind.
 """
 
@@ -308,9 +308,12 @@ async def _send(
 def slow(folder: Path, seconds: float, connections: int = 1_000) -> dict[str, Any]:
     """1,000 events a second, each a delivery of its own, where an fsync takes 300 ms.
 
+    Of two sources by turns: what one may have beside others is not what it may have alone.
+
     The store may hold nothing, so that as much is forgotten as comes in: as after some months.
     """
-    config = {"log": {"level": "warning"}, "retention": {"max_size": "1MiB"}}
+    config: dict[str, Any] = {"log": {"level": "warning"}, "retention": {"max_size": "1MiB"}}
+    config["sources"] = {"webhooks": {"other": {}}}
     daemon = Daemon(folder, config=config)
     faults = Faults(folder, daemon.state)
     faults.build()
@@ -339,7 +342,8 @@ async def _steady(daemon: Daemon, told: Told, seconds: float, connections: int) 
     async with asyncio.TaskGroup() as group:
         for n in range(connections):
             numbers = Numbers(f"s{n}", 1)
-            group.create_task(call(daemon.port, "/v1/events", numbers, told, over, every))
+            path = ("/v1/events", "/v1/webhooks/other")[n % 2]
+            group.create_task(call(daemon.port, path, numbers, told, over, every))
             await asyncio.sleep(every / connections)
         await asyncio.sleep(seconds - every)
         over.set()

@@ -13,7 +13,7 @@ from tests.edges.store_desk import alive, wrong
 from eventd import inbox as inbox_module
 from eventd.core.model import Comment, Delivery, Fact, Input
 from eventd.errors import EventdError, Overloaded, OverShare, Stopping
-from eventd.inbox import LONGEST_REST, OTHERS_FOR, OVERHEAD, Inbox, Outcome, Submission
+from eventd.inbox import LONGEST_REST, OTHERS_FOR, OVERHEAD, TURN, Inbox, Outcome, Submission
 from eventd.runtime import Batch
 from eventd.sources.decode import decode
 
@@ -58,7 +58,7 @@ def fill(inbox: Inbox, *items: Submission) -> int:
 def batch(inbox: Inbox) -> tuple[Submission, ...]:
     """What is taken for one that takes no time."""
     taken = inbox.drain(2_000)
-    inbox.rest(0.0)
+    inbox.rest(0.0, 0.0)
     return taken
 
 
@@ -143,6 +143,25 @@ def test_a_delivery_larger_than_a_turn_lets_others_pass_while_it_saves_up() -> N
     ]  # fmt: skip
 
 
+def test_turns_are_as_many_times_larger_as_a_disk_is_slower_and_no_batch_is_longer_than_one() -> (
+    None
+):
+    """D07: a turn of a few events a sync would choke two sources that a disk could bear."""
+    inbox = Inbox(1 << 27)
+    for n in range(10_000):
+        inbox.put(sent(f"source {n % 2}"))
+    taken = []
+
+    for sync in (0.0, 0.004, 0.04, 0.3, 0.0):
+        taken.append(len(inbox.drain(2_000)))
+        inbox.rest(0.0, sync)
+    taken.append(len(inbox.drain(2_000)))
+    inbox.close()
+    taken.append(len(inbox.drain(2_000)))  # nobody comes any more who could wait for it
+
+    assert taken == [2 * TURN, 2 * TURN, 2 * TURN, 20 * TURN, 2_000, 2 * TURN, 2_000]
+
+
 def test_what_goes_along_is_no_more_than_its_holder_may_have() -> None:
     """D27: else who sends little would wait for all of a large delivery in its own batch."""
     inbox = Inbox(1 << 20)
@@ -150,7 +169,7 @@ def test_what_goes_along_is_no_more_than_its_holder_may_have() -> None:
     inbox.put(sent("flood", events=60))
 
     turns = [len(inbox.drain(2_000)), len(inbox.drain(2_000, along=True))]
-    inbox.rest(0.0)
+    inbox.rest(0.0, 0.0)
 
     assert turns == [1, 0]
     assert len(batch(inbox)) == 1
@@ -169,7 +188,7 @@ def test_beside_who_sends_little_a_flood_rests_as_long_as_its_batch_took(
     assert [len(inbox.drain(2_000)), len(inbox.drain(2_000))] == [2, 0]  # until the commit
     inbox.put(sent("quiet"))
     assert len(inbox.drain(2_000)) == 1  # it goes along
-    inbox.rest(0.004)
+    inbox.rest(0.004, 0.001)
     assert inbox.gives_way
     assert inbox.ready_in() == pytest.approx(0.004)
     assert not inbox.drain(2_000)
@@ -178,11 +197,11 @@ def test_beside_who_sends_little_a_flood_rests_as_long_as_its_batch_took(
     assert len(inbox.drain(2_000)) == 1  # at once
     now += 0.0041
     assert len(inbox.drain(2_000)) == 1
-    inbox.rest(60.0)  # on a disk that was full
+    inbox.rest(60.0, 0.001)  # on a disk that was full
     assert inbox.ready_in() == pytest.approx(LONGEST_REST)
     inbox.close()
     assert inbox.ready_in() == 0.0
-    assert len(inbox.drain(2_000)) == 1  # what waits at the end has no neighbours
+    assert len(inbox.drain(2_000)) == 7  # all that waits at the end: it has no neighbours
 
 
 def test_a_flood_rests_no_more_once_its_neighbour_is_gone_and_floods_do_not_for_each_other() -> (
@@ -197,7 +216,7 @@ def test_a_flood_rests_no_more_once_its_neighbour_is_gone_and_floods_do_not_for_
     for _ in range(3 * OTHERS_FOR):
         turns.append((inbox.gives_way, inbox.ready_in()))
         inbox.drain(2_000)
-        inbox.rest(0.0)
+        inbox.rest(0.0, 0.0)
 
     assert turns[0] == (False, 0.0)  # nobody has come yet
     assert turns[1 : OTHERS_FOR - 1] == [(True, 0.0)] * (OTHERS_FOR - 2)

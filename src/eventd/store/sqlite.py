@@ -142,6 +142,11 @@ class SqliteStore:
         """What came since the last one takes much of the room there may be."""
         return self._unsaved >= max(SNAPSHOT_LEAST, self._limits.max_bytes // SNAPSHOT_PART)
 
+    @property
+    def sync_took(self) -> float:
+        """Seconds it took at the end of the last batch until that was durable."""
+        return self._tables.sync_took if self._tables is not None else 0.0
+
     async def commit(self, batch: Batch) -> None:
         """Write it in one transaction; return when it is durable.
 
