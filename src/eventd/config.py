@@ -72,10 +72,11 @@ class Retention(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Incidents(Struct, frozen=True, forbid_unknown_fields=True):
-    """When incidents resolve and reopen by themselves."""
+    """When incidents resolve and reopen by themselves, and how many there may be."""
 
     resolve_after: Span = Span(60)
     reopen_within: Span = Span(600)
+    max_incidents: Annotated[int, Meta(ge=100, le=1_000_000)] = 20_000
 
 
 class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -226,6 +227,7 @@ class Config(Struct, frozen=True):
             forget_after=float(self.file.alerts.forget_after),
             max_alerts=self.file.alerts.max_alerts,
             storm_above=self.file.alerts.storm_above,
+            max_incidents=self.file.incidents.max_incidents,
         )
 
     def policies(self) -> dict[str, SourcePolicy]:

@@ -213,6 +213,7 @@ def starts(draw: st.DrawFn) -> Recipe:
                 "max_groups": st.integers(1, 2),
                 "max_silences": st.integers(1, 2),
                 "max_maintenance": st.integers(1, 2),
+                "max_incidents": st.integers(1, 3),
             },
         )
     )

@@ -87,6 +87,7 @@ SETTINGS: tuple[dict[str, float], ...] = (
     {"forget_after": 400.0},
     {"max_alerts": 4},
     {"storm_above": 3},
+    {"max_incidents": 2},
     {"resolve_after": 0.0},
 )
 

@@ -141,6 +141,7 @@ def _settings(
             said,
             max_alerts=alerts or said.max_alerts,
             max_groups=others or said.max_groups,
+            max_incidents=others or said.max_incidents,
             max_silences=others or said.max_silences,
             max_maintenance=others or said.max_maintenance,
             maintenance_lead=said.maintenance_lead / hurry,

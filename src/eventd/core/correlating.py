@@ -129,7 +129,7 @@ class Correlating:
         fingerprint = record.fingerprint
         self._doubted.pop(fingerprint, None)
         if reason is ClearReason.EVICTED:  # nobody said so: it says nothing of its check
-            self._correlation.withdrawn(fingerprint, at.timestamp())
+            self._correlation.forgotten(fingerprint, at.timestamp())
             return
         if reason is ClearReason.SENT:
             self._habits.cleared(stream_of(record))
@@ -144,7 +144,7 @@ class Correlating:
 
     def forget(self, fingerprint: str, at: datetime) -> None:
         """The alert is remembered no more."""
-        self._correlation.withdrawn(fingerprint, at.timestamp())
+        self._correlation.forgotten(fingerprint, at.timestamp())
         self.flapping.forget(fingerprint)
         self._doubted.pop(fingerprint, None)
 

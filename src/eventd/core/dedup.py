@@ -62,6 +62,7 @@ class Record(Struct, gc=False, array_like=True):
     occurrence: bool = False  # clears itself when quiet
     doubted: bool = False  # moved by what the broker sent again, nobody knows whether anew
     detached: bool = False  # by an operator: no rule and no cluster takes it up in this episode
+    before: str = ""  # the last incident of an earlier episode
 
     def value(self) -> Alert:
         """The alert as a value."""
@@ -329,6 +330,7 @@ class AlertTable:
         record.last_seen_at = now
         record.count += counts(event) or not record.count
         record.episode += 1
+        record.before = record.incident or record.before
         record.incident = record.suppressed_by = ""
         record.measured = event.value
         record.occurrence = event.quiet_for > 0

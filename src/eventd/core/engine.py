@@ -534,6 +534,8 @@ class Engine:
     def _forget(self, record: Record, at: datetime, facts: list[Fact]) -> None:
         self.timers.cancel(("forget", record.fingerprint))
         self.table.forget(record)
+        for incident in (record.incident, record.before):
+            self.incident_table.forget(incident, record.fingerprint, record.ci)
         self.rules.forget(record.fingerprint)
         self.correlating.forget(record.fingerprint, at)
         facts.append(AlertForgotten(at, record.fingerprint))
@@ -577,7 +579,8 @@ class Engine:
 
     def _start(self, started: Started, now: datetime) -> None:
         """Nothing goes stale in the first minutes: while eventd was away nobody could repeat."""
-        self.settings = self._state.settings = started.settings
+        self.settings = started.settings
+        self._state.take_settings(started.settings)
         self._late_within = seconds(started.settings.late_within)
         self._state.started_at = now
         self.rules.limit(limits_of(self._state))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from heapq import heappop, heappush
 
 from msgspec import Struct
 
@@ -57,6 +58,9 @@ PREFIX = "INC-"  # of an incident's id
 MAX_DIGITS = 20  # of its number
 JOINT = "\x1f"  # between the parts of what tells changes apart
 MAX_NOTED = 64  # findings noted on one incident
+# So many alerts of one incident, and CIs, stay its members when they are forgotten. Beyond that
+# they are only counted, or a storm that goes on would be without bounds.
+KEPT = 1_000
 # How long a closed incident can still be asked for in memory; the store keeps it longer.
 DROP_AFTER = 600.0  # s
 
@@ -64,6 +68,7 @@ _URGENCY = {Severity.CRITICAL: 1, Severity.MAJOR: 2}
 
 CORRELATION = "correlation"  # eventd's own rule: no operator's is called so
 OPERATOR = "operator"  # the same for what operators split off
+OVERFLOW = "overflow"  # and for what finds no room
 _OWN_RULES = frozenset({CORRELATION, OPERATOR})
 # s; what comes later is a recurrence (CORRELATION §2.9)
 REOPEN_WITHIN = 600.0
@@ -108,6 +113,8 @@ class IncidentRecord(Struct, gc=False, array_like=True):
     recurs: str = ""
     answers_for: list[IncidentKey] = []  # rules and groups of what was merged into it
     verdict: bool | None = None  # a person's, on whether there was something to hear of
+    past_alerts: int = 0  # those that were members, and are only counted
+    past_cis: int = 0
 
     def value(self) -> Incident:
         """The incident as a value."""
@@ -122,9 +129,9 @@ class IncidentRecord(Struct, gc=False, array_like=True):
             urgency=self.urgency,
             impact_because=self.impact_because,
             urgency_because=self.urgency_because,
-            alerts=len(self.members),
+            alerts=len(self.members) + self.past_alerts,
             firing=self.firing,
-            cis=len(self.cis),
+            cis=len(self.cis) + self.past_cis,
             opened_at=self.opened_at,
             updated_at=self.updated_at,
             resolved_at=self.resolved_at,
@@ -156,17 +163,22 @@ class IncidentTable:
     Invariants: at most one incident of a rule and group is not closed; `firing` counts exactly
     the members whose joined episode still fires; a resolve timer runs exactly while an open
     incident has nothing firing and no person reopened it since, a close timer exactly while it
-    is resolved.
+    is resolved. There are no more than `limit`, but for what persons and reviews split off: one
+    that is opened there puts out the longest closed, and where none is closed, what would open
+    another gathers in one for all.
     """
 
-    def __init__(self, timers: Timers[tuple[str, str]]) -> None:
-        """`timers` is the engine's; keys are (kind, incident id)."""
+    def __init__(self, timers: Timers[tuple[str, str]], full: list[str]) -> None:
+        """`timers` is the engine's; keys are (kind, incident id). `full` is told of the limit."""
         self.records: dict[str, IncidentRecord] = {}
+        self.limit = Settings().max_incidents
         self.count = 0
         self.now: datetime | None = None  # of the latest step that had timers due
         self.inventory = Inventory()
         self._open: dict[IncidentKey, str] = {}
-        self._timers = timers
+        self._timers, self._full = timers, full
+        self._closed = 0  # of the records
+        self._ended: list[tuple[datetime, str]] = []  # a heap of those closed, the longest first
 
     # -- alerts -----------------------------------------------------------------------------
 
@@ -195,10 +207,11 @@ class IncidentTable:
                 self._close(record, now)
                 facts.append(IncidentClosed(now, record.id, EndReason.SUPERSEDED))
                 record = None
+        if record is None and self.is_full:
+            return self.overflow(alert, now, facts).id
         if record is None:
             record = self._new(finding, alert, now, settings)
-            self._open[key] = record.id
-            self.records[record.id] = record
+            self.load(record)
             self._admit(record, alert, now)
             self._judge(record, alert)
             facts.append(IncidentOpened(now, record.value(), finding.because))
@@ -208,6 +221,34 @@ class IncidentTable:
                 facts.append(IncidentUpdated(now, record.id, record.impact, record.urgency, why))
         facts.append(AlertJoined(now, record.id, alert.fingerprint, alert.episode, finding.because))
         return record.id
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another, as none is closed that could make it."""
+        return len(self.records) - self._closed >= self.limit
+
+    def overflow(self, alert: Alert, now: datetime, facts: list[Fact]) -> IncidentRecord:
+        """Put an alert, firing or over, into the incident of all that find no room."""
+        self._full.append("incidents")
+        because = Ordered("eventd", f"there is room for {self.limit} incidents")
+        record = self.records.get(self._open.get((OVERFLOW, ()), ""))
+        opening = record is None
+        if record is None:
+            title = "More incidents than there is room for"
+            record = self._raised(OVERFLOW, {}, title, alert, sentence(because), now)
+        self.place(record.id, alert, because, now, facts, opening=opening)
+        return record
+
+    def _make_room(self, now: datetime) -> None:
+        """At the limit the longest closed is remembered by the store alone, from now on."""
+        if len(self.records) < self.limit:
+            return
+        while self._ended:
+            _, longest = heappop(self._ended)
+            if longest in self.records:
+                self._timers.set(("drop", longest), now)
+                self._full.append("incidents")
+                return
 
     def follow(
         self, incident: str, alert: Alert, because: Because, now: datetime, facts: list[Fact]
@@ -310,6 +351,18 @@ class IncidentTable:
         self.settle(record, now, settings.resolve_after)
         return True
 
+    def forget(self, incident: str, fingerprint: str, ci: str) -> None:
+        """A member is an alert no more. Should it come again, it is another one of many."""
+        record = self.records.get(incident)
+        if record is None or fingerprint not in record.members:
+            return
+        if len(record.members) > KEPT:
+            del record.members[fingerprint]
+            record.past_alerts += 1
+        if len(record.cis) > KEPT and ci in record.cis:
+            del record.cis[ci]
+            record.past_cis += 1
+
     # -- what the correlation decides -----------------------------------------------------------
 
     def raise_cluster(
@@ -338,6 +391,7 @@ class IncidentTable:
         because: str,
         now: datetime,
     ) -> IncidentRecord:
+        self._make_room(now)
         self.count += 1
         record = IncidentRecord(
             id=id_of(self.count),
@@ -447,6 +501,9 @@ class IncidentTable:
     def drop_due(self, incident: str) -> None:
         """The store alone remembers it from now on."""
         del self.records[incident]
+        self._closed -= 1
+        while self._ended and self._ended[0][1] not in self.records:
+            heappop(self._ended)
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -558,6 +615,7 @@ class IncidentTable:
     def _new(
         self, finding: Finding, alert: Alert, now: datetime, settings: Settings
     ) -> IncidentRecord:
+        self._make_room(now)
         self.count += 1
         spec = finding.rule.incident
         reopen = spec.reopen_within
@@ -655,25 +713,39 @@ class IncidentTable:
         # and closes in one step, and the shell must still be able to read it
         since = at if self.now is None else max(at, self.now)
         self._timers.set(("drop", record.id), since + seconds(DROP_AFTER))
+        self._ends(record.id, at)
         for key in _keys(record):
             self._open.pop(key, None)
+
+    def _ends(self, incident: str, at: datetime) -> None:
+        self._closed += 1
+        heappush(self._ended, (at, incident))
 
     def load(self, record: IncidentRecord) -> None:
         """Take up a record of a snapshot; timers are restored by their owner."""
         self.records[record.id] = record
-        if record.state is not IncidentState.CLOSED:
+        if record.closed_at is None:
             self._open.update(dict.fromkeys(_keys(record), record.id))
+        else:
+            self._ends(record.id, record.closed_at)
 
     def readmit(
         self, incident: str, fingerprint: str, episode: int, ci: str, *, fires: bool
     ) -> None:
-        """Rebuilding: the member joined once; `fires` where the episode that joined still does."""
+        """Rebuilding: the member joined once; `fires` where the episode that joined still does.
+
+        It is counted as one of the past until then.
+        """
         record = self.records.get(incident)
-        if record is not None:
-            record.members[fingerprint] = episode
-            record.firing += fires
-            if ci:
-                record.cis[ci] = None
+        if record is None:
+            return
+        if fingerprint not in record.members:
+            record.past_alerts = max(0, record.past_alerts - 1)
+        record.members[fingerprint] = episode
+        record.firing += fires
+        if ci and ci not in record.cis:
+            record.cis[ci] = None
+            record.past_cis = max(0, record.past_cis - 1)
 
     def rearm(self, settings: Settings) -> None:
         """Rebuilding: set the timers that every incident's state asks for."""

@@ -309,6 +309,7 @@ class Settings(Struct, frozen=True, array_like=True, kw_only=True):
     maintenance_lead: float = 60.0  # s before a window in which it covers already: clocks differ
     maintenance_grace: float = 900.0  # s after it in which it still does: things come up slowly
     late_within: float = 60.0  # s an event may come late and count in rules when it happened
+    max_incidents: int = 20_000  # those closed a moment ago among them
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):

@@ -107,6 +107,10 @@ class Placement:
         if not placed:
             self._correlation.dissolved(raised.cluster)
             return ""
+        if self._incidents.is_full and not source:
+            self._overflow(placed, now, facts)
+            self._correlation.dissolved(raised.cluster)
+            return ""
         placed.sort(key=lambda one: one.fingerprint != raised.lead)
         lead = self._alerts.records[placed[0].fingerprint].value()
         record = self._incidents.raise_cluster(
@@ -122,6 +126,16 @@ class Placement:
             self._place(record.id, one, now, facts, source, opening=at == 0)
         self._correlation.named(raised.cluster, record.id)
         return record.id
+
+    def _overflow(self, placed: list[Placed], now: datetime, facts: list[Fact]) -> None:
+        """There is no room for an incident of their own."""
+        for one in placed:
+            record = self._alerts.records[one.fingerprint]
+            alert = as_of(record, one.episode, "")
+            into = self._incidents.overflow(alert, now, facts)
+            if is_in(record, one.episode, ""):
+                record.incident = into.id
+            self._incidents.settle(into, now, OVER_AFTER)
 
     def _loose(self, placed: Placed, source: str = "") -> bool:
         """Whether the episode is remembered, and in no incident but `source`."""

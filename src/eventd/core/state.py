@@ -80,7 +80,7 @@ class State:
         self.judged: dict[str, Judged] = {}  # closed incidents that held alerts of what scores
         self.storms = Storms()
         self.timers: Timers[TimerKey] = Timers()
-        self.incidents = IncidentTable(self.timers)
+        self.incidents = IncidentTable(self.timers, self.full)
         self.enrichment = Enrichment()
         self.correlation = Correlation(self.timers, self.full)
         self.doubted: dict[str, None] = {}  # whose clear may be lost: fingerprints
@@ -160,7 +160,7 @@ class State:
         for said, fingerprint, episode in data.read("known_as", tuple[str, str, int]):
             state.enrichment.known_as[said] = fingerprint, episode
         for meta in data.read("meta", Meta):
-            state.settings = meta.settings
+            state.take_settings(meta.settings)
             state.incidents.count = meta.incidents
             state.silence_count, state.window_count = meta.silences, meta.windows
             state.started_at = meta.started_at
@@ -211,6 +211,11 @@ class State:
         for kind, key, at in data.read("timers", tuple[str, str, datetime]):
             state.timers.set((kind, key), at)
         return state
+
+    def take_settings(self, settings: Settings) -> None:
+        """What is held to them is so from now on."""
+        self.settings = settings
+        self.incidents.limit = settings.max_incidents
 
     def take_inventory(self, inventory: Inventory) -> None:
         """Whoever asks the inventory asks this one from now on."""
@@ -265,6 +270,7 @@ class State:
             known = state.table.records.get(fingerprint)
             if known is None:
                 state.incidents.readmit(incident_id, fingerprint, 0, "", fires=False)
+                state.incidents.forget(incident_id, fingerprint, "")
                 continue
             fires = known.incident == incident_id and known.status is Status.FIRING
             state.incidents.readmit(incident_id, fingerprint, known.episode, known.ci, fires=fires)
@@ -355,4 +361,6 @@ def _incident_record_of(incident: Incident, settings: Settings) -> IncidentRecor
         roots=incident.roots,
         merged_into=incident.merged_into,
         recurs=incident.recurs,
+        past_alerts=incident.alerts,
+        past_cis=incident.cis,
     )

@@ -37,6 +37,7 @@ class Span(Struct, gc=False, array_like=True):
     first: float
     last: float
     firing: int = 0
+    members: int = 0  # firing or not, of those that are not noisy; of a CI
 
     def distance(self, t: float) -> float:
         """Seconds between `t` and the nearer end, negative before it; 0 inside."""
@@ -55,6 +56,7 @@ class Pair(Struct, gc=False, array_like=True):
 
     firing: int = 0
     severity: Severity = Severity.OK  # the gravest seen since it fires; this is what counts
+    members: int = 0  # firing or not, of those that are not noisy
 
 
 class Below(Struct, gc=False, array_like=True):

@@ -247,11 +247,20 @@ class Correlation:
         return [member.fingerprint for member in cluster.members.values() if member.firing]
 
     def withdrawn(self, fingerprint: str, now: float) -> None:
-        """The alert is suppressed by now, or remembered no more: it is evidence of nothing."""
+        """The alert is suppressed by now: it is evidence of nothing."""
         known = self._member(fingerprint)
         if known is not None:
             cluster, member = known
             self.table.drop(cluster, member)
+            self._left(cluster, now)
+
+    def forgotten(self, fingerprint: str, now: float) -> None:
+        """The alert is remembered no more."""
+        known = self._member(fingerprint)
+        if known is not None:
+            cluster, member = known
+            if self.table.forget(cluster, member):
+                self._end_burst(cluster, member.ci)
             self._left(cluster, now)
 
     def cleared(self, fingerprint: str, now: float) -> list[Verdict]:

@@ -107,6 +107,7 @@ class Table:
         cluster.prompt += member.prompt
         self._tally(cluster, member, 1)
         self._count(cluster, member)
+        _hold(cluster, member, 1)
 
     def refire(self, cluster: Cluster, member: Member, onset: float) -> None:
         """A member that had cleared fires again, and is counted as `add` would."""
@@ -181,7 +182,9 @@ class Table:
         cluster.names[name].take(t)
         if root := stem(ci):
             key = f"{name}\x1f{root}"
-            cluster.stems[key] = max(t, cluster.stems.get(key, t))
+            cluster.stems[key] = max(t, cluster.stems.pop(key, t))
+            if len(cluster.stems) > p.MAX_STEMS:
+                del cluster.stems[next(iter(cluster.stems))]
         return pair
 
     def clear(self, cluster: Cluster, member: Member) -> None:
@@ -201,6 +204,7 @@ class Table:
         """A noisy member, which fires, is noisy no more."""
         member.noisy = False
         self._count(cluster, member)
+        _hold(cluster, member, 1)
 
     def claim(self, cluster: Cluster, member: Member) -> None:
         """A rule has put the member into its incident."""
@@ -221,10 +225,34 @@ class Table:
         if fired:
             self.clear(cluster, member)
         self._tally(cluster, member, -1)
+        _hold(cluster, member, -1)
         member.firing = fired
         cluster.steady -= member.steady
         cluster.prompt -= member.prompt
         del cluster.members[member.fingerprint], self.where[member.fingerprint]
+
+    def forget(self, cluster: Cluster, member: Member) -> bool:
+        """The alert is remembered no more; the cluster's CI may go with it, then True.
+
+        Of a cluster of many goes what no other member says: else a storm that goes on would be
+        without bounds.
+        """
+        self.drop(cluster, member)
+        ci = member.ci
+        if max(len(cluster.pairs), len(cluster.all_cis)) <= p.KEPT:
+            return False
+        if not member.noisy:
+            if not cluster.pairs[f"{ci}\x1f{member.name}"].members:
+                self._unpair(cluster, member)
+            if not cluster.cis[ci].members:
+                self._fall(cluster, ci)
+                if len(cluster.cis) < p.STORM_CIS:
+                    self.storms.pop(cluster.id, None)
+        if ci in cluster.cis:
+            return False
+        cluster.all_cis.pop(ci, None)
+        cluster.surprises.pop(ci, None)
+        return True
 
     def take_out(self, cluster: Cluster, leaving: list[Member]) -> None:
         """Members leave, and with them what no other says; but when, and how strongly at most.
@@ -256,11 +284,14 @@ class Table:
         """Nothing of that name is on that CI any more."""
         if cluster.pairs.pop(f"{member.ci}\x1f{member.name}", None) is None:
             return
-        cluster.shapes[shape(member.ci)] -= 1
-        seen = cluster.names[member.name]
+        kind, seen = shape(member.ci), cluster.names[member.name]
+        cluster.shapes[kind] -= 1
+        if not cluster.shapes[kind]:
+            del cluster.shapes[kind]
         seen.firing -= 1
         if not seen.firing:
             del cluster.names[member.name]
+            cluster.grave.pop(member.name, None)
             _unfile(self.named, member.name, cluster.id)
 
     def _fall(self, cluster: Cluster, ci: str) -> None:
@@ -395,6 +426,7 @@ class Table:
         self.clusters[number] = cluster
         if not (cluster.steady or cluster.prompt or cluster.grave):
             _count_members(cluster)
+        _count_held(cluster)
         if len(cluster.cis) >= p.STORM_CIS:
             self.storms[number] = None
         self._file_raised(cluster)
@@ -440,6 +472,20 @@ def _count_members(cluster: Cluster) -> None:
         cluster.prompt += member.prompt
         if member.sound and member.severity >= Severity.MAJOR:
             cluster.grave[member.name] = cluster.grave.get(member.name, 0) + 1
+
+
+def _count_held(cluster: Cluster) -> None:
+    """The same, of what each CI and pair is said by."""
+    if not any(span.members for span in cluster.cis.values()):
+        for member in cluster.members.values():
+            _hold(cluster, member, 1)
+
+
+def _hold(cluster: Cluster, member: Member, by: int) -> None:
+    """One more says what the member does of its CI, or one fewer."""
+    if not member.noisy:
+        cluster.cis[member.ci].members += by
+        cluster.pairs[f"{member.ci}\x1f{member.name}"].members += by
 
 
 def _weigh(cluster: Cluster, pair: Pair, member: Member) -> None:
