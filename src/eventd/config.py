@@ -85,7 +85,7 @@ class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
     forget_after: Span = Span(86_400)
     start_grace: Span = Span(300)
     late_within: Span = Span(60)
-    max_alerts: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 250_000
+    max_alerts: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 100_000
     storm_above: Annotated[int, Meta(ge=100, le=10_000_000)] = 60_000
 
 

@@ -203,6 +203,39 @@ def test_a_cluster_of_an_older_snapshot_counts_what_its_members_say() -> None:
     assert set(held.values()) == {1}
 
 
+def test_a_noisy_check_leaves_its_ci_too() -> None:
+    engine, _ = flow(30)
+    table = engine.correlation.table
+    (cluster,) = table.clusters.values()
+    first, *rest = cluster.members.values()
+    also = [one.fingerprint for one in rest if one.name == first.name][:1]
+    table.drop(cluster, first)
+    first.noisy = True
+    table.add(cluster, first)
+
+    gone = [table.forget(cluster, first)]
+    table.storms[cluster.id] = None
+    gone += [table.forget(cluster, cluster.members[one]) for one in also]
+
+    assert gone == [False, True]  # what it said before it was noisy stays behind
+    assert cluster.id not in table.storms
+
+
+def test_a_storm_is_one_until_it_is_narrower(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, _ = flow(30)
+    table = engine.correlation.table
+    cluster = max(table.clusters.values(), key=lambda one: len(one.cis))
+    table.storms[cluster.id] = None
+    monkeypatch.setattr(parameters, "STORM_CIS", len(cluster.cis) - 1)
+    wide = []
+
+    for member in list(cluster.members.values())[:2]:
+        table.forget(cluster, member)
+        wide.append(cluster.id in table.storms)
+
+    assert wide == [True, False]
+
+
 # -- more incidents than there is room for --------------------------------------------------------
 
 
@@ -273,14 +306,14 @@ def test_what_the_correlation_raises_finds_no_room_either() -> None:
 
 
 def test_what_is_over_by_the_time_finds_its_end_there() -> None:
+    """An episode of before among it."""
     full: Feed = [(at(0), started(max_incidents=1)), (at(0), event(ci="a"))]
     engine = engine_after(full, by_ci(match='ci="a"'))
     seen: Feed = [(at(n), event("down", ci=f"nas{n}", severity=MAJOR)) for n in (1, 2, 3)]
-    over: Feed = [(at(n), clear("down", ci=f"nas{n}")) for n in (1, 2, 3)]
+    again: Feed = [(at(4), clear("down", ci="nas1")), (at(5), event("down", ci="nas1"))]
+    over: Feed = [(at(40), clear("down", ci=f"nas{n}")) for n in (1, 2, 3)]
 
-    facts = run(
-        engine, [*seen, (at(30), TICK), *((at(40), one) for _, one in over), (at(800), TICK)]
-    )
+    facts = run(engine, [*seen, *again, (at(30), TICK), *over, (at(800), TICK)])
 
     (incident,) = opened(facts)
     assert (incident.rule, engine.incident(incident.id).alerts) == (OVERFLOW, 3)

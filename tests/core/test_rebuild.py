@@ -139,7 +139,8 @@ def test_a_resolved_incident_in_which_something_fires_closes_too() -> None:
 
 
 def test_a_member_whose_alert_is_forgotten_is_still_counted() -> None:
-    again = rebuilt(after((0, event())), (INC, event().fingerprint), (INC, "f" * 32))
+    both = (INC, event().fingerprint), (INC, "f" * 32)
+    again = rebuilt(after((0, event())), *both, both[1])
 
     assert (again.incident(INC).alerts, again.incident(INC).firing) == (2, 1)
 

@@ -232,7 +232,8 @@ class Engine:
 
     def incidents(self) -> Iterator[Incident]:
         """Those that are not closed, and those closed a moment ago, oldest first."""
-        return (record.value() for record in self.incident_table.records.values())
+        records = self.incident_table.records.values()  # closed ones last
+        return (one.value() for one in sorted(records, key=lambda one: (len(one.id), one.id)))
 
     def silences(self) -> Iterator[Silence]:
         """Those in force."""

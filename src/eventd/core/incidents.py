@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from heapq import heappop, heappush
 
 from msgspec import Struct
 
@@ -177,8 +176,8 @@ class IncidentTable:
         self.inventory = Inventory()
         self._open: dict[IncidentKey, str] = {}
         self._timers, self._full = timers, full
-        self._closed = 0  # of the records
-        self._ended: list[tuple[datetime, str]] = []  # a heap of those closed, the longest first
+        self._live = 0  # records that are not closed
+        self._closed: dict[str, None] = {}  # the others, the longest first
 
     # -- alerts -----------------------------------------------------------------------------
 
@@ -225,7 +224,7 @@ class IncidentTable:
     @property
     def is_full(self) -> bool:
         """Whether there is no room for another, as none is closed that could make it."""
-        return len(self.records) - self._closed >= self.limit
+        return self._live >= self.limit
 
     def overflow(self, alert: Alert, now: datetime, facts: list[Fact]) -> IncidentRecord:
         """Put an alert, firing or over, into the incident of all that find no room."""
@@ -241,14 +240,11 @@ class IncidentTable:
 
     def _make_room(self, now: datetime) -> None:
         """At the limit the longest closed is remembered by the store alone, from now on."""
-        if len(self.records) < self.limit:
-            return
-        while self._ended:
-            _, longest = heappop(self._ended)
-            if longest in self.records:
-                self._timers.set(("drop", longest), now)
-                self._full.append("incidents")
-                return
+        if self._closed and len(self.records) >= self.limit:
+            longest = next(iter(self._closed))
+            del self._closed[longest]
+            self._timers.set(("drop", longest), now)
+            self._full.append("incidents")
 
     def follow(
         self, incident: str, alert: Alert, because: Because, now: datetime, facts: list[Fact]
@@ -501,9 +497,7 @@ class IncidentTable:
     def drop_due(self, incident: str) -> None:
         """The store alone remembers it from now on."""
         del self.records[incident]
-        self._closed -= 1
-        while self._ended and self._ended[0][1] not in self.records:
-            heappop(self._ended)
+        self._closed.pop(incident, None)
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -713,21 +707,20 @@ class IncidentTable:
         # and closes in one step, and the shell must still be able to read it
         since = at if self.now is None else max(at, self.now)
         self._timers.set(("drop", record.id), since + seconds(DROP_AFTER))
-        self._ends(record.id, at)
         for key in _keys(record):
             self._open.pop(key, None)
-
-    def _ends(self, incident: str, at: datetime) -> None:
-        self._closed += 1
-        heappush(self._ended, (at, incident))
+        self._live -= 1
+        self._closed[record.id] = None
+        self.records[record.id] = self.records.pop(record.id)  # so a snapshot holds their order
 
     def load(self, record: IncidentRecord) -> None:
         """Take up a record of a snapshot; timers are restored by their owner."""
         self.records[record.id] = record
-        if record.closed_at is None:
-            self._open.update(dict.fromkeys(_keys(record), record.id))
+        if record.state is IncidentState.CLOSED:
+            self._closed[record.id] = None
         else:
-            self._ends(record.id, record.closed_at)
+            self._live += 1
+            self._open.update(dict.fromkeys(_keys(record), record.id))
 
     def readmit(
         self, incident: str, fingerprint: str, episode: int, ci: str, *, fires: bool

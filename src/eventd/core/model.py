@@ -300,7 +300,7 @@ class Settings(Struct, frozen=True, array_like=True, kw_only=True):
     forget_after: float = 24 * 3600.0  # s a cleared alert is remembered
     future_tolerance: float = 300.0  # s an occurred_at may lie ahead of the engine's time
     past_tolerance: float = 30 * 86400.0  # s an occurred_at may lie behind it
-    max_alerts: int = 250_000
+    max_alerts: int = 100_000
     max_keys: int = 1_000_000
     max_groups: int = 100_000  # keys a rule remembers
     max_silences: int = 10_000
