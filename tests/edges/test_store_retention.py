@@ -18,13 +18,25 @@ from hypothesis import strategies as st
 from tests.builders import at, clear, event, group_rule, load, silence
 from tests.edges.store_desk import Life, alive, batch, query, step, wrong
 
-from eventd.core.model import Close, Comment, Delivery, EndSilence, GiveVerdict, Refused, Severity
+from eventd.core.model import (
+    AlertJoined,
+    Close,
+    Comment,
+    Delivery,
+    EndSilence,
+    GiveVerdict,
+    Refused,
+    Settings,
+    Severity,
+    Started,
+)
 from eventd.runtime import Batch, Quarantined
 from eventd.store import sqlite
-from eventd.store.database import DATABASE, open_writer
+from eventd.store.database import DATABASE, open_reader, open_writer
 from eventd.store.journal import iter_journal
 from eventd.store.queries import QUERIES
 from eventd.store.retention import Limits, Retention
+from eventd.store.rows import decode_entries
 from eventd.store.snapshots import position_of, snapshot_paths
 from eventd.store.sqlite import SqliteStore
 from eventd.store.tables import Tables
@@ -451,4 +463,36 @@ async def test_verdicts_on_incidents_that_are_no_more_go_when_all_are_old(tmp_pa
         await settled(life)
 
     assert query(tmp_path, said) == []
+    assert wrong(tmp_path) == []
+
+
+async def test_of_an_incident_that_grows_without_end_the_reasons_of_alerts_in_memory_are_kept(
+    tmp_path: Path,
+) -> None:
+    """A storm may be open for days, and no incident that is goes as a whole."""
+    most, remembered = 1 << 20, 500
+    async with alive(tmp_path) as life:
+        await life.submit(at(0), Started("1", Settings(max_alerts=remembered)))
+        await life.submit(at(0), load(group_rule()))
+    for start in range(0, 40_000, 10_000):  # a snapshot each
+        async with alive(tmp_path, max_bytes=most) as life:
+            for n in range(start, start + 10_000, 200):
+                seen = [event(ci=f"host{n + one}") for one in range(200)]
+                await life.submit(at(n / 100), *seen, flush=True)
+            await settled(life)
+    (incident,) = life.runtime.engine.incidents()
+
+    with closing(open_reader(tmp_path)) as db:
+        rows = db.execute("SELECT body FROM ledger WHERE incident = ?", (incident.id,)).fetchall()
+    facts = [fact for (body,) in rows for _, fact in decode_entries(body)]
+    joined = {fact.fingerprint for fact in facts if isinstance(fact, AlertJoined)}
+    known = {name for (name,) in query(tmp_path, "SELECT fingerprint FROM alert")}
+    filed = query(tmp_path, "SELECT id FROM ledger_of WHERE incident = ? ORDER BY id", incident.id)
+    there = query(tmp_path, "SELECT id FROM ledger WHERE incident = ? ORDER BY id", incident.id)
+    assert incident.alerts == 40_000
+    assert len(known) == remembered
+    assert known <= joined
+    assert len(joined) <= 20_000  # what came since the older snapshot
+    assert set(filed) <= set(there)
+    assert (tmp_path / DATABASE).stat().st_size < 3 * most
     assert wrong(tmp_path) == []

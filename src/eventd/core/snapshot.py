@@ -57,6 +57,7 @@ def _cut(section: str, values: list[object]) -> Iterator[bytes]:
         if len(frame) <= FRAME_MOST or len(values) == 1:
             yield frame
             return
+        del frame  # which may be large
     half = len(values) // 2
     yield from _cut(section, values[:half])
     yield from _cut(section, values[half:])

@@ -18,6 +18,9 @@ SqlRow = tuple[SqlValue, ...]
 MAX_ROWS = 128
 # Up to here there is a prepared statement for every number of rows, above for powers of two.
 EXACT_ROWS = 16
+# Bytes of rows whose number has a statement of its own: each keeps what it was given last.
+LIGHT = 256 << 10
+HEAVY = 1 << 20  # and of rows that travel together where there are more
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -43,10 +46,17 @@ def _repeated(name: str, rows: int) -> str:
 
 
 def insert(db: sqlite3.Connection, name: str, rows: Sequence[SqlRow]) -> None:
-    """Insert all rows, in order, in as few steps as there are prepared statements for."""
+    """Insert all rows, in order, in as few steps as there are prepared statements for.
+
+    What may be large in a row is its last value.
+    """
     start, left = 0, len(rows)
+    weights = [len(row[-1]) if isinstance(row[-1], bytes) else 0 for row in rows]
+    exact = EXACT_ROWS if sum(weights) <= LIGHT else 0
     while left:
-        size = left if left <= EXACT_ROWS else min(MAX_ROWS, 1 << (left.bit_length() - 1))
+        size = left if left <= exact else min(MAX_ROWS, 1 << (left.bit_length() - 1))
+        while size > 1 and sum(weights[start : start + size]) > HEAVY:
+            size >>= 1
         values = list(chain.from_iterable(rows[start : start + size]))
         db.execute(_repeated(name, size), values)
         start, left = start + size, left - size

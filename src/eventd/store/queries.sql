@@ -357,6 +357,28 @@ DELETE FROM ledger_of WHERE incident = '' AND id IN (
     SELECT id FROM ledger_of WHERE incident = '' ORDER BY id LIMIT 64
 ) AND id NOT IN (SELECT id FROM ledger WHERE id = ledger_of.id)
 
+-- name: ledger_after
+-- Retention: what is said of alerts in incidents, the next few rows, before a journal position.
+SELECT id, incident, body FROM ledger
+WHERE id > ? AND last_seq < ? AND incident <> '' ORDER BY id LIMIT 8
+
+-- name: known_alerts
+-- Retention: those of a JSON array of fingerprints that are remembered, as another.
+SELECT json_group_array(fingerprint) FROM alert
+WHERE fingerprint IN (SELECT value FROM json_each(?))
+
+-- name: thin_ledger
+-- Retention: what is left of such a row.
+UPDATE ledger SET body = ? WHERE id = ?
+
+-- name: drop_ledger
+-- Retention: nothing is.
+DELETE FROM ledger WHERE id = ?
+
+-- name: drop_ledger_of
+-- Retention: the same, where it is filed.
+DELETE FROM ledger_of WHERE incident = ? AND id = ?
+
 -- name: trim_silences
 -- Retention: those that ended before a journal position, but the last.
 DELETE FROM silence WHERE ended_at < ? AND ended_seq < ?

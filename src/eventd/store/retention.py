@@ -16,7 +16,7 @@ from eventd.runtime import MAX_BATCH_INPUTS
 from eventd.store.database import transaction, unsynced
 from eventd.store.payloads import REUSE_FOR
 from eventd.store.queries import QUERIES
-from eventd.store.rows import MICROSECOND, decode_fact, json_array
+from eventd.store.rows import MICROSECOND, decode_entries, decode_fact, encode, json_array
 from eventd.store.snapshots import KEPT, position_of, snapshot_paths
 from eventd.store.tables import Tables
 
@@ -47,6 +47,7 @@ class Retention:
         self._tables, self._directory, self._limits = tables, directory, limits
         self._unread = unread
         self._left = ANY_SIZE  # by the last bite
+        self._thinned = 0  # the ledger's row that was looked at last
         self.freed = 0  # bytes by the last bite, of which the log has about as many
 
     @property
@@ -74,7 +75,8 @@ class Retention:
                 if used > limits.max_bytes:
                     tables.payloads.clear()
                     goal = max(limits.max_bytes, min(used, self._left) - SHRINK_BY)
-                    self._trim(ANY_AGE, ANY_AGE, floor, lambda: self._used() <= goal)
+                    if not self._trim(ANY_AGE, ANY_AGE, floor, lambda: self._used() <= goal):
+                        self._thin_out(floor)
         self._left = self._used()
         self.freed = max(0, at_first - self._left)
         return more or limits.max_bytes < self._left < used
@@ -134,6 +136,27 @@ class Retention:
         if judged:
             db.execute(QUERIES["trim_verdicts"], (json_array(judged), before, floor))
         return _trimmed(db, "trim_audit", acts[-1][0]) if acts else 0
+
+    def _thin_out(self, floor: int) -> None:
+        """Delete why alerts that are forgotten were in incidents, of the next few ledger rows.
+
+        The incidents are open: else they would be gone by now. A storm that goes on is one for
+        days, and holds far more alerts than are remembered.
+        """
+        db = self._tables.db
+        rows = db.execute(QUERIES["ledger_after"], (self._thinned, floor)).fetchall()
+        self._thinned = rows[-1][0] if rows else 0
+        for row, incident, body in rows:
+            entries = decode_entries(body)
+            alerts = json_array([getattr(fact, "fingerprint", "") for _, fact in entries])
+            (known,) = db.execute(QUERIES["known_alerts"], (alerts,)).fetchone()
+            there = set(msgspec.json.decode(known))
+            kept = [one for one in entries if getattr(one[1], "fingerprint", "") in there]
+            if not kept:
+                db.execute(QUERIES["drop_ledger"], (row,))
+                db.execute(QUERIES["drop_ledger_of"], (incident, row))
+            elif len(kept) < len(entries):
+                db.execute(QUERIES["thin_ledger"], (encode(kept), row))
 
     def _floor(self) -> int:
         """Position of the older snapshot; the beginning where there are not two."""
