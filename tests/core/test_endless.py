@@ -23,6 +23,7 @@ from tests.builders import (
     only,
     revived,
     run,
+    silence,
     started,
 )
 
@@ -36,9 +37,11 @@ from eventd.core.model import (
     CapHit,
     Close,
     CommandRejected,
+    EndReason,
     Event,
     Fact,
     Incident,
+    IncidentClosed,
     IncidentOpened,
     IncidentResolved,
     IncidentState,
@@ -192,6 +195,7 @@ def test_a_cluster_of_an_older_snapshot_counts_what_its_members_say() -> None:
     engine, _ = flow(30)
     (cluster,) = engine.correlation.table.clusters.values()
     held = {ci: span.members for ci, span in cluster.cis.items()}
+    cluster.all_cis = dict.fromkeys(cluster.all_cis)
     for span in cluster.cis.values():
         span.members = 0
     for pair in cluster.pairs.values():
@@ -217,7 +221,8 @@ def test_a_noisy_check_leaves_its_ci_too() -> None:
     table.storms[cluster.id] = None
     gone += [table.forget(cluster, cluster.members[one]) for one in also]
 
-    assert gone == [False, True]  # what it said before it was noisy stays behind
+    assert gone == [True, True]  # with what it said before it was noisy
+    assert first.ci not in cluster.cis
     assert cluster.id not in table.storms
 
 
@@ -279,6 +284,45 @@ def test_the_longest_closed_makes_room_and_the_store_alone_remembers_it() -> Non
     (told,) = run(engine, [(at(11), Acknowledge("INC-000002", "ann"))])
     assert isinstance(told, CommandRejected)
     assert told.missing
+
+
+def test_what_was_closed_just_now_makes_no_room_yet() -> None:
+    """Its row is written after the step."""
+    engine = engine_after([(at(0), started(max_incidents=LIMIT)), *apart(LIMIT)], by_ci())
+
+    facts = run(engine, [(at(5), Close("INC-000001", "ann")), (at(5.5), event(ci="more"))])
+
+    assert engine.incident("INC-000001").state is IncidentState.CLOSED
+    assert len(opened(facts)) == 1
+    run(engine, [(at(6), Close("INC-000002", "ann")), (at(7), event(ci="another")), (at(8), TICK)])
+    assert "INC-000001" not in engine.incident_table.records
+
+
+def test_what_resolved_is_not_reopened_by_what_fires_already() -> None:
+    """As no incident is."""
+    full: Feed = [(at(0), started(max_incidents=2)), (at(0), event(ci="a")), (at(0), event(ci="b"))]
+    engine = engine_after([*full, (at(1), event(ci="c")), (at(2), clear(ci="c"))], by_ci())
+    run(engine, [(at(70), TICK), (at(71), silence('ci="d"', at(80))), (at(72), event(ci="d"))])
+
+    facts = run(engine, [(at(90), TICK)])
+
+    (closed,) = [one for one in facts if isinstance(one, IncidentClosed)]
+    assert (closed.incident, closed.reason) == ("INC-000003", EndReason.SUPERSEDED)
+    (again,) = opened(facts)
+    assert (again.id, again.rule) == ("INC-000004", OVERFLOW)
+
+
+def test_nor_by_what_the_correlation_raises() -> None:
+    full: Feed = [(at(0), started(max_incidents=1)), (at(0), event(ci="a"))]
+    engine = engine_after(full, by_ci(match='ci=~"[ab]"'))
+    run(engine, [(at(1), event(ci="b")), (at(2), event("down", ci="c", severity=MAJOR))])
+    run(engine, [(at(20), clear(ci="b")), (at(100), TICK)])
+
+    facts = run(engine, [(at(400), TICK)])
+
+    (closed,) = [one for one in facts if isinstance(one, IncidentClosed)]
+    assert (closed.incident, closed.reason) == ("INC-000002", EndReason.SUPERSEDED)
+    assert [one.rule for one in opened(facts)] == [OVERFLOW]
 
 
 def test_what_went_in_its_own_time_makes_no_room() -> None:

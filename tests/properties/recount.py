@@ -115,7 +115,14 @@ def _counts(table: Table, cluster: Cluster) -> None:
     for member in sound:
         assert cluster.pairs[f"{member.ci}\x1f{member.name}"].severity >= member.severity
     assert set(cluster.cis) >= {m.ci for m in cluster.members.values() if not m.noisy}
-    assert set(cluster.all_cis) >= {m.ci for m in cluster.members.values()}
+    there = list(cluster.members.values())
+    quiet = [member for member in there if not member.noisy]
+    held = {ci: count or 0 for ci, count in cluster.all_cis.items()}
+    assert positive(held) == Counter(member.ci for member in there)
+    held = {ci: span.members for ci, span in cluster.cis.items()}
+    assert positive(held) == Counter(member.ci for member in quiet)
+    held = {key: pair.members for key, pair in cluster.pairs.items()}
+    assert positive(held) == Counter(f"{member.ci}\x1f{member.name}" for member in quiet)
     for span in cluster.cis.values():
         assert span.first <= span.last <= cluster.last
     names = Counter(key.partition("\x1f")[2] for key in cluster.pairs)

@@ -62,6 +62,7 @@ MAX_NOTED = 64  # findings noted on one incident
 KEPT = 1_000
 # How long a closed incident can still be asked for in memory; the store keeps it longer.
 DROP_AFTER = 600.0  # s
+CLOSED_FOR = 1.0  # s, in any case: the shell has to read it after the step
 
 _URGENCY = {Severity.CRITICAL: 1, Severity.MAJOR: 2}
 
@@ -203,11 +204,10 @@ class IncidentTable:
                 self._reopen(record, now)
                 facts.append(IncidentReopened(now, record.id, EndReason.FIRED))
             else:
-                self._close(record, now)
-                facts.append(IncidentClosed(now, record.id, EndReason.SUPERSEDED))
+                self._supersede(record, now, facts)
                 record = None
         if record is None and self.is_full:
-            return self.overflow(alert, now, facts).id
+            return self.overflow(alert, now, facts, fresh=fresh).id
         if record is None:
             record = self._new(finding, alert, now, settings)
             self.load(record)
@@ -226,11 +226,20 @@ class IncidentTable:
         """Whether there is no room for another, as none is closed that could make it."""
         return self._live >= self.limit
 
-    def overflow(self, alert: Alert, now: datetime, facts: list[Fact]) -> IncidentRecord:
-        """Put an alert, firing or over, into the incident of all that find no room."""
+    def _supersede(self, record: IncidentRecord, now: datetime, facts: list[Fact]) -> None:
+        self._close(record, now)
+        facts.append(IncidentClosed(now, record.id, EndReason.SUPERSEDED))
+
+    def overflow(
+        self, alert: Alert, now: datetime, facts: list[Fact], *, fresh: bool
+    ) -> IncidentRecord:
+        """Put an alert, firing or over, into the incident of all that find no room; see `join`."""
         self._full.append("incidents")
         because = Ordered("eventd", f"there is room for {self.limit} incidents")
         record = self.records.get(self._open.get((OVERFLOW, ()), ""))
+        if record is not None and record.state is IncidentState.RESOLVED and not fresh:
+            self._supersede(record, now, facts)
+            record = None
         opening = record is None
         if record is None:
             title = "More incidents than there is room for"
@@ -240,8 +249,11 @@ class IncidentTable:
 
     def _make_room(self, now: datetime) -> None:
         """At the limit the longest closed is remembered by the store alone, from now on."""
-        if self._closed and len(self.records) >= self.limit:
-            longest = next(iter(self._closed))
+        if not self._closed or len(self.records) < self.limit:
+            return
+        longest = next(iter(self._closed))
+        due = self._timers.get(("drop", longest))
+        if due is not None and due <= now + seconds(DROP_AFTER - CLOSED_FOR):
             del self._closed[longest]
             self._timers.set(("drop", longest), now)
             self._full.append("incidents")

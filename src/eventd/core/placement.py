@@ -29,6 +29,7 @@ from eventd.core.model import (
     AlertAlone,
     AlertDetached,
     Fact,
+    IncidentClosed,
     IncidentMerged,
     IncidentSplit,
     IncidentState,
@@ -130,9 +131,11 @@ class Placement:
     def _overflow(self, placed: list[Placed], now: datetime, facts: list[Fact]) -> None:
         """There is no room for an incident of their own."""
         for one in placed:
-            record = self._alerts.records[one.fingerprint]
+            record, start = self._alerts.records[one.fingerprint], len(facts)
             alert = as_of(record, one.episode, "")
-            into = self._incidents.overflow(alert, now, facts)
+            into = self._incidents.overflow(alert, now, facts, fresh=False)
+            if isinstance(superseded := facts[start], IncidentClosed):
+                self._correlation.closed(superseded.incident)
             if is_in(record, one.episode, ""):
                 record.incident = into.id
             self._incidents.settle(into, now, OVER_AFTER)

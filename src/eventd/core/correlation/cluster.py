@@ -94,7 +94,7 @@ class Cluster(Struct, gc=False, array_like=True):
     shapes: dict[str, int] = {}  # CIs
     stems: dict[str, float] = {}  # "name\x1fstem" → the last onset
     firing: int = 0
-    all_cis: dict[str, None] = {}
+    all_cis: dict[str, int | None] = {}  # members; None in a snapshot of before they were counted
     last: float = 0.0  # onset
     incident: str = ""
     ruled: bool = False  # the incident is a rule's, or a person's

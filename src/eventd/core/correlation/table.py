@@ -125,7 +125,7 @@ class Table:
         ci, t = member.ci, member.onset
         cluster.last = max(cluster.last, t)
         self.clusters[cluster.id] = self.clusters.pop(cluster.id)
-        cluster.all_cis[ci] = None
+        cluster.all_cis.setdefault(ci, 0)
         if member.noisy:
             return
         pair = self._file_name(cluster, member)
@@ -204,7 +204,7 @@ class Table:
         """A noisy member, which fires, is noisy no more."""
         member.noisy = False
         self._count(cluster, member)
-        _hold(cluster, member, 1)
+        _hold_sound(cluster, member, 1)
 
     def claim(self, cluster: Cluster, member: Member) -> None:
         """A rule has put the member into its incident."""
@@ -238,41 +238,35 @@ class Table:
         without bounds.
         """
         self.drop(cluster, member)
-        ci = member.ci
         if max(len(cluster.pairs), len(cluster.all_cis)) <= p.KEPT:
             return False
-        if not member.noisy:
-            if not cluster.pairs[f"{ci}\x1f{member.name}"].members:
-                self._unpair(cluster, member)
-            if not cluster.cis[ci].members:
-                self._fall(cluster, ci)
-                if len(cluster.cis) < p.STORM_CIS:
-                    self.storms.pop(cluster.id, None)
-        if ci in cluster.cis:
+        self._unsay(cluster, member)
+        self._narrow(cluster)
+        if member.ci in cluster.all_cis:
             return False
-        cluster.all_cis.pop(ci, None)
-        cluster.surprises.pop(ci, None)
+        cluster.surprises.pop(member.ci, None)
         return True
 
     def take_out(self, cluster: Cluster, leaving: list[Member]) -> None:
-        """Members leave, and with them what no other says; but when, and how strongly at most.
-
-        A look at each member: far less than to count all of them anew.
-        """
+        """Members leave, and with them what no other says; but when, and how strongly at most."""
         for member in leaving:
             self.drop(cluster, member)
-        rest = cluster.members.values()
-        there = {one.ci for one in rest}
-        sound = {one.ci for one in rest if not one.noisy}
-        said = {(one.ci, one.name) for one in rest if not one.noisy}
-        for member in leaving:
-            ci = member.ci
-            if ci not in there:
-                cluster.all_cis.pop(ci, None)
-            if (ci, member.name) not in said:
-                self._unpair(cluster, member)
-            if ci not in sound and ci in cluster.cis:
-                self._fall(cluster, ci)
+            self._unsay(cluster, member)
+        self._narrow(cluster)
+
+    def _unsay(self, cluster: Cluster, member: Member) -> None:
+        """It has left, and what no other says of its CI goes."""
+        ci = member.ci
+        pair, span = cluster.pairs.get(f"{ci}\x1f{member.name}"), cluster.cis.get(ci)
+        if pair is not None and not pair.members:
+            self._unpair(cluster, member)
+        if span is not None and not span.members:
+            self._fall(cluster, ci)
+        if not cluster.all_cis[ci]:
+            del cluster.all_cis[ci]
+
+    def _narrow(self, cluster: Cluster) -> None:
+        """It is no storm any more where it has few CIs, and below nothing where it has none."""
         if not cluster.cis:
             for c in cluster.below:  # that another inventory counted
                 _unfile(self.under, c, cluster.id)
@@ -282,8 +276,7 @@ class Table:
 
     def _unpair(self, cluster: Cluster, member: Member) -> None:
         """Nothing of that name is on that CI any more."""
-        if cluster.pairs.pop(f"{member.ci}\x1f{member.name}", None) is None:
-            return
+        del cluster.pairs[f"{member.ci}\x1f{member.name}"]
         kind, seen = shape(member.ci), cluster.names[member.name]
         cluster.shapes[kind] -= 1
         if not cluster.shapes[kind]:
@@ -476,16 +469,22 @@ def _count_members(cluster: Cluster) -> None:
 
 def _count_held(cluster: Cluster) -> None:
     """The same, of what each CI and pair is said by."""
-    if not any(span.members for span in cluster.cis.values()):
+    if None in cluster.all_cis.values():
+        cluster.all_cis = dict.fromkeys(cluster.all_cis, 0)
         for member in cluster.members.values():
             _hold(cluster, member, 1)
 
 
 def _hold(cluster: Cluster, member: Member, by: int) -> None:
     """One more says what the member does of its CI, or one fewer."""
+    cluster.all_cis[member.ci] = (cluster.all_cis[member.ci] or 0) + by
     if not member.noisy:
-        cluster.cis[member.ci].members += by
-        cluster.pairs[f"{member.ci}\x1f{member.name}"].members += by
+        _hold_sound(cluster, member, by)
+
+
+def _hold_sound(cluster: Cluster, member: Member, by: int) -> None:
+    cluster.cis[member.ci].members += by
+    cluster.pairs[f"{member.ci}\x1f{member.name}"].members += by
 
 
 def _weigh(cluster: Cluster, pair: Pair, member: Member) -> None:
