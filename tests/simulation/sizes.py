@@ -130,13 +130,18 @@ def _correlation(chance: random.Random, hurry: float) -> Iterator[StandIn]:
     # who speaks for seconds seems to look once a minute, so few may
     yield habits, "LOOK_APART", chance.choice((0.1, 5.0, 5.0))
     few = chance.choice((8, None, None, None)), chance.choice((2, None))
-    yield Config, "settings", _settings(Config.settings, hurry, *few)
+    most = chance.choice((3, None, None, None))
+    yield Config, "settings", _settings(Config.settings, hurry, *few, most)
 
 
 def _settings(
-    plain: Callable[[Config], Settings], hurry: float, alerts: int | None, others: int | None
+    plain: Callable[[Config], Settings],
+    hurry: float,
+    alerts: int | None,
+    others: int | None,
+    most: int | None,
 ) -> Callable[[Config], Settings]:
-    """With so few alerts, and keys of a rule, silences and windows, where it is said."""
+    """With so few alerts, keys of a rule, silences and windows, and incidents, where it is said."""
 
     def settings(config: Config) -> Settings:
         said = plain(config)
@@ -144,7 +149,7 @@ def _settings(
             said,
             max_alerts=alerts or said.max_alerts,
             max_groups=others or said.max_groups,
-            max_incidents=others or said.max_incidents,
+            max_incidents=most or said.max_incidents,
             max_silences=others or said.max_silences,
             max_maintenance=others or said.max_maintenance,
             maintenance_lead=said.maintenance_lead / hurry,

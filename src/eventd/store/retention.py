@@ -147,7 +147,10 @@ class Retention:
         rows = db.execute(QUERIES["ledger_after"], (self._thinned, floor)).fetchall()
         self._thinned = rows[-1][0] if rows else 0
         for row, incident, body in rows:
-            entries = decode_entries(body)
+            try:
+                entries = decode_entries(body)
+            except msgspec.MsgspecError:  # a damaged one stays, and `check` tells of it
+                continue
             alerts = json_array([getattr(fact, "fingerprint", "") for _, fact in entries])
             (known,) = db.execute(QUERIES["known_alerts"], (alerts,)).fetchone()
             there = set(msgspec.json.decode(known))
