@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from eventd.answers import Problem
 
@@ -29,15 +29,17 @@ async def body_of(
     """
     if (request.content_length or 0) > limit:
         raise Problem(413, "too_large", f"a body may have {limit} bytes")
-    given = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    headers = request.headers
+    given = headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
     if given not in UNTYPED and "json" not in given.partition("/")[2]:
         raise Problem(415, "type", f"expected application/json, got {given[:80]!r}")
-    if "Transfer-Encoding" in request.headers and request.version < HttpVersion11:
-        # RFC 9112, 6.1: the framing is faulty; somebody before us may have read another body
-        raise Problem(400, "framing", "HTTP/1.0 knows no Transfer-Encoding")
-    if (coding := _listed(request, "Transfer-Encoding")) not in {"", "chunked"}:
-        # not the 501 of RFC 9112: it would be sent again and again
-        raise Problem(400, "framing", f"expected chunked, got {coding[:40]!r}")
+    if hdrs.TRANSFER_ENCODING in headers:
+        if request.version < HttpVersion11:
+            # RFC 9112, 6.1: the framing is faulty; somebody before us may have read another body
+            raise Problem(400, "framing", "HTTP/1.0 knows no Transfer-Encoding")
+        if (coding := _listed(request, hdrs.TRANSFER_ENCODING)) not in {"", "chunked"}:
+            # not the 501 of RFC 9112: it would be sent again and again
+            raise Problem(400, "framing", f"expected chunked, got {coding[:40]!r}")
     encoding = _encoding(request)
     if encoding not in PACKED and encoding not in {"", "identity"}:
         raise Problem(415, "encoding", f"expected gzip or deflate, got {encoding[:40]!r}")
@@ -99,7 +101,8 @@ def inflated(body: bytes, limit: int) -> bytes:
 
 
 def _encoding(request: web.Request) -> str:
-    return _listed(request, "Content-Encoding")
+    encoded = hdrs.CONTENT_ENCODING in request.headers  # most are not
+    return _listed(request, hdrs.CONTENT_ENCODING) if encoded else ""
 
 
 def _listed(request: web.Request, header: str) -> str:

@@ -45,17 +45,20 @@ def _repeated(name: str, rows: int) -> str:
     return head + values + ", ".join([rest[:end]] * rows) + rest[end:]
 
 
+def _weigh(rows: Sequence[SqlRow]) -> int:
+    return sum([len(body) for row in rows if type(body := row[-1]) is bytes])
+
+
 def insert(db: sqlite3.Connection, name: str, rows: Sequence[SqlRow]) -> None:
     """Insert all rows, in order, in as few steps as there are prepared statements for.
 
     What may be large in a row is its last value.
     """
     start, left = 0, len(rows)
-    weights = [len(row[-1]) if isinstance(row[-1], bytes) else 0 for row in rows]
-    exact = EXACT_ROWS if sum(weights) <= LIGHT else 0
+    exact = EXACT_ROWS if _weigh(rows) <= LIGHT else 0
     while left:
         size = left if left <= exact else min(MAX_ROWS, 1 << (left.bit_length() - 1))
-        while size > 1 and sum(weights[start : start + size]) > HEAVY:
+        while size > 1 and not exact and _weigh(rows[start : start + size]) > HEAVY:
             size >>= 1
         values = list(chain.from_iterable(rows[start : start + size]))
         db.execute(_repeated(name, size), values)
