@@ -138,6 +138,9 @@ class Door:
         return False
 
 
+_receive = web.RequestHandler.data_received  # for every piece of a request that comes
+
+
 class Connection(web.RequestHandler):
     """One client's connection.
 
@@ -215,7 +218,7 @@ class Connection(web.RequestHandler):
                 return
             piece = data[start : start + MAX_HEADER]
             requests, taken = self._request_count, self._body.total_bytes
-            super().data_received(piece)
+            _receive(self, piece)
             if self._request_count > requests:
                 self._body = self._messages[-1][1]
                 self._unended = 0
@@ -290,7 +293,8 @@ class Connection(web.RequestHandler):
         if hdrs.UPGRADE in request.headers:
             resp.force_close()  # aiohttp dropped what came behind it: to be sent again
         told = await super().finish_response(request, resp, start_time)
-        await self._be_taken()
+        if self.bare is not None:
+            await self._be_taken()
         return told
 
     async def _be_taken(self) -> None:
