@@ -23,6 +23,7 @@ from eventd.store.tables import Tables
 ANY_AGE = 1 << 62  # microseconds: later than any time there is
 ANY_SIZE = 1 << 62  # bytes: more than any store has
 PIECE_ROWS = 64  # of most kinds; the queries say how much of each a piece is
+THIN_PIECES = 16  # a bite looks at, where nothing else is left to delete: some 20 ms
 SHRINK_BY = 256 << 10  # bytes a bite, at least, where the store is too large
 
 
@@ -76,7 +77,10 @@ class Retention:
                     tables.payloads.clear()
                     goal = max(limits.max_bytes, min(used, self._left) - SHRINK_BY)
                     if not self._trim(ANY_AGE, ANY_AGE, floor, lambda: self._used() <= goal):
-                        self._thin_out(floor)
+                        pieces = iter(range(THIN_PIECES))
+                        while self._used() > goal and next(pieces, None) is not None:
+                            if not self._thin_out(floor):
+                                break
         self._left = self._used()
         self.freed = max(0, at_first - self._left)
         return more or limits.max_bytes < self._left < used
@@ -137,11 +141,12 @@ class Retention:
             db.execute(QUERIES["trim_verdicts"], (json_array(judged), before, floor))
         return _trimmed(db, "trim_audit", acts[-1][0]) if acts else 0
 
-    def _thin_out(self, floor: int) -> None:
+    def _thin_out(self, floor: int) -> bool:
         """Delete why alerts that are forgotten were in incidents, of the next few ledger rows.
 
-        The incidents are open: else they would be gone by now. A storm that goes on is one for
-        days, and holds far more alerts than are remembered.
+        False where there are no more, and the next are the first again. The incidents are open:
+        else they would be gone by now. A storm that goes on is one for days, and holds far more
+        alerts than are remembered.
         """
         db = self._tables.db
         rows = db.execute(QUERIES["ledger_after"], (self._thinned, floor)).fetchall()
@@ -160,6 +165,7 @@ class Retention:
                 db.execute(QUERIES["drop_ledger_of"], (incident, row))
             elif len(kept) < len(entries):
                 db.execute(QUERIES["thin_ledger"], (encode(kept), row))
+        return bool(rows)
 
     def _floor(self) -> int:
         """Position of the older snapshot; the beginning where there are not two."""
