@@ -144,14 +144,13 @@ class Retention:
     def _thin_out(self, floor: int) -> bool:
         """Delete why alerts that are forgotten were in incidents, of the next few ledger rows.
 
-        False where nothing came of it: to look at more would take as long again, for as little.
-        Behind the last the first are next again. The incidents are open: else they would be gone by
-        now. A storm that goes on is one for days, and holds far more alerts than are remembered.
+        False where there are no more, and the next are the first again. The incidents are open:
+        else they would be gone by now. A storm that goes on is one for days, and holds far more
+        alerts than are remembered.
         """
         db = self._tables.db
         rows = db.execute(QUERIES["ledger_after"], (self._thinned, floor)).fetchall()
         self._thinned = rows[-1][0] if rows else 0
-        before = db.total_changes
         for row, incident, body in rows:
             try:
                 entries = decode_entries(body)
@@ -166,7 +165,7 @@ class Retention:
                 db.execute(QUERIES["drop_ledger_of"], (incident, row))
             elif len(kept) < len(entries):
                 db.execute(QUERIES["thin_ledger"], (encode(kept), row))
-        return db.total_changes > before
+        return bool(rows)
 
     def _floor(self) -> int:
         """Position of the older snapshot; the beginning where there are not two."""
