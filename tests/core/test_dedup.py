@@ -22,7 +22,7 @@ from tests.builders import (
 )
 
 from eventd.allocator import LARGE
-from eventd.core.dedup import KEY_BYTES, SETS, DeliveryKeys
+from eventd.core.dedup import KEY_BYTES, SETS, AlertTable, DeliveryKeys
 from eventd.core.model import (
     Alert,
     AlertChanged,
@@ -507,3 +507,13 @@ def test_what_holds_the_keys_at_their_cap_is_large_enough_to_be_given_back() -> 
 
     assert min(sizes) >= LARGE  # smaller ones leave holes in the heap
     assert max(sizes) <= 40 * share
+
+
+def test_a_duplicate_of_what_fires_in_doubt_sets_its_severity_right() -> None:
+    table = AlertTable()
+    record = table.add(event(id="a"), T0, Settings())
+    again = event(id="a", arrival=Arrival.REDELIVERED)
+
+    assert not table.sets_right(again, record)
+    assert table.sets_right(replace(again, severity=Severity.MINOR), record)
+    assert not table.sets_right(event(id="a"), record)
