@@ -220,8 +220,9 @@ class Projection:
                 self.ended_maintenance.append((micros(fact.at), seq, fact.maintenance))
 
     def _forget(self, fingerprint: str) -> None:
-        for name in names_of(fingerprint):
-            self.alone.pop(name, None)
+        if self.alone:
+            for name in names_of(fingerprint):
+                self.alone.pop(name, None)
         self.forgotten.append(fingerprint)
 
     def _stands_alone(self, seq: int, fact: Reason) -> None:

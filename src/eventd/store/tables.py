@@ -15,7 +15,7 @@ from eventd.core.model import Alert, Delivery, Incident, LoadRules
 from eventd.runtime import Batch, Quarantined
 from eventd.store.database import transaction
 from eventd.store.payloads import RecentPayloads
-from eventd.store.projection import Projection, names_of, project
+from eventd.store.projection import Projection, project
 from eventd.store.queries import QUERIES, SqlRow, insert
 from eventd.store.rows import (
     alert_row,
@@ -142,8 +142,7 @@ class Tables:
             (heads,) = db.execute(QUERIES["timeline_heads"], (names,)).fetchone()
             insert(db, "add_timeline", rows.timeline_rows(_decode_heads(heads)))
         if rows.forgotten:  # at once, and first: one of them may have fired again since
-            gone = json_array([name for one in rows.forgotten for name in names_of(one)])
-            db.execute(QUERIES["forget_alone"], (gone,))
+            db.execute(QUERIES["forget_alone"], (json_array(rows.forgotten),))
         if rows.ledger:
             self._add_ledger(rows)
         insert(db, "add_silence", rows.silences)
