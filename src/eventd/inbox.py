@@ -256,12 +256,13 @@ class Inbox:
 
     def _serve(self, line: _Line, turn: int, taken: list[Submission]) -> bool:
         """Take what the first line may have by now; say whether that was anything."""
-        line.credit += turn
+        credit, items = line.credit + turn, line.items
         before = len(taken)
-        while line.items and len(line.items[0][0].inputs) <= line.credit:
-            line.credit -= len(line.items[0][0].inputs)
-            taken.append(line.items[0][0])
+        while items and (size := len((item := items[0][0]).inputs)) <= credit:
+            credit -= size
+            taken.append(item)
             self.take()
+        line.credit = credit if items else 0
         return len(taken) > before
 
     def _hold_back(self, served: list[_Line]) -> None:

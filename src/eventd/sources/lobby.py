@@ -78,5 +78,6 @@ class Guest:
 
     def leave(self) -> None:
         """Hold nothing any more; more than once is no harm."""
-        self._lobby.give_back(self._source, self._size)
-        self._size = 0
+        if self._size:
+            self._lobby.give_back(self._source, self._size)
+            self._size = 0

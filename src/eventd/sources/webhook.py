@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 from msgspec.structs import replace
+from multidict import istr
 
 from eventd.answers import Problem, not_let_in, problem, unavailable, unreadable
 from eventd.clock import monotonic, wall
@@ -31,6 +32,8 @@ MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery
 # says, costs the others less
 REFUSED_AFTER = (2.0, 3.0)
 
+# aiohttp folds the case of a plain name at each look
+_KEPT = tuple((name, istr(name)) for name in KEPT_HEADERS)
 _encode = msgspec.json.encode
 
 Settled = Outcome | EventdError  # an error is handed on, not raised; see `_committed`
@@ -148,7 +151,7 @@ class Webhooks:
     def _delivery(request: web.Request, policy: SourcePolicy, payload: bytes) -> Delivery:
         given = request.headers
         path, query = request.path, request.query_string
-        headers = {name: given[name][:MAX_HEADER] for name in KEPT_HEADERS if name in given}
+        headers = {name: given[key][:MAX_HEADER] for name, key in _KEPT if key in given}
         check_text(path, query, *headers.values())
         if len(query) > MAX_QUERY:
             raise Problem(414, "query", f"a query may have {MAX_QUERY} characters")
@@ -217,7 +220,7 @@ class Webhooks:
         is returned: raised, it would keep its frames with the delivery, and they, by the future,
         the error, until the collector comes, which is minutes.
         """
-        waiting, loop = self._waiting, asyncio.get_running_loop()
+        waiting, loop = self._waiting, future.get_loop()
         while waiting and waiting[0][1].done():
             waiting.popleft()
         at = loop.time() + self._limits.commit_within

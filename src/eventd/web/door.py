@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+from collections.abc import Coroutine
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, hdrs, web
@@ -34,6 +35,8 @@ SERVER = "eventd"  # without a version, and without the library's
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
 
 _TOO_LARGE = HttpProcessingError(code=431, message=f"a header may have {MAX_HEADER} bytes")
+
+T = TypeVar("T")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -212,22 +215,27 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless that is a header without an end."""
+        if len(data) <= MAX_HEADER:
+            self._read_on(data)
+            return
         # in pieces: in one that ends a message nobody knows how much of the next there is
-        for start in range(0, len(data) or 1, MAX_HEADER):
+        for start in range(0, len(data), MAX_HEADER):
+            self._read_on(data[start : start + MAX_HEADER])
+
+    def _read_on(self, piece: bytes) -> None:
+        if self._unended > MAX_HEADER:
+            return
+        requests, taken = self._request_count, self._body.total_bytes
+        _receive(self, piece)
+        if self._request_count > requests:
+            self._body = self._messages[-1][1]
+            self._unended = 0
+        elif self._body.total_bytes > taken or self._buffer_paused:
+            self._unended = 0
+        else:
+            self._unended += len(piece)
             if self._unended > MAX_HEADER:
-                return
-            piece = data[start : start + MAX_HEADER]
-            requests, taken = self._request_count, self._body.total_bytes
-            _receive(self, piece)
-            if self._request_count > requests:
-                self._body = self._messages[-1][1]
-                self._unended = 0
-            elif self._body.total_bytes > taken or self._buffer_paused:
-                self._unended = 0
-            else:
-                self._unended += len(piece)
-                if self._unended > MAX_HEADER:
-                    self._refuse()
+                self._refuse()
 
     def _refuse(self) -> None:
         """As aiohttp does what it cannot read: in its turn."""
@@ -280,33 +288,33 @@ class Connection(web.RequestHandler):
         answer.force_close()
         return answer
 
-    async def finish_response(
+    def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Answer in our words, also where aiohttp found nothing to ask."""
         if isinstance(resp, web.HTTPException):
             plain = problem(resp.status, resp.reason.lower(), resp.text or resp.reason)
             if "Allow" in resp.headers:
                 plain.headers["Allow"] = resp.headers["Allow"]
             resp = plain
-        resp.headers["Server"] = SERVER
+        resp.headers[hdrs.SERVER] = SERVER
         if hdrs.UPGRADE in request.headers:
             resp.force_close()  # aiohttp dropped what came behind it: to be sent again
-        told = await super().finish_response(request, resp, start_time)
-        if self.bare is not None:
-            await self._be_taken()
-        return told
+        finish = super().finish_response(request, resp, start_time)
+        return finish if self.bare is None else self._be_taken(finish, self.bare)
 
-    async def _be_taken(self) -> None:
+    async def _be_taken(self, finish: Coroutine[Any, Any, T], bare: asyncio.Transport) -> T:
         """TLS does not wait for what it passed on, and its farewell would cut that off."""
-        bare, secure = self.bare, self.transport
-        if bare is None or secure is None:
-            return
+        told = await finish
+        secure = self.transport
+        if secure is None:
+            return told
         while self.connected and bare.get_write_buffer_size():
             secure.set_write_buffer_limits(high=0)  # pauses us until all is passed on
             await self._drain_helper()
             if self.connected:
                 secure.set_write_buffer_limits(high=1)
+        return told
 
 
 Guest = Connection | Handshake
