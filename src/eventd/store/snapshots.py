@@ -54,6 +54,7 @@ class SnapshotFile:
     ) -> None:
         """`snapshot` is encoded as it is written; it takes the place of those named `unread`."""
         self.next_seq = next_seq
+        self.written = 0  # bytes
         self._directory, self._unread = directory, unread
         self._header = Header(FORMAT, __version__, next_seq, now)
         self._frames = snapshot.frames()
@@ -115,6 +116,7 @@ class SnapshotFile:
     def _write(self, data: bytes) -> None:
         self._sum.update(data)
         self._unsynced += len(data)
+        self.written += len(data)
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]
