@@ -121,7 +121,7 @@ def _correlation(chance: random.Random, hurry: float) -> Iterator[StandIn]:
         for name in names:
             yield module, name, getattr(module, name) / hurry
     yield parameters, "REVIEWS", tuple(one / hurry for one in parameters.REVIEWS)
-    yield parameters, "MAX_CLUSTERS", chance.choice((4, 20_000, 20_000, 20_000))
+    yield parameters, "MAX_CLUSTERS", chance.choice((4, 10_000, 10_000, 10_000))
     yield parameters, "STORM_CIS", chance.choice((4, 100))
     yield parameters, "SPLIT_LEAST", chance.choice((1, 2, 3))
     yield heartbeats, "GAPS_LEAST", 2

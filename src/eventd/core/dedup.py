@@ -97,7 +97,8 @@ class DeliveryKeys:
 
     def __init__(self) -> None:
         """None yet."""
-        self._known = tuple(set[bytes]() for _ in range(SETS))  # by a key's first byte
+        # by a key's first byte; as numbers, which take a fourth less than bytes
+        self._known = tuple(set[int]() for _ in range(SETS))
         # the hour they were added in, and keys side by side; the oldest first
         self._rows: deque[tuple[int, bytes]] = deque()
         self._row: list[bytes] = []  # the last one, as long as it has room
@@ -109,12 +110,12 @@ class DeliveryKeys:
         return self._count
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._known[key[0] % SETS]
+        return int.from_bytes(key) in self._known[key[0] % SETS]
 
     def add(self, key: bytes, now: datetime, settings: Settings) -> bool:
         """Remember it. True where the cap pushed younger keys out than time would have."""
         capped = (self._left == 0 or now >= self._hour_ends) and self._open_row(now, settings)
-        self._known[key[0] % SETS].add(key)
+        self._known[key[0] % SETS].add(int.from_bytes(key))
         self._row.append(key)
         self._left -= 1
         self._count += 1
@@ -160,7 +161,7 @@ class DeliveryKeys:
         """The oldest; how many keys it had."""
         _, keys = self._rows.popleft()
         for key in _cut(keys):
-            self._known[key[0] % SETS].discard(key)
+            self._known[key[0] % SETS].discard(int.from_bytes(key))
         forgotten = len(keys) // KEY_BYTES
         self._count -= forgotten
         return forgotten
@@ -175,7 +176,7 @@ class DeliveryKeys:
             self._rows.append((hour, keys))
             self._count += len(keys) // KEY_BYTES
             for key in _cut(keys):
-                self._known[key[0] % SETS].add(key)
+                self._known[key[0] % SETS].add(int.from_bytes(key))
 
 
 def _cut(keys: bytes) -> Iterator[bytes]:

@@ -102,7 +102,7 @@ LATE_MOST = 1800.0  # s an onset is put back at most
 
 # -- bounds ------------------------------------------------------------------------------------
 
-MAX_CLUSTERS = 20_000  # gathering, raised, or over for less than FORGET_AFTER
+MAX_CLUSTERS = 10_000  # gathering, raised, or over for less than FORGET_AFTER
 KEPT = 1_000  # CIs of a cluster, and names on them, that stay when their alerts are forgotten
 MAX_STEMS = 10_000  # kinds of CIs of a cluster, by alert name
 MAX_PAST = 10_000  # incidents whose recurrence is known as such
