@@ -22,6 +22,7 @@ from eventd.errors import StoreBroken, StoreError
 from eventd.store.database import DATABASE
 from eventd.store.snapshots import (
     MAGIC,
+    MOST,
     SnapshotFile,
     position_of,
     read_snapshot,
@@ -100,6 +101,26 @@ def test_one_that_is_not_finished_does_not_count(tmp_path: Path) -> None:
         assert snapshot_paths(tmp_path) == []
     file.abandon()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("came", "written_at_least", "at_most"),
+    [
+        (0, 1, 2_000),
+        (1_000, 2_000, 4_000),
+        (50_000, 100_000, 102_000),
+        (1 << 30, MOST, 1.01 * MOST),
+    ],
+)
+def test_it_keeps_pace_with_what_comes(
+    tmp_path: Path, came: int, written_at_least: int, at_most: int
+) -> None:
+    file = SnapshotFile(tmp_path, Snapshot({f"{n}": ["x" * 1_000] for n in range(9_000)}), 7, None)
+
+    assert file.advance(came)
+
+    assert written_at_least <= (tmp_path / "snapshot.tmp").stat().st_size <= at_most
+    file.abandon()
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 500, MAGIC, MAGIC + b"\x80\x04cos\nsystem\n."])

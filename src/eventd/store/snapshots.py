@@ -26,6 +26,9 @@ MAGIC = b"eventd snapshot\n"
 FORMAT = 1
 KEPT = 2
 SYNC_EVERY = 4 << 20  # bytes between fsyncs, so that the last one does not hold a commit for long
+# Until one is whole, nothing goes of what came since the older one: it grows by so many bytes for
+# each that comes, at most so many at a time. Where little comes, by a frame at a time.
+PACE, MOST = 2, 2 << 20
 _HEAD = struct.Struct("<IQ")
 _TRAILER = struct.Struct("<IQ")
 _NAME = re.compile(r"snapshot-(\d{20})")
@@ -54,17 +57,25 @@ class SnapshotFile:
     ) -> None:
         """`snapshot` is encoded as it is written; it takes the place of those named `unread`."""
         self.next_seq = next_seq
-        self.written = 0  # bytes
         self._directory, self._unread = directory, unread
         self._header = Header(FORMAT, __version__, next_seq, now)
         self._frames = snapshot.frames()
-        self._count = self._unsynced = 0
+        self._count = self._unsynced = self._written = 0
         self._sum = xxh3_64()
         self._fd = -1
         self._sealed = False
 
-    def advance(self) -> bool:
-        """Write one frame, or sync once; False once it is complete and durable. Raises OSError."""
+    def advance(self, came: int = 0) -> bool:
+        """Write one frame, or sync once, or keep pace with the bytes that came since it was begun.
+
+        False once it is complete and durable. Raises OSError.
+        """
+        goal = min(PACE * came, self._written + MOST)
+        while (more := self._step()) and self._written < goal:
+            pass
+        return more
+
+    def _step(self) -> bool:
         if self._sealed:
             self._publish()
             return False
@@ -116,7 +127,7 @@ class SnapshotFile:
     def _write(self, data: bytes) -> None:
         self._sum.update(data)
         self._unsynced += len(data)
-        self.written += len(data)
+        self._written += len(data)
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]

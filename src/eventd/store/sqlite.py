@@ -59,9 +59,6 @@ TRIM_AFTER = 1 << 20
 TRIM_AFTER_PART = 8
 # The journal reaches back to the older snapshot whatever its size: of large events two are apart no
 # more than such a part of what may be kept, or so many bytes.
-# Until one is whole nothing goes of what came since the older: it grows by so many bytes for each
-# that comes, in bites of that many, or where less comes by a frame a bite.
-SNAPSHOT_PACE, SNAPSHOT_BITE = 2, 2 << 20
 SNAPSHOT_PART = 8
 SNAPSHOT_LEAST = 32 << 20
 
@@ -344,11 +341,8 @@ class SqliteStore:
 
     def _advance(self, snapshot: SnapshotFile) -> None:
         """Write a little of the snapshot. Want of space gives it up, anything else is doubt."""
-        goal = min(SNAPSHOT_PACE * self._unsaved, snapshot.written + SNAPSHOT_BITE)
         try:
-            while (more := self._guarded(snapshot.advance)) and snapshot.written < goal:
-                pass
-            if not more:
+            if not self._guarded(lambda: snapshot.advance(self._unsaved)):
                 self._snapshot = None
                 self._unread.clear()
                 self.snapshots += 1
