@@ -466,20 +466,31 @@ async def test_verdicts_on_incidents_that_are_no_more_go_when_all_are_old(tmp_pa
     assert wrong(tmp_path) == []
 
 
+async def one_incident(state: Path, remembered: int) -> None:
+    """For all alerts that come, of which so many are remembered."""
+    async with alive(state) as life:
+        await life.submit(at(0), Started("1", Settings(max_alerts=remembered)))
+        await life.submit(at(0), load(group_rule()))
+
+
+async def stormy(state: Path, start: int, count: int, most: int) -> Life:
+    """A life in which so many new alerts come; its store may have `most` bytes."""
+    async with alive(state, max_bytes=most) as life:
+        for n in range(start, start + count, 200):
+            seen = [event(ci=f"host{n + one}") for one in range(200)]
+            await life.submit(at(n / 100), *seen, flush=True)
+        await settled(life)
+    return life
+
+
 async def test_of_an_incident_that_grows_without_end_the_reasons_of_alerts_in_memory_are_kept(
     tmp_path: Path,
 ) -> None:
     """A storm may be open for days, and no incident that is goes as a whole."""
     most, remembered = 1 << 20, 500
-    async with alive(tmp_path) as life:
-        await life.submit(at(0), Started("1", Settings(max_alerts=remembered)))
-        await life.submit(at(0), load(group_rule()))
+    await one_incident(tmp_path, remembered)
     for start in range(0, 40_000, 10_000):  # a snapshot each
-        async with alive(tmp_path, max_bytes=most) as life:
-            for n in range(start, start + 10_000, 200):
-                seen = [event(ci=f"host{n + one}") for one in range(200)]
-                await life.submit(at(n / 100), *seen, flush=True)
-            await settled(life)
+        life = await stormy(tmp_path, start, 10_000, most)
     (incident,) = life.runtime.engine.incidents()
 
     with closing(open_reader(tmp_path)) as db:
@@ -496,3 +507,20 @@ async def test_of_an_incident_that_grows_without_end_the_reasons_of_alerts_in_me
     assert used(tmp_path) < 6 * most
     assert set(filed) <= set(there)
     assert wrong(tmp_path) == []
+
+
+async def test_a_damaged_ledger_row_is_passed_over_where_reasons_are_forgotten(
+    tmp_path: Path,
+) -> None:
+    await one_incident(tmp_path, 100)
+    await stormy(tmp_path, 0, 3_000, 1 << 30)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as db, db:
+        (damaged,) = db.execute("SELECT id FROM ledger ORDER BY id LIMIT 1 OFFSET 1").fetchone()
+        db.execute("UPDATE ledger SET body = x'ff' WHERE id = ?", (damaged,))
+        (last,) = db.execute("SELECT MAX(id) FROM ledger").fetchone()
+    for start in range(3_000, 9_000, 3_000):  # beyond the older of two snapshots
+        await stormy(tmp_path, start, 3_000, 1 << 20)
+
+    left = [row for (row,) in query(tmp_path, "SELECT id FROM ledger ORDER BY id")]
+    assert left[0] == damaged
+    assert left[1] > last
