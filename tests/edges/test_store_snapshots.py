@@ -23,6 +23,7 @@ from eventd.store.database import DATABASE
 from eventd.store.snapshots import (
     MAGIC,
     MOST,
+    SYNC_EVERY,
     SnapshotFile,
     position_of,
     read_snapshot,
@@ -121,6 +122,21 @@ def test_it_keeps_pace_with_what_comes(
 
     assert written_at_least <= (tmp_path / "snapshot.tmp").stat().st_size <= at_most
     file.abandon()
+
+
+def test_it_syncs_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    big = Snapshot({f"{n}": ["x" * 500_000] for n in range(30)})
+    file = SnapshotFile(tmp_path, big, 7, None)
+    total, more = 0, True
+    while more:
+        more = file.advance(1 << 30)
+
+        assert len(synced) <= 1
+        total += len(synced)
+        synced.clear()
+    assert total == 15e6 // SYNC_EVERY + 2  # the end's, and the directory's
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 500, MAGIC, MAGIC + b"\x80\x04cos\nsystem\n."])

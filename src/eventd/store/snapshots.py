@@ -66,13 +66,15 @@ class SnapshotFile:
         self._sealed = False
 
     def advance(self, came: int = 0) -> bool:
-        """Write one frame, or sync once, or keep pace with the bytes that came since it was begun.
+        """Write a frame, or as many as keep pace with the bytes that came since it was begun.
 
-        False once it is complete and durable. Raises OSError.
+        There is one sync at most, as commits wait behind it. False once it is complete and durable.
+        Raises OSError.
         """
         goal = min(PACE * came, self._written + MOST)
-        while (more := self._step()) and self._written < goal:
-            pass
+        more = self._step()
+        while more and self._unsynced and not self._sealed and self._written < goal:
+            more = self._step()
         return more
 
     def _step(self) -> bool:
