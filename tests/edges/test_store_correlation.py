@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.builders import (
     TICK,
     Feed,
@@ -38,7 +40,10 @@ from eventd.core.model import (
     Why,
 )
 from eventd.store.database import DATABASE
+from eventd.store.projection import names_of
+from eventd.store.queries import QUERIES
 from eventd.store.reader import Reader
+from eventd.store.rows import json_array
 
 SWITCH = event("down", ci="sw", severity=Severity.CRITICAL)
 APPS = [event("timeout", ci=f"app{n}") for n in range(3)]
@@ -231,3 +236,17 @@ async def test_from_the_tables_alone_what_was_detached_is_no_member(tmp_path: Pa
         assert after == before
         assert engine.incident("INC-000001").alerts == 3  # switch, application, fan
         assert engine.incident("INC-000003").alerts == 1
+
+
+@given(st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), min_size=2, unique=True))
+def test_of_forgotten_alerts_all_names_go_and_no_other(fingerprints: list[str]) -> None:
+    gone, kept = fingerprints[::2], fingerprints[1::2]
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE alone (fingerprint TEXT PRIMARY KEY, id INTEGER) WITHOUT ROWID")
+        names = [name for one in fingerprints for name in names_of(one)]
+        db.executemany("INSERT INTO alone VALUES (?, 1)", [(name,) for name in names])
+
+        db.execute(QUERIES["forget_alone"], (json_array(gone),))
+
+        left = {name for (name,) in db.execute("SELECT fingerprint FROM alone")}
+    assert left == {name for one in kept for name in names_of(one)}

@@ -129,7 +129,10 @@ def filed_under(fact: Reason) -> str:
 
 
 def names_of(fingerprint: str) -> tuple[str, ...]:
-    """All that reasons of the alert may be filed under."""
+    """All that reasons of the alert may be filed under.
+
+    `forget_alone` finds them by the fingerprint they begin with, and the blank behind it.
+    """
     return tuple([f"{fingerprint}{name}" for name in _NAMES])
 
 
