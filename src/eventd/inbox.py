@@ -256,13 +256,12 @@ class Inbox:
 
     def _serve(self, line: _Line, turn: int, taken: list[Submission]) -> bool:
         """Take what the first line may have by now; say whether that was anything."""
-        credit, items = line.credit + turn, line.items
+        line.credit += turn
         before = len(taken)
-        while items and (size := len((item := items[0][0]).inputs)) <= credit:
-            credit -= size
-            taken.append(item)
+        while line.items and len(line.items[0][0].inputs) <= line.credit:
+            line.credit -= len(line.items[0][0].inputs)
+            taken.append(line.items[0][0])
             self.take()
-        line.credit = credit if items else 0
         return len(taken) > before
 
     def _hold_back(self, served: list[_Line]) -> None:

@@ -77,9 +77,8 @@ class Retention:
                     tables.payloads.clear()
                     goal = max(limits.max_bytes, min(used, self._left) - SHRINK_BY)
                     if not self._trim(ANY_AGE, ANY_AGE, floor, lambda: self._used() <= goal):
-                        pieces = iter(range(THIN_PIECES))
-                        while self._used() > goal and next(pieces, None) is not None:
-                            if not self._thin_out(floor):
+                        for _ in range(THIN_PIECES):
+                            if self._used() <= goal or not self._thin_out(floor):
                                 break
         self._left = self._used()
         self.freed = max(0, at_first - self._left)
