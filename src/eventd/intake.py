@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
+from typing import Protocol, runtime_checkable
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -53,11 +55,39 @@ async def body_of(
                 body = await _read(request, limit, take)
     except TimeoutError:
         raise Problem(408, "timeout", f"the body took over {BODY_WITHIN:g} s") from None
-    except (ConnectionError, web.RequestPayloadError):
+    except (ConnectionError, web.RequestPayloadError) as error:
+        error.__traceback__ = None  # the stream keeps it, and it what has come of the body
         raise Problem(400, "cut_short", "the body was cut short") from None
     if len(body) > limit:
         raise Problem(413, "too_large", f"a body may have {limit} bytes")
     return body
+
+
+@runtime_checkable
+class Holdable(Protocol):
+    """A connection that need not be read for a while, as `web.door` makes them."""
+
+    def hold(self) -> None:
+        """Do not read it, until as many releases."""
+        ...
+
+    def release(self) -> None:
+        """Read it again."""
+        ...
+
+
+@contextmanager
+def held(request: web.Request) -> Iterator[None]:
+    """Meanwhile nothing more of its body is taken in."""
+    connection: object = request.protocol
+    if not isinstance(connection, Holdable):
+        yield
+        return
+    connection.hold()
+    try:
+        yield
+    finally:
+        connection.release()
 
 
 def check_text(*texts: str) -> None:

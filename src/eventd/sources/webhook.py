@@ -20,7 +20,7 @@ from eventd.core.model import Delivery, Input, Refused, SourcePolicy
 from eventd.credentials import Credentials, Guesses
 from eventd.errors import DecodeError, EventdError, Overloaded, OverShare, Stopping, StoreBroken
 from eventd.inbox import CRASHED, FAILED, Inbox, Outcome, Submission
-from eventd.intake import body_of, check_text, unpacked
+from eventd.intake import body_of, check_text, held, unpacked
 from eventd.sources.decoded import KEY_HEADERS, MAX_UNREADABLE, Decoded
 from eventd.sources.lobby import LARGE, Guest, Lobby
 
@@ -114,8 +114,9 @@ class Webhooks:
             return problem(no.status, no.reason, no.detail, **no.more)
         except Overloaded as full:
             why = str(full)
-        # the body is let go of by now
-        await asyncio.sleep(random.uniform(*REFUSED_AFTER))
+        # what has come of the body is let go of by now
+        with held(request):
+            await asyncio.sleep(random.uniform(*REFUSED_AFTER))
         return unavailable(why)
 
     async def _let_in(self, request: web.Request, policy: SourcePolicy) -> web.Response:

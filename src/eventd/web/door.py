@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+from collections import deque
 from collections.abc import Coroutine
 from itertools import chain
 from typing import Any, Protocol, TypeVar
@@ -25,7 +26,13 @@ LINGER = 1.0  # s the rest of a refused body is read and dropped, so that its se
 # bytes of a header, or of what follows a body, until it has to end: aiohttp would hold 128 fields
 # of 8,190 bytes, and twice
 MAX_HEADER = 32 << 10
+# Bytes that may come in large pieces in a round of the loop: each of a crowd's connections may have
+# a quarter of a megabyte ready, which all would be read before anybody looks at any of it.
+ROUND = 8 << 20
+LARGE = 16 << 10  # bytes
+TURN = 32  # connections that are read again in a round
 READ_WITHIN = 30.0  # s a client may not read its answer
+MAX_WORDS = 160  # characters of what is wrong with a request
 BACKLOG = 1_024
 # s until connections are looked through again of which none could give way: a look takes 0.7 ms
 # where there are 3,072, and whoever is refused may come again at once
@@ -34,6 +41,7 @@ SERVER = "eventd"  # without a version, and without the library's
 
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
 
+_LINE_TOO_LONG = HttpProcessingError(code=400, message="line too long")
 _TOO_LARGE = HttpProcessingError(code=431, message=f"a header may have {MAX_HEADER} bytes")
 
 T = TypeVar("T")
@@ -67,6 +75,8 @@ class Door:
     waits for its client gives way: one that never said a request, else one between requests, else
     one whose body is still to come. So half-open ones do not lock out the others. Where all wait
     for us, the new one is told 503, or over TLS closed: a handshake costs more than an answer.
+
+    Where much comes at once, connections are read by turns; those that say little never wait.
     """
 
     def __init__(self, runner: web.AppRunner, bounds: Bounds, meter: Meter) -> None:
@@ -78,6 +88,9 @@ class Door:
         # of a peer, or "" for all: a look before then would find nobody
         self._busy_until: dict[str, float] = {}
         self._listener: asyncio.AbstractServer | None = None
+        self._came = 0  # bytes in large pieces, in this round of the loop
+        self._counting = False
+        self._held: deque[Connection] = deque()  # not read for now
 
     def __len__(self) -> int:
         return len(self._all)
@@ -125,6 +138,26 @@ class Door:
                 del self._peers[peer]
                 self._busy_until.pop(peer, None)
 
+    def came(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
+        """A large piece of so many bytes: where it is one too many, the others wait."""
+        if not self._counting:
+            self._counting = True
+            loop.call_soon(self._next_round, loop)
+        before, self._came = self._came, self._came + size
+        if before <= ROUND < self._came:
+            for one in self._all:
+                if isinstance(one, Connection) and one.can_wait:
+                    one.hold()
+                    self._held.append(one)
+
+    def _next_round(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._came = 0
+        for _ in range(min(TURN, len(self._held))):
+            self._held.popleft().release()
+        self._counting = bool(self._held)
+        if self._counting:
+            loop.call_soon(self._next_round, loop)
+
     def _make_room(self, connections: dict[Guest, None], whose: str) -> bool:
         now = monotonic()
         if now >= self._busy_until.get(whose, 0.0):
@@ -151,7 +184,17 @@ class Connection(web.RequestHandler):
     nothing comes or that it drips; a request under way has deadlines of its own.
     """
 
-    __slots__ = ("_body", "_door", "_peer", "_unended", "_unread", "bare")
+    __slots__ = (
+        "_body",
+        "_brief",
+        "_door",
+        "_holds",
+        "_large",
+        "_peer",
+        "_unended",
+        "_unread",
+        "bare",
+    )
 
     def __init__(self, door: Door, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -168,6 +211,9 @@ class Connection(web.RequestHandler):
         self.bare: asyncio.Transport | None = None  # that TLS goes over
         self._body: StreamReader = EMPTY_PAYLOAD  # of the last request
         self._unended = 0  # bytes since anything came of them
+        self._large = True  # a piece of the last request was, or there was none yet
+        self._brief = False  # it says little at a time
+        self._holds = 0  # reasons not to read it for now
 
     @property
     def waits(self) -> bool:
@@ -212,9 +258,13 @@ class Connection(web.RequestHandler):
         self._door.leave(self, self._peer)
         self._be_patient()
         super().connection_lost(exc)
+        self._body = EMPTY_PAYLOAD  # which knows this: the collector would have to come for it
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless that is a header without an end."""
+        if len(data) > LARGE:
+            self._large, self._brief = True, False
+            self._door.came(len(data), self._loop)
         if len(data) <= MAX_HEADER:
             self._read_on(data)
             return
@@ -228,8 +278,12 @@ class Connection(web.RequestHandler):
         requests, taken = self._request_count, self._body.total_bytes
         _receive(self, piece)
         if self._request_count > requests:
-            self._body = self._messages[-1][1]
+            message, self._body = self._messages[-1]
             self._unended = 0
+            if isinstance(message, _ErrInfo):
+                self._unended = MAX_HEADER + 1  # nobody knows what comes behind it
+                self._messages[-1] = (_bare(message), self._body)
+            self._brief, self._large = not self._large, len(piece) > LARGE
         elif self._body.total_bytes > taken or self._buffer_paused:
             self._unended = 0
         else:
@@ -243,6 +297,26 @@ class Connection(web.RequestHandler):
         self._messages.append((_ErrInfo(_TOO_LARGE.code, _TOO_LARGE, ""), EMPTY_PAYLOAD))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    @property
+    def can_wait(self) -> bool:
+        """It is read, and may have much to say."""
+        return not self._holds and not self._brief
+
+    def hold(self) -> None:
+        """Do not read it, until as many releases."""
+        self._holds += 1
+        self._pause_transport_reading()
+
+    def release(self) -> None:
+        """Read it again, unless its buffer is full."""
+        self._holds -= 1
+        if not self._reading_paused and not self._buffer_paused:
+            self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if not self._holds:
+            super()._resume_transport_reading()
 
     def pause_writing(self) -> None:
         """The client does not read its answer: not for ever."""
@@ -293,6 +367,7 @@ class Connection(web.RequestHandler):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Answer in our words, also where aiohttp found nothing to ask."""
         if isinstance(resp, web.HTTPException):
+            resp.__traceback__ = None  # whose frames know it, and what there is of the body
             plain = problem(resp.status, resp.reason.lower(), resp.text or resp.reason)
             if "Allow" in resp.headers:
                 plain.headers["Allow"] = resp.headers["Allow"]
@@ -320,10 +395,20 @@ class Connection(web.RequestHandler):
 Guest = Connection | Handshake
 
 
-def _malformed(exc: HttpProcessingError) -> web.Response:
+def _bare(error: _ErrInfo) -> _ErrInfo:
+    """Without what its exception keeps of the request, until the collector comes."""
+    exc = error.exc
+    exc.__traceback__ = exc.__context__ = exc.__cause__ = None
     if isinstance(exc, LineTooLong):
+        return _ErrInfo(error.status, _LINE_TOO_LONG, "")
+    words = error.message[:MAX_WORDS]
+    return _ErrInfo(error.status, HttpProcessingError(code=error.status, message=words), "")
+
+
+def _malformed(exc: HttpProcessingError) -> web.Response:
+    if exc is _LINE_TOO_LONG:
         return problem(431, "header too large", "a line of the header may have 8190 bytes")
     if exc is _TOO_LARGE:
         return problem(431, "header too large", exc.message)
     words = exc.message.partition("\n")[0].rstrip(": ")
-    return problem(400, "malformed", f"this is no HTTP: {words[:160]}")
+    return problem(400, "malformed", f"this is no HTTP: {words[:MAX_WORDS]}")
