@@ -2,11 +2,12 @@
 
     python -m tests.acceptance.overload --minutes 10 --limit 512
 
-Five parts, a line of JSON each; leaves with 1 where a promise is broken.
+Six parts, a line of JSON each; leaves with 1 where a promise is broken.
 
 - a flood, as much as can be sent, inside a limit on memory (a control group where this user may
   make one; the peak is looked at in any case);
 - the same of alerts that are new each time;
+- the same of those as Alertmanager sends them, some ten times as large;
 - a quiet source, alone and beside a flooding one;
 - 1,000 events a second of two sources on a disk whose fsync takes 300 ms;
 - 2,000 half-open connections of each kind.
@@ -27,20 +28,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from bench import load
 
 from tests.acceptance.abuse import memory, stored
 from tests.acceptance.daemon import Daemon, until
 from tests.acceptance.faults import Faults
 from tests.acceptance.siege import lay_siege, of_99
 
-PARTS = ["flood", "fresh", "beside", "slow", "half_open"]
-CROWD, BATCH = 2_000, 1_000  # connections that flood, events a delivery
+PARTS = ["flood", "fresh", "large", "beside", "slow", "half_open"]
 TIMES = 10  # more than is taken
 MAX_SIZE = 256  # MiB of the store, which fills in half a minute
 BESIDE = (400, 100)  # the same of a flood that has a neighbour: more than its share of the inbox
 ALERTS = 2_000  # that they speak of
+PLACE = "@@@@@@@@@"  # of a number of nine digits
 CELLS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))  # control groups, version 1 and 2
 SLOW_FSYNC, RATE = 300, 1_000  # ms; events a second
 HALF_OPEN, CLOSED_WITHIN, READY_WITHIN = 2_000, 15.0, 200  # connections; s; ms
@@ -74,26 +78,64 @@ class Told:
 
 
 class Numbers:
-    """Deliveries of new events about the same alerts, made without much work."""
+    """Deliveries of so many new events each, made without much work."""
 
-    def __init__(self, prefix: str, size: int, *, fresh: bool = False) -> None:
-        """`fresh`: each is about a CI of its own."""
-        self.size, self._next = size, 0
-        events = [
-            {
-                "name": f"Check{n % 20}",
-                "ci": f"{prefix}-@@@@@@@@@-{n}" if fresh else f"host{(n * 7919) % ALERTS}",
-                "severity": "minor",
-                "id": f"{prefix}-@@@@@@@@@-{n}",
-            }
-            for n in range(size)
-        ]
-        self._text = json.dumps(events).encode()
+    def __init__(self, text: bytes, size: int) -> None:
+        """`text` is one of them, with PLACE where its number belongs."""
+        self.size, self._text, self._next = size, text, 0
 
     def draw(self) -> bytes:
         """The next one."""
         self._next += 1
-        return self._text.replace(b"@@@@@@@@@", b"%09d" % self._next)
+        return self._text.replace(PLACE.encode(), b"%09d" % self._next)
+
+
+def known(prefix: str, size: int) -> Numbers:
+    """About the same alerts, again and again."""
+    return _native(prefix, [f"host{(n * 7919) % ALERTS}" for n in range(size)])
+
+
+def fresh(prefix: str, size: int) -> Numbers:
+    """Each about a CI of its own."""
+    return _native(prefix, [f"{prefix}-{PLACE}-{n}" for n in range(size)])
+
+
+def _native(prefix: str, cis: list[str]) -> Numbers:
+    events = [
+        {
+            "name": f"Check{n % 20}",
+            "ci": ci,
+            "severity": "minor",
+            "id": f"{prefix}-{PLACE}-{n}",
+        }
+        for n, ci in enumerate(cis)
+    ]
+    return Numbers(json.dumps(events).encode(), len(cis))
+
+
+def large(prefix: str, size: int) -> Numbers:
+    """The same, as Alertmanager tells of them."""
+    alerts = [load.alert(n, f"{prefix}-{PLACE}") for n in range(size)]
+    for n, one in enumerate(alerts):
+        one["fingerprint"] = f"{prefix}-{PLACE}-{n}"
+    return Numbers(load.webhook(alerts), size)
+
+
+class Flood(NamedTuple):
+    """What is sent."""
+
+    numbers: Callable[[str, int], Numbers]
+    crowd: int  # connections
+    batch: int  # events a delivery
+    decoder: str
+    forgotten: bool  # most of its alerts are, by its end
+
+
+FLOODS = {
+    "flood": Flood(known, 2_000, 1_000, "native", forgotten=False),
+    "fresh": Flood(fresh, 2_000, 1_000, "native", forgotten=True),
+    "large": Flood(large, 2_000, 200, "alertmanager", forgotten=True),
+}
 
 
 async def call(port: int, path: str, numbers: Numbers, told: Told, over: asyncio.Event,
@@ -140,7 +182,7 @@ def cell(limit: int) -> Iterator[Callable[[int], bool]]:
             folder.rmdir()
 
 
-def flood(folder: Path, seconds: float, limit_mb: int, *, fresh: bool) -> dict[str, Any]:
+def flood(part: str, seconds: float, limit_mb: int, folder: Path) -> dict[str, Any]:
     """More than it takes, and what became of it.
 
     Who has waited ten seconds for the commit is told 503 and may be in all the same: refused is
@@ -150,17 +192,18 @@ def flood(folder: Path, seconds: float, limit_mb: int, *, fresh: bool) -> dict[s
         "log": {"level": "warning"},
         "retention": {"max_size": f"{MAX_SIZE}MiB"},
     }
-    config["sources"] = {"webhooks": {"flood": {}}}
+    what = FLOODS[part]
+    config["sources"] = {"webhooks": {"flood": {"decoder": what.decoder}}}
     daemon = Daemon(folder, config=config)
     told = Told()
     with cell(limit_mb << 20) as put:
         daemon.start()
         limited = put(daemon.pid)
         try:
-            kept = asyncio.run(_flood(daemon, told, seconds, fresh=fresh))
+            kept = asyncio.run(_flood(daemon, told, seconds, what))
             until(lambda: daemon.accounts()["waiting"] == 0, 60.0, "the inbox to drain")
             total, refused = daemon.accounts(), _refused(daemon)
-            unread = BATCH * _turned_away(daemon)
+            unread = what.batch * _turned_away(daemon)
             counts = sum(int(one["count"]) for one in daemon.every("alerts"))
             peak = memory(daemon, "VmHWM")
             assert daemon.stop() == 0  # not killed, and able to stop
@@ -176,13 +219,13 @@ def flood(folder: Path, seconds: float, limit_mb: int, *, fresh: bool) -> dict[s
         and sent >= TIMES * taken
         and total["received"] + unread == sent
         and total["applied"] + total["duplicate"] == taken + late
-        and (counts == taken + late or fresh)  # most of those are forgotten
+        and (counts == taken + late or what.forgotten)
         and total["refused"] == refused > 0 <= late
         and peak <= limit_mb
         and kept <= 1.1 * MAX_SIZE
     )
     return {
-        "part": "fresh" if fresh else "flood",
+        "part": part,
         "seconds": seconds,
         "limit_mb": limit_mb,
         "in_control_group": limited,
@@ -201,12 +244,12 @@ def flood(folder: Path, seconds: float, limit_mb: int, *, fresh: bool) -> dict[s
     }
 
 
-async def _flood(daemon: Daemon, told: Told, seconds: float, *, fresh: bool) -> float:
+async def _flood(daemon: Daemon, told: Told, seconds: float, what: Flood) -> float:
     """What the store held at the end of it, MiB."""
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        for n in range(CROWD):
-            numbers = Numbers(f"f{n}", BATCH, fresh=fresh)
+        for n in range(what.crowd):
+            numbers = what.numbers(f"f{n}", what.batch)
             group.create_task(call(daemon.port, "/v1/webhooks/flood", numbers, told, over))
         await asyncio.sleep(seconds)
         kept = await asyncio.to_thread(stored, daemon)
@@ -286,7 +329,7 @@ def _give_way() -> None:
 
 
 def _quietly(port: int, prefix: str, seconds: float) -> Told:
-    quiet, numbers = Told(), Numbers(prefix, 1)
+    quiet, numbers = Told(), known(prefix, 1)
     one = ("/v1/webhooks/quiet", numbers, quiet)
     asyncio.run(_send(port, [one], seconds, QUIET_EVERY))
     return quiet
@@ -294,7 +337,7 @@ def _quietly(port: int, prefix: str, seconds: float) -> Told:
 
 def _flooding(port: int, turn: int, seconds: float) -> Told:
     told, (crowd, size) = Told(), BESIDE
-    all_of_it = [("/v1/webhooks/flood", Numbers(f"f{turn}-{n}", size), told) for n in range(crowd)]
+    all_of_it = [("/v1/webhooks/flood", known(f"f{turn}-{n}", size), told) for n in range(crowd)]
     asyncio.run(_send(port, all_of_it, seconds, 0.0))
     return told
 
@@ -345,7 +388,7 @@ async def _steady(daemon: Daemon, told: Told, seconds: float, connections: int) 
     over, every = asyncio.Event(), connections / RATE
     async with asyncio.TaskGroup() as group:
         for n in range(connections):
-            numbers = Numbers(f"s{n}", 1)
+            numbers = known(f"s{n}", 1)
             path = ("/v1/events", "/v1/webhooks/other")[n % 2]
             group.create_task(call(daemon.port, path, numbers, told, over, every))
             await asyncio.sleep(every / connections)
@@ -379,15 +422,14 @@ def half_open(folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Print a line of JSON for each part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of the flood")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each flood")
     parser.add_argument("--limit", type=int, default=512, help="MB of memory")
     parser.add_argument("parts", nargs="*", default=PARTS)
     given = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory() as name:
         parts: dict[str, Callable[[Path], dict[str, Any]]] = {
-            "flood": lambda folder: flood(folder, given.minutes * 60, given.limit, fresh=False),
-            "fresh": lambda folder: flood(folder, given.minutes * 60, given.limit, fresh=True),
+            **{part: partial(flood, part, given.minutes * 60, given.limit) for part in FLOODS},
             "beside": lambda folder: beside(folder, 60.0),
             "slow": lambda folder: slow(folder, 240.0),
             "half_open": half_open,
