@@ -45,6 +45,16 @@ class Body:
         return self._data
 
 
+class Connection:
+    """What a request came over: it has come whole, so there is nothing more to read."""
+
+    def hold(self) -> None:
+        """Nothing."""
+
+    def release(self) -> None:
+        """Nothing."""
+
+
 class Request:
     """As much of aiohttp's request as handlers read."""
 
@@ -54,6 +64,7 @@ class Request:
         self.headers = CIMultiDict(headers)
         self.content, self.content_length, self.remote = Body(body), len(body), "10.0.0.1"
         self.match_info: dict[str, str] = {}
+        self.protocol = Connection()
         self._body = body
 
     async def read(self) -> bytes:
