@@ -76,7 +76,7 @@ class Door:
     one whose body is still to come. So half-open ones do not lock out the others. Where all wait
     for us, the new one is told 503, or over TLS closed: a handshake costs more than an answer.
 
-    Where much comes at once, connections are read by turns; those that say little never wait.
+    Where much comes at once, connections are read by turns; who said little so far never waits.
     """
 
     def __init__(self, runner: web.AppRunner, bounds: Bounds, meter: Meter) -> None:
