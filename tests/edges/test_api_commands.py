@@ -53,6 +53,23 @@ async def test_text_about_nul_is_no_nul(tmp_path: Path) -> None:
     assert (taken[0], taken[1]["comment"], refused[0]) == (201, "sends \\u0000 as text", 400)
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("silences", {"matchers": 'name="x"', "comment": "c", "for": "30m"}),
+        ("incidents/INC-000001/comment", {"text": "there is no such incident"}),
+    ],
+)
+async def test_no_command_is_answered_as_one_that_was_taken_once_the_store_has_failed(
+    tmp_path: Path, path: str, asked: dict[str, str]
+) -> None:
+    async with api_desk(tmp_path, []) as desk:
+        desk.life.runtime.inbox.failed = lambda: True
+        status, said = await desk.post(path, asked)
+
+    assert (status, said["detail"]) == (503, "the store has failed; try again")
+
+
 @pytest.mark.parametrize("lasting", ["3650d", "2 hours"])
 async def test_a_silence_that_is_too_long_is_told_how_long_one_may_be(
     tmp_path: Path, lasting: str

@@ -405,27 +405,37 @@ class Api:
                 wrong = self._guesses.wrong("api", peer, self._credentials, monotonic())
                 return not_let_in(wrong)
             try:
-                answer = await handler(request)
-                if request.method != "GET" and self._runtime.inbox.failed():
-                    raise StoreBroken(FAILED)  # while the answer was made
+                return await self._committed(handler, request)
             except Problem as no:
                 return problem(no.status, no.reason, no.detail, **no.more)
             except BadRequest as error:
                 return problem(400, "bad query", str(error), field=error.field)
             except DecodeError as error:
                 return unreadable("bad request", error)
-            except _Rejected as error:
-                status = 404 if error.fact.missing else 409
-                return problem(status, "cannot be applied", error.fact.error)
             except TimeoutError:
                 full = self._runtime.blocked_since is not None
                 why = "the disk is full" if full else f"it is not done after {COMMIT_WITHIN:g} s"
                 return unavailable(f"{why}; {_LATER}")
             except EventdError as error:
                 return unavailable(str(error) or "eventd is stopping")
-            return answer
 
         return guarded
+
+    async def _committed(
+        self, handler: Callable[[web.Request], Awaitable[web.Response]], request: web.Request
+    ) -> web.Response:
+        """Its answer. Raise StoreBroken where the store failed while a command was done.
+
+        What cannot be applied is committed as well, and that answer an acknowledgement.
+        """
+        try:
+            answer = await handler(request)
+        except _Rejected as error:
+            status = 404 if error.fact.missing else 409
+            answer = problem(status, "cannot be applied", error.fact.error)
+        if request.method != "GET" and self._runtime.inbox.failed():
+            raise StoreBroken(FAILED)
+        return answer
 
 
 class _Rejected(Exception):
