@@ -4,8 +4,9 @@
     python -m bench.compare ../before
 
 Both daemons stand side by side and get the same work in small portions, each first in every other
-round, so that what else the machine does touches both: the medians are comparable to some
-hundredths where those of two whole runs, one after the other, differ by a fifth. How a process came
+round, so that what else the machine does touches both: the means are comparable to some hundredths
+where those of two whole runs, one after the other, differ by a fifth. (Means, as a checkpoint comes
+with every other portion or so: medians tell whose came more often among so few.) How a process came
 to lie in memory is worth another tenth for as long as it lives, so there are several pairs of them.
 A line of JSON for each figure: microseconds of CPU an event, before and now, and commits an event,
 the medians of the pairs; their ratio, the median of those of the pairs, which stand behind it.
@@ -86,7 +87,7 @@ def summary(figure: str, pairs: list[Pair], rounds: int) -> dict[str, object]:
 
 
 def compared(figure: str, folder: Path, python: str, rounds: int) -> Pair:
-    """The medians of so many rounds, after one that does not count."""
+    """The means of so many rounds, after one that does not count."""
     with ExitStack() as stack:
         sides = [
             Side(figure, folder / "before", python, stack),
@@ -97,8 +98,8 @@ def compared(figure: str, folder: Path, python: str, rounds: int) -> Pair:
                 side.turn(number)
     before, now = sides
     return Pair(
-        (statistics.median(before.spent[1:]), statistics.median(now.spent[1:])),
-        (statistics.median(before.commits[1:]), statistics.median(now.commits[1:])),
+        (statistics.fmean(before.spent[1:]), statistics.fmean(now.spent[1:])),
+        (statistics.fmean(before.commits[1:]), statistics.fmean(now.commits[1:])),
     )
 
 
