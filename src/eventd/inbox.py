@@ -204,8 +204,13 @@ class Inbox:
         """The oldest of the holder whose turn it is, or None."""
         if not self._turns:
             return None
+        item, size, events = self._turns[0].items.popleft()
+        self._taken(size, events)
+        return item
+
+    def _taken(self, size: int, events: int) -> None:
+        """So many bytes and events were taken of the first line."""
         line = self._turns[0]
-        item, size, events = line.items.popleft()
         line.bytes -= size
         self.bytes -= size
         self.events -= events
@@ -214,7 +219,6 @@ class Inbox:
             self._turns.popleft()
         if not self._room.is_set() and not self.crowded:
             self._room.set()
-        return item
 
     def drain(self, max_inputs: int, *, along: bool = False) -> tuple[Submission, ...]:
         """Take about `max_inputs` of a holder that sends alone, else a turn of each that waits.
@@ -256,13 +260,20 @@ class Inbox:
 
     def _serve(self, line: _Line, turn: int, taken: list[Submission]) -> bool:
         """Take what the first line may have by now; say whether that was anything."""
-        line.credit += turn
+        items, credit = line.items, line.credit + turn
         before = len(taken)
-        while line.items and len(line.items[0][0].inputs) <= line.credit:
-            line.credit -= len(line.items[0][0].inputs)
-            taken.append(line.items[0][0])
-            self.take()
-        return len(taken) > before
+        size = events = 0
+        while items and (inputs := len(items[0][0].inputs)) <= credit:
+            credit -= inputs
+            item, item_size, item_events = items.popleft()
+            size += item_size
+            events += item_events
+            taken.append(item)
+        line.credit = credit
+        if len(taken) == before:
+            return False
+        self._taken(size, events)
+        return True
 
     def _hold_back(self, served: list[_Line]) -> None:
         """See whether somebody sends little: then who has more waits for the batch, and rests."""

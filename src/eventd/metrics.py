@@ -291,22 +291,20 @@ class Meter:
             self._add(self._duplicate if kind is EventDuplicate else self._applied, events, source)
 
     def _row(self, inputs: Sequence[Input], facts: Sequence[Fact], source: str) -> None:
-        kinds = Tally(map(type, inputs))
-        events = kinds.get(Event, 0)
-        causes = Tally(map(type, facts))
-        duplicates = causes.get(EventDuplicate, 0)
+        events = list(map(type, inputs)).count(Event)
+        duplicates = list(map(type, facts)).count(EventDuplicate)
         if events:
             again = min(duplicates, events)
             if again:
                 self._add(self._duplicate, again, source)
             if events > again:
                 self._add(self._applied, events - again, source)
-        if kinds.get(Refused, 0):
+        if len(inputs) > events:
             for one in inputs:
                 if isinstance(one, Refused):
                     self._add(self._refused, 1, source, one.reason)
-        if len(causes) > (1 if duplicates else 0):
-            self._caused(causes, facts)
+        if len(facts) > duplicates:
+            self._caused(Tally(map(type, facts)), facts)
 
     def _caused(self, causes: Tally[type], facts: Sequence[Fact]) -> None:
         for kind, count in causes.items():

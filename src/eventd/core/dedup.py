@@ -23,6 +23,7 @@ KEYS_A_ROW = 1_000  # of the snapshot
 # once (`allocator`); smaller ones leave holes in the heap, and what settles there keeps them.
 SETS = 16
 OF_ALERTS = frozenset({Status.FIRING, Status.CLEARED})
+_number = int.from_bytes  # looked up once: it is called with every event
 
 
 class Outcome(Enum):
@@ -110,12 +111,12 @@ class DeliveryKeys:
         return self._count
 
     def __contains__(self, key: bytes) -> bool:
-        return int.from_bytes(key) in self._known[key[0] % SETS]
+        return _number(key) in self._known[key[0] % SETS]
 
     def add(self, key: bytes, now: datetime, settings: Settings) -> bool:
         """Remember it. True where the cap pushed younger keys out than time would have."""
         capped = (self._left == 0 or now >= self._hour_ends) and self._open_row(now, settings)
-        self._known[key[0] % SETS].add(int.from_bytes(key))
+        self._known[key[0] % SETS].add(_number(key))
         self._row.append(key)
         self._left -= 1
         self._count += 1
@@ -161,7 +162,7 @@ class DeliveryKeys:
         """The oldest; how many keys it had."""
         _, keys = self._rows.popleft()
         for key in _cut(keys):
-            self._known[key[0] % SETS].discard(int.from_bytes(key))
+            self._known[key[0] % SETS].discard(_number(key))
         forgotten = len(keys) // KEY_BYTES
         self._count -= forgotten
         return forgotten
@@ -176,7 +177,7 @@ class DeliveryKeys:
             self._rows.append((hour, keys))
             self._count += len(keys) // KEY_BYTES
             for key in _cut(keys):
-                self._known[key[0] % SETS].add(int.from_bytes(key))
+                self._known[key[0] % SETS].add(_number(key))
 
 
 def _cut(keys: bytes) -> Iterator[bytes]:

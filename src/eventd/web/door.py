@@ -314,6 +314,11 @@ class Connection(web.RequestHandler):
         if not self._reading_paused and not self._buffer_paused:
             self._resume_transport_reading()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """As aiohttp does; it asks so after each body, nearly always of who was not paused."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def _resume_transport_reading(self) -> None:
         if not self._holds:
             super()._resume_transport_reading()

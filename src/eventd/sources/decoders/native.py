@@ -107,7 +107,8 @@ def decode(delivery: Delivery, *, trusted: bool = False) -> Decoded:
 def _decode_one(delivery: Delivery, *, trusted: bool) -> Decoded:
     """A payload that is one object, as most are that come over MQTT."""
     # else there is only the weak key, which an event with an id of its own needs not
-    base = None if delivery.headers.keys().isdisjoint(KEY_HEADERS) else _base_key(delivery)
+    headers = delivery.headers
+    base = _base_key(delivery) if headers and not headers.keys().isdisjoint(KEY_HEADERS) else None
     one = _read(delivery.payload)
     try:
         return Decoded((_event(delivery, one, base, 0, trusted=trusted),))
