@@ -22,6 +22,10 @@ PACKED = frozenset({"gzip", "deflate"})
 UNTYPED = frozenset({"", "application/octet-stream"})
 
 
+class Spoilt(Exception):
+    """What comes of a body cannot be read on: with the status, the reason and the detail."""
+
+
 async def body_of(
     request: web.Request, limit: int, take: Callable[[int], None] = lambda _size: None
 ) -> bytes:
@@ -53,6 +57,9 @@ async def body_of(
             # what came together must not end together: 2,000 at once hold up the loop
             async with asyncio.timeout(BODY_WITHIN * random.uniform(0.8, 1.0)):
                 body = await _read(request, limit, take)
+    except Spoilt as why:
+        why.__traceback__ = None  # as below
+        raise Problem(*why.args) from None
     except TimeoutError:
         raise Problem(408, "timeout", f"the body took over {BODY_WITHIN:g} s") from None
     except (ConnectionError, web.RequestPayloadError) as error:

@@ -342,8 +342,6 @@ async def test_nor_is_what_follows_a_body_without_an_end_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """D36: a trailer."""
-    monkeypatch.setattr("eventd.intake.BODY_WITHIN", 0.3)
-    monkeypatch.setattr(doors, "LINGER", 0.2)
     read, sizes = web.RequestHandler.data_received, list[int]()
 
     def weigh(self: web.RequestHandler, data: bytes) -> None:
@@ -356,8 +354,57 @@ async def test_nor_is_what_follows_a_body_without_an_end_held(
     async with hall.open():
         said = await ended(await hall.come(head + b"1\r\n{\r\n0\r\n" + FIELDS))
 
-    assert re.findall(rb"HTTP/1\.[01] (\d+)", said) == [b"408"]
+    assert re.findall(rb"HTTP/1\.[01] (\d+)", said) == [b"431"]
     assert sum(sizes) <= 3 * doors.MAX_HEADER
+
+
+@pytest.mark.loops
+@pytest.mark.parametrize("wrong", [b"zz\r\n", b"-1\r\n", b"2\r\nabc\r\n", b"0 \n\r\n"])
+async def test_a_body_that_turns_out_malformed_is_refused_at_once_and_but_once(
+    wrong: bytes,
+) -> None:
+    """D49: its beginning was well, and is being read."""
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    hall = Hall()
+    async with hall.open():
+        pair = await hall.come(head + b"1\r\n{\r\n")
+        await asyncio.sleep(0.05)
+        pair[1].write(wrong + GET)
+        said = await ended(pair)
+
+    assert re.findall(rb"HTTP/1\.[01] (\d+)", said) == [b"400"]
+    assert b"this is no HTTP" in said
+
+
+@pytest.mark.loops
+async def test_one_that_turns_out_malformed_behind_its_answer_is_dropped_in_silence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(doors, "LINGER", 0.2)
+    head = b"POST /quick HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    hall = Hall()
+    async with hall.open():
+        pair = await hall.come(head + b"1\r\n{\r\n")
+        first = await pair[0].readuntil(b"}")
+        pair[1].write(b"zz\r\n" + GET)
+        rest = await ended(pair)
+
+    assert (first[9:12], rest, caplog.records) == (b"405", b"", [])
+
+
+@pytest.mark.loops
+async def test_one_in_the_queue_that_turns_out_malformed_is_refused_in_its_turn() -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    hall = Hall()
+    async with hall.open():
+        pair = await hall.come(SLOW + head + b"1\r\n{\r\n")
+        await hall.under_way.wait()
+        pair[1].write(b"zz\r\n" + GET)
+        await asyncio.sleep(0.05)
+        hall.go_on.set()
+        said = await ended(pair)
+
+    assert re.findall(rb"HTTP/1\.[01] (\d+)", said) == [b"200", b"400"]
 
 
 @pytest.mark.loops

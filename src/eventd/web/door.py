@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from eventd.answers import RETRY_AFTER, problem
 from eventd.clock import monotonic
+from eventd.intake import Spoilt
 from eventd.web.handshake import Handshake, peer_of
 
 HEADER_WITHIN = 10.0  # s; also how long a connection may be idle between requests
@@ -191,6 +192,7 @@ class Connection(web.RequestHandler):
         "_holds",
         "_large",
         "_peer",
+        "_spoilt",
         "_unended",
         "_unread",
         "bare",
@@ -210,6 +212,7 @@ class Connection(web.RequestHandler):
         self._unread: asyncio.TimerHandle | None = None
         self.bare: asyncio.Transport | None = None  # that TLS goes over
         self._body: StreamReader = EMPTY_PAYLOAD  # of the last request
+        self._spoilt: StreamReader | None = None  # the body that cannot be read on
         self._unended = 0  # bytes since anything came of them
         self._large = True  # a piece of the last request was, or there was none yet
         self._brief = False  # it says little at a time
@@ -258,7 +261,8 @@ class Connection(web.RequestHandler):
         self._door.leave(self, self._peer)
         self._be_patient()
         super().connection_lost(exc)
-        self._body = EMPTY_PAYLOAD  # which knows this: the collector would have to come for it
+        # which know this: the collector would have to come for it
+        self._body, self._spoilt = EMPTY_PAYLOAD, None
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless that is a header without an end."""
@@ -278,11 +282,14 @@ class Connection(web.RequestHandler):
         requests, taken = self._request_count, self._body.total_bytes
         _receive(self, piece)
         if self._request_count > requests:
-            message, self._body = self._messages[-1]
+            message, body = self._messages[-1]
             self._unended = 0
             if isinstance(message, _ErrInfo):
                 self._unended = MAX_HEADER + 1  # nobody knows what comes behind it
-                self._messages[-1] = (_bare(message), self._body)
+                exc = _bare(message)
+                self._messages[-1] = _ErrInfo(message.status, exc, ""), body
+                self._spoil(exc)
+            self._body = body
             self._brief, self._large = not self._large, len(piece) > LARGE
         elif self._body.total_bytes > taken or self._buffer_paused:
             self._unended = 0
@@ -293,10 +300,20 @@ class Connection(web.RequestHandler):
 
     def _refuse(self) -> None:
         """As aiohttp does what it cannot read: in its turn."""
+        self._spoil(_TOO_LARGE)
         self._request_count += 1
         self._messages.append((_ErrInfo(_TOO_LARGE.code, _TOO_LARGE, ""), EMPTY_PAYLOAD))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _spoil(self, exc: HttpProcessingError) -> None:
+        """Tell who reads the body under way, or will, that nothing more comes of it."""
+        body, request = self._body, self._current_request
+        read = request is not None and request.content is body
+        if not body.is_eof() and (read or any(one is body for _, one in self._messages)):
+            status, _, detail = _malformed(exc)
+            self._spoilt = body
+            body.set_exception(Spoilt(status, "malformed", detail))
 
     @property
     def can_wait(self) -> bool:
@@ -353,7 +370,7 @@ class Connection(web.RequestHandler):
         """What cannot be read is its sender's fault and no line in the log; the rest is ours."""
         if isinstance(exc, HttpProcessingError):
             self._door.meter.turned_away("other", "malformed")
-            answer = _malformed(exc)
+            answer = problem(*_malformed(exc))
         elif isinstance(exc, ConnectionError | web.RequestPayloadError):
             answer = problem(400, "cut short", "the request was cut short")
         elif not request.headers.get("Expect", "").isascii():
@@ -378,6 +395,9 @@ class Connection(web.RequestHandler):
                 plain.headers["Allow"] = resp.headers["Allow"]
             resp = plain
         resp.headers[hdrs.SERVER] = SERVER
+        if self._spoilt is not None and request.content is self._spoilt:
+            self._spoilt.feed_eof()  # or aiohttp would read on
+            resp.force_close()
         if hdrs.UPGRADE in request.headers:
             resp.force_close()  # aiohttp dropped what came behind it: to be sent again
         finish = super().finish_response(request, resp, start_time)
@@ -400,20 +420,20 @@ class Connection(web.RequestHandler):
 Guest = Connection | Handshake
 
 
-def _bare(error: _ErrInfo) -> _ErrInfo:
-    """Without what its exception keeps of the request, until the collector comes."""
+def _bare(error: _ErrInfo) -> HttpProcessingError:
+    """Its exception without what that keeps of the request, until the collector comes."""
     exc = error.exc
     exc.__traceback__ = exc.__context__ = exc.__cause__ = None
     if isinstance(exc, LineTooLong):
-        return _ErrInfo(error.status, _LINE_TOO_LONG, "")
-    words = error.message[:MAX_WORDS]
-    return _ErrInfo(error.status, HttpProcessingError(code=error.status, message=words), "")
+        return _LINE_TOO_LONG
+    return HttpProcessingError(code=error.status, message=error.message[:MAX_WORDS])
 
 
-def _malformed(exc: HttpProcessingError) -> web.Response:
+def _malformed(exc: HttpProcessingError) -> tuple[int, str, str]:
+    """Status, title and detail."""
     if exc is _LINE_TOO_LONG:
-        return problem(431, "header too large", "a line of the header may have 8190 bytes")
+        return 431, "header too large", "a line of the header may have 8190 bytes"
     if exc is _TOO_LARGE:
-        return problem(431, "header too large", exc.message)
+        return 431, "header too large", exc.message
     words = exc.message.partition("\n")[0].rstrip(": ")
-    return problem(400, "malformed", f"this is no HTTP: {words[:MAX_WORDS]}")
+    return 400, "malformed", f"this is no HTTP: {words[:MAX_WORDS]}"
