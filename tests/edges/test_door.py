@@ -361,7 +361,7 @@ async def test_nor_is_what_follows_a_body_without_an_end_held(
 @pytest.mark.loops
 @pytest.mark.parametrize("wrong", [b"zz\r\n", b"-1\r\n", b"2\r\nabc\r\n", b"0 \n\r\n"])
 async def test_a_body_that_turns_out_malformed_is_refused_at_once_and_but_once(
-    wrong: bytes,
+    wrong: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """D49: its beginning was well, and is being read."""
     head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -374,6 +374,7 @@ async def test_a_body_that_turns_out_malformed_is_refused_at_once_and_but_once(
 
     assert re.findall(rb"HTTP/1\.[01] (\d+)", said) == [b"400"]
     assert b"this is no HTTP" in said
+    assert caplog.records == []
 
 
 @pytest.mark.loops
