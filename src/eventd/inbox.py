@@ -22,7 +22,9 @@ TURN = 25  # inputs a holder may have in a batch while others send too: some 2 m
 # s a disk may sync for which that is meant. Where it takes longer, turns are as many times larger:
 # a handful every 300 ms would choke whoever is not alone.
 TURN_SYNC = 0.004
-OTHERS_FOR = 250  # batches, about a second, for which others are still expected
+# Batches, about a minute of a flood, for which others are still expected: whoever finds it alone
+# waits for a whole batch of it, 20 ms.
+OTHERS_FOR = 50_000
 # Who leaves something waiting rests so many times as long as its batch took, seconds at most, while
 # somebody is there who does not: on a slow disk it is the sync that takes long, and no rest helps.
 REST, LONGEST_REST = 1.0, 0.01

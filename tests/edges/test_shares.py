@@ -13,7 +13,7 @@ from tests.edges.store_desk import alive, wrong
 from eventd import inbox as inbox_module
 from eventd.core.model import Comment, Delivery, Fact, Input
 from eventd.errors import EventdError, Overloaded, OverShare, Stopping
-from eventd.inbox import LONGEST_REST, OTHERS_FOR, OVERHEAD, TURN, Inbox, Outcome, Submission
+from eventd.inbox import LONGEST_REST, OVERHEAD, TURN, Inbox, Outcome, Submission
 from eventd.runtime import Batch
 from eventd.sources.decode import decode
 
@@ -204,23 +204,25 @@ def test_beside_who_sends_little_a_flood_rests_as_long_as_its_batch_took(
     assert len(inbox.drain(2_000)) == 7  # all that waits at the end: it has no neighbours
 
 
-def test_a_flood_rests_no_more_once_its_neighbour_is_gone_and_floods_do_not_for_each_other() -> (
-    None
-):
+def test_a_flood_rests_no_more_once_its_neighbour_is_gone_and_floods_do_not_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others_for = 250
+    monkeypatch.setattr("eventd.inbox.OTHERS_FOR", others_for)
     inbox = Inbox(1 << 27)
     inbox.put(sent("quiet"))
     for n in range(2_000):
         inbox.put(sent(f"flood {n % 2}", events=20))
     turns = []
 
-    for _ in range(3 * OTHERS_FOR):
+    for _ in range(3 * others_for):
         turns.append((inbox.gives_way, inbox.ready_in()))
         inbox.drain(2_000)
         inbox.rest(0.0, 0.0)
 
     assert turns[0] == (False, 0.0)  # nobody has come yet
-    assert turns[1 : OTHERS_FOR - 1] == [(True, 0.0)] * (OTHERS_FOR - 2)
-    assert turns[OTHERS_FOR + 1 :] == [(False, 0.0)] * (2 * OTHERS_FOR - 1)
+    assert turns[1 : others_for - 1] == [(True, 0.0)] * (others_for - 2)
+    assert turns[others_for + 1 :] == [(False, 0.0)] * (2 * others_for - 1)
 
 
 async def test_who_comes_while_a_batch_of_a_flood_is_stepped_goes_along(
