@@ -487,8 +487,8 @@ def test_capped_keys_make_room_alike_after_a_snapshot() -> None:
 
 def test_what_a_snapshot_has_of_the_keys_is_not_reached_by_later_ones() -> None:
     engine = engine_after([(at(second), event(id=f"id{second}")) for second in range(1_500)])
+    frames = list(engine.snapshot().frames())
     snapshot = engine.snapshot()
-    frames = list(snapshot.frames())
 
     run(engine, [(at(second), event(id=f"id{second}")) for second in range(1_500, 3_000)])
 

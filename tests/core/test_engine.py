@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from weakref import ref
 
 import pytest
+from msgspec import Struct
 from tests.builders import (
     T0,
     TICK,
@@ -272,6 +274,23 @@ def test_a_large_section_is_cut_into_frames() -> None:
 
     assert len(cut) == 4
     assert list(Restored(cut).read("numbers", int)) == list(range(2_500))
+
+
+class Kept(Struct, weakref=True):
+    """A value of which is known whether anybody holds it."""
+
+    number: int
+
+
+def test_what_of_a_snapshot_is_encoded_is_let_go() -> None:
+    sections = {"kept": [Kept(n) for n in range(2_500)]}
+    known = [ref(one) for one in sections["kept"]]
+
+    frames = Snapshot(dict(sections)).frames()
+    sections.clear()
+    held = [sum(one() is not None for one in known) for _ in frames]
+
+    assert held == [2_500, 2_490, 1_490, 490]
 
 
 @pytest.mark.parametrize("stride", [1, 13])  # all are large; some are, and none of those weighed

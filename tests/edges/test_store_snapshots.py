@@ -52,12 +52,12 @@ async def lived_twice(state: Path) -> None:
 @given(SECTIONS)
 def test_what_is_written_is_read_back(sections: dict[str, Iterable[object]]) -> None:
     with tempfile.TemporaryDirectory() as name:
-        path = written(Path(name), 7, Snapshot(sections))
+        path = written(Path(name), 7, Snapshot(dict(sections)))
 
         header, frames = read_snapshot(path)
 
     assert (header.next_seq, header.now) == (7, at(7))
-    assert frames == list(Snapshot(sections).frames())
+    assert frames == list(Snapshot(dict(sections)).frames())
     restored = Restored(frames)
     assert {name: list(restored.read(name, str)) for name in sections} == sections
 

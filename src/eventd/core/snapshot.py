@@ -7,7 +7,8 @@ Sections a newer eventd does not know are an error; sections it misses are empty
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -37,16 +38,35 @@ class Snapshot(Struct, frozen=True):
     sections: dict[str, Iterable[object]]  # some of the values are made as they are asked for
 
     def frames(self) -> Iterator[bytes]:
-        """Encode piece by piece, in order."""
-        for name, items in self.sections.items():
-            rest, size = iter(items), FIRST_ITEMS
-            while values := list(islice(rest, size)):
+        """Encode piece by piece, in order, and let go of what is encoded: it can be done once.
+
+        In a storm most alerts of a snapshot are forgotten before it is written, and would be held
+        by it alone.
+        """
+        while self.sections:
+            name = next(iter(self.sections))
+            take, size = _taken(self.sections.pop(name)), FIRST_ITEMS
+            while values := take(size):
                 length = 0
                 for frame in _cut(name, values):
                     length += len(frame)
                     yield frame
                 # as many as would fill one, were they like those before
                 size = min(FRAME_ITEMS, max(1, len(values) * FRAME_BYTES // length))
+
+
+def _taken(items: Iterable[object]) -> Callable[[int], list[object]]:
+    """Gives the next so many of them; what it gave of a list it does not hold."""
+    if isinstance(items, list):
+        return partial(_last, items[::-1])
+    rest = iter(items)
+    return lambda size: list(islice(rest, size))
+
+
+def _last(items: list[object], size: int) -> list[object]:
+    last = items[: -size - 1 : -1]
+    del items[-size:]
+    return last
 
 
 def _cut(section: str, values: list[object]) -> Iterator[bytes]:
