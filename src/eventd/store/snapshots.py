@@ -28,7 +28,7 @@ KEPT = 2
 SYNC_EVERY = 4 << 20  # bytes between fsyncs, so that the last one does not hold a commit for long
 # Until one is whole, nothing goes of what came since the older one: it grows by so many bytes for
 # each that comes, at most so many at a time. Where little comes, by a frame at a time.
-PACE, MOST = 2, 512 << 10
+PACE, MOST = 2, 1 << 20
 _HEAD = struct.Struct("<IQ")
 _TRAILER = struct.Struct("<IQ")
 _NAME = re.compile(r"snapshot-(\d{20})")
