@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from sys import getsizeof
+
 from msgspec.structs import replace
 from tests.builders import (
     T0,
@@ -22,7 +21,8 @@ from tests.builders import (
     started,
 )
 
-from eventd.core.dedup import AlertTable, DeliveryKeys
+from eventd.allocator import LARGE
+from eventd.core.dedup import KEY_BYTES, SETS, AlertTable, DeliveryKeys
 from eventd.core.model import (
     Alert,
     AlertChanged,
@@ -495,24 +495,18 @@ def test_what_a_snapshot_has_of_the_keys_is_not_reached_by_later_ones() -> None:
     assert list(snapshot.frames()) == frames
 
 
-# side by side, each stands across the end of one and the beginning of another
-ALIKE = [bytes(16), b"\1" * 16, bytes(8) + b"\1" * 8, b"\1" * 8 + bytes(8)]
+def test_what_holds_the_keys_at_their_cap_is_large_enough_to_be_given_back() -> None:
+    share = Settings().max_keys // SETS  # of one set
+    keys, settings = DeliveryKeys(), Settings(max_keys=share)
 
+    sizes = set()
+    for n in range(3 * share):
+        keys.add(b"\0" + n.to_bytes(KEY_BYTES - 1, "big"), T0, settings)
+        if n >= share:
+            sizes.add(getsizeof(keys._known[0]))
 
-@given(st.lists(st.sampled_from(ALIKE), max_size=40), st.integers(1, 4))
-def test_the_keys_that_are_known_are_the_last_that_came(came: list[bytes], cap: int) -> None:
-    settings, last = Settings(max_keys=cap), list[bytes]()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventd.core.dedup.MASK", 0)  # one bucket
-        keys = DeliveryKeys()
-        for key in came:
-            assert (key in keys) == (key in last)
-            if key not in last:
-                keys.add(key, T0, settings)
-                last = [*last, key][-cap:]
-
-        assert [one in keys for one in ALIKE] == [one in last for one in ALIKE]
-        assert len(keys) == len(last)
+    assert min(sizes) >= LARGE  # smaller ones leave holes in the heap
+    assert max(sizes) <= 40 * share
 
 
 def test_a_duplicate_of_what_fires_in_doubt_sets_its_severity_right() -> None:
