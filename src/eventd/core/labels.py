@@ -51,7 +51,7 @@ SEVERITY_NAMES = {s: s.name.lower() for s in Severity}
 MAX_COPIED = 64 << 10  # bytes of a payload that are sooner copied than hashed in two steps
 T = TypeVar("T")
 MAX_CACHED = 128  # characters of a name that is remembered
-MAX_CACHE = 65_536  # names remembered of a sort; of the longest, with what is said, some 25 MB
+MAX_CACHE = 16_384  # names remembered of a sort; of the longest, with what is said, some 6 MB
 MAX_TEXTS = 8_192  # values of a sort that are remembered, so that they are stored once
 
 

@@ -26,7 +26,7 @@ from eventd.sources.lobby import LARGE, Guest, Lobby
 
 KEPT_HEADERS = ("content-type", "user-agent", *KEY_HEADERS)
 MAX_HEADER = 256  # characters kept of a header; a key may have one less
-LOBBY = 8  # largest bodies that may be read at once, or as many bytes of smaller ones
+LOBBY = 4  # largest bodies that may be read at once, or as many bytes of smaller ones
 MAX_QUERY = 1_024  # characters of a query: it is kept with the delivery
 # s until a sender is told that there is no room: who comes again at once, whatever Retry-After
 # says, costs the others less

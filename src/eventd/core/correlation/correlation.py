@@ -428,7 +428,7 @@ class Correlation:
         widest = max(self._of(incident), key=lambda one: len(one.all_cis), default=None)
         return self.roots(widest) if widest is not None else ()
 
-    def dump(self) -> dict[str, list[object]]:
+    def dump(self) -> dict[str, Iterable[object]]:
         """Snapshot sections from which `load` makes the same future."""
         return {
             "clusters": self.table.dump(),

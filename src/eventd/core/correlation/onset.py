@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from eventd.core.correlation import parameters as p
 
@@ -42,9 +42,9 @@ class Onsets:
         self._lags[ci] = (*lags[1 - p.LAGS :], lag)
         return now - min(max(lag - error, 0.0), p.LATE_MOST)
 
-    def dump(self) -> list[object]:
-        """Plain data from which `load` makes the same."""
-        return list(self._lags.items())
+    def dump(self) -> Iterable[object]:
+        """Plain data from which `load` makes the same; pairs are made as they are asked for."""
+        return zip(list(self._lags), list(self._lags.values()), strict=True)
 
     def load(self, rows: Iterator[tuple[str, tuple[float, ...]]]) -> None:
         """Take up what `dump` gave."""
