@@ -52,6 +52,8 @@ async def body_of(
     try:
         if request.content.is_eof():
             body = request.content.read_nowait(-1)
+            if len(body) > limit:
+                raise Problem(413, "too_large", f"a body may have {limit} bytes")
             take(len(body))
         else:
             # what came together must not end together: 2,000 at once hold up the loop
@@ -65,8 +67,6 @@ async def body_of(
     except (ConnectionError, web.RequestPayloadError) as error:
         error.__traceback__ = None  # the stream keeps it, and it what has come of the body
         raise Problem(400, "cut_short", "the body was cut short") from None
-    if len(body) > limit:
-        raise Problem(413, "too_large", f"a body may have {limit} bytes")
     return body
 
 

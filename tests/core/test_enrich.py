@@ -9,6 +9,7 @@ from tests.builders import (
     engine_after,
     engine_with,
     event,
+    frames,
     group_rule,
     inventory,
     kind_rule,
@@ -207,7 +208,7 @@ def test_a_window_announced_before_the_inventory_covers_by_it() -> None:
     facts = engine.step(event(ci="web1"), at(2))
 
     assert [type(fact) for fact in facts] == [AlertFired, AlertSuppressed]
-    assert revived(engine).snapshot() == engine.snapshot()
+    assert frames(revived(engine)) == frames(engine)
 
 
 def test_a_window_over_a_service_covers_it_however_it_is_spelled() -> None:
@@ -316,7 +317,7 @@ def test_inventory_and_unknown_names_outlive_a_restart() -> None:
 
     restored = revived(engine)
 
-    assert restored.snapshot() == engine.snapshot()
+    assert frames(restored) == frames(engine)
     assert restored.inventory.version == "i1"
     assert restored.step(event(ci="10.0.0.1"), at(3)) == engine.step(event(ci="10.0.0.1"), at(3))
     (incident,) = restored.incidents()
