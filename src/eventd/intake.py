@@ -33,8 +33,7 @@ async def body_of(
 
     `take` is told of the bytes as they come, and may raise where there is no room for them.
     """
-    if (request.content_length or 0) > limit:
-        raise Problem(413, "too_large", f"a body may have {limit} bytes")
+    _check_size(request.content_length or 0, limit)
     headers = request.headers
     given = headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
     if given not in UNTYPED and "json" not in given.partition("/")[2]:
@@ -52,8 +51,7 @@ async def body_of(
     try:
         if request.content.is_eof():
             body = request.content.read_nowait(-1)
-            if len(body) > limit:
-                raise Problem(413, "too_large", f"a body may have {limit} bytes")
+            _check_size(len(body), limit)
             take(len(body))
         else:
             # what came together must not end together: 2,000 at once hold up the loop
@@ -147,13 +145,17 @@ def _listed(request: web.Request, header: str) -> str:
     return ", ".join(request.headers.getall(header, ())).lower()
 
 
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise Problem(413, "too_large", f"a body may have {limit} bytes")
+
+
 async def _read(request: web.Request, limit: int, take: Callable[[int], None]) -> bytes:
     parts: list[bytes] = []  # what is refused is never joined, nor copied as it grows
     size = 0
     async for part in request.content.iter_any():
         size += len(part)
-        if size > limit:
-            raise Problem(413, "too_large", f"a body may have {limit} bytes")
+        _check_size(size, limit)
         take(len(part))
         parts.append(part)
     return b"".join(parts)
