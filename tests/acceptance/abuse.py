@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from msgspec import Struct
 
 from eventd.store.database import open_reader
-from tests.acceptance.daemon import Daemon
+from tests.acceptance.daemon import Daemon, until
 
 HEAD = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 LAST = b"Connection: close\r\n"
@@ -36,14 +36,13 @@ def talk(daemon: Daemon, *parts: bytes, every: float = 0.0, within: float = 25.0
     text = b""
     with socket.create_connection(("127.0.0.1", daemon.port)) as sock:
         sock.settimeout(within)
-        try:
+        with suppress(ConnectionError):  # it has heard enough; the answer is there all the same
             for part in parts:
                 sock.sendall(part)
                 time.sleep(every)
+        with suppress(ConnectionError):
             while data := sock.recv(1 << 16):
                 text += data
-        except ConnectionError:  # it has heard enough; the answer may still be there
-            pass
     return Answer(text, time.monotonic() - began)
 
 
@@ -71,6 +70,12 @@ def stored(daemon: Daemon) -> float:
 def forget_most(daemon: Daemon) -> None:
     """Let VmHWM begin anew (proc(5), clear_refs)."""
     Path(f"/proc/{daemon.pid}/clear_refs").write_text("5")
+
+
+def start(daemon: Daemon) -> None:
+    """And wait until its log says so too, which is a moment later."""
+    daemon.start()
+    until(lambda: '"eventd.ready"' in daemon.log.read_text(), what="the log to say so")
 
 
 def lines(daemon: Daemon) -> list[str]:

@@ -28,6 +28,7 @@ from tests.acceptance.abuse import (
     lines,
     memory,
     request,
+    start,
     talk,
 )
 from tests.acceptance.daemon import Daemon, get, post, until
@@ -45,7 +46,7 @@ PACKED = b"Transfer-Encoding: gzip, chunked\r\n"
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon with its defaults."""
     running = Daemon(tmp_path_factory.mktemp("target"))
-    running.start()
+    start(running)
     yield running
     assert running.stop() == 0
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from paho.mqtt.enums import CallbackAPIVersion
 
 from eventd.cli import main
-from tests.acceptance.abuse import lines, memory, request, talk
+from tests.acceptance.abuse import lines, memory, request, start, talk
 from tests.acceptance.daemon import PATIENCE, Daemon, Mosquitto, free_port, get, post, until
 from tests.acceptance.siege import lay_siege, of_99
 
@@ -39,7 +39,7 @@ def plain(tmp_path: Path) -> Iterator[Daemon]:
     Afterwards it is ready, and its log has nothing to say.
     """
     running = Daemon(tmp_path, measured=False)
-    running.start()
+    start(running)
     before = len(lines(running))
     yield running
     assert get(f"{running.url}/-/ready")[0] == 200
