@@ -61,8 +61,8 @@ ENTRY = 60.0  # s a fault lasts at most
 RSS_SLOPE = 1.0  # MB/h; RELIABILITY B13
 STORE_WITHIN = 0.1
 REMEMBERED_FOR = 1_500.0  # s of acknowledged ids: longer than the journal reaches
-# s between looks: a table that doubles makes memory a band of 2 MB, and one look a minute leaves its
-# slope an error of .3 MB/h
+# s between looks: a table that doubles and shrinks again each minute makes memory a band of 2 MB,
+# of which one look a minute sees any part
 LOOK_EVERY = 10.0
 DRIFT = 5.0  # s between the clock of senders and the one eventd writes into its journal
 CUTS = 200
